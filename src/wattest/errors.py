@@ -1,0 +1,63 @@
+"""The exceptions of wattest, written for the person who reads them.
+
+Every message says what was wrong, where, and what to do::
+
+    WattestError
+    ├── ConfigurationError     settings, registry or options: one line per fault
+    ├── EnergyError            a source of energy readings cannot do what it promised
+    │   └── SensorPermissionError   it exists, but this user may not read it
+    ├── ProcessError           a process tree could not be supervised
+    │   ├── SpawnError         the command could not be started
+    │   └── SurvivorError      something outlived SIGKILL and the deadline
+    ├── LoadError              the background load is not a load
+    ├── RecordError            a record is invalid or cannot be written
+    └── LeaseError             another session measures on the same counters
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class WattestError(Exception):
+    """Base of everything that wattest raises on purpose."""
+
+
+class ConfigurationError(WattestError):
+    """Faults in what the user wrote; `str()` is one line per fault."""
+
+    def __init__(self, faults: Iterable[object]) -> None:
+        self.faults = tuple(str(fault) for fault in faults)
+        super().__init__("\n".join(self.faults))
+
+
+class EnergyError(WattestError):
+    """A source of energy readings cannot do what it promised."""
+
+
+class SensorPermissionError(EnergyError):
+    """A sensor exists but this user may not read it; the message carries the remedy."""
+
+
+class ProcessError(WattestError):
+    """A process tree could not be supervised."""
+
+
+class SpawnError(ProcessError):
+    """The command could not be started (missing program, wrong format, no permission)."""
+
+
+class SurvivorError(ProcessError):
+    """Something outlived SIGKILL and the deadline; the message names PID and state."""
+
+
+class LoadError(WattestError):
+    """The background load could not be started, or is not a load."""
+
+
+class RecordError(WattestError):
+    """A record is not valid against its schema, or cannot be written."""
+
+
+class LeaseError(WattestError):
+    """Another session already measures on the same counters; the message names its PID."""

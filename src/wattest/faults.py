@@ -1,0 +1,81 @@
+"""Faults in what a user wrote: where, what, and what to do; and guesses at what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_NEAR = 0.8
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Keys that other dialects of these files use for one of ours.
+_SYNONYMS = {
+    "num_mutations": "runs_per_config",
+    "num_runs": "runs_per_config",
+    "runs": "runs_per_config",
+    "fixed_hyperparams": "hyperparameters",
+    "params": "hyperparameters",
+    "retries": "max_retries",
+    "network": "model",
+    "load": "background",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: the file as the user named it, the JSON path in it, and the remedy in words."""
+
+    file: str
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}::{self.path}" if self.path else self.file
+        return f"{place}: {self.text}"
+
+
+def json_path(keys: Iterable[str | int]) -> str:
+    """Return the JSON path of `keys`, such as ``$.experiments[2]["my key"]``."""
+    path = "$"
+    for key in keys:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        elif _IDENTIFIER.fullmatch(key):
+            path += f".{key}"
+        else:
+            path += f"[{key!r}]"
+    return path
+
+
+def near_miss(word: str, known: Sequence[str]) -> str | None:
+    """Return the known key that `word` most likely stands for, or None.
+
+    A near miss is a synonym from another dialect, a longer or shorter form of a key
+    (``mutate_params``, ``repository``), or a misspelling of it.
+    """
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower().replace("-", "_").strip("_ ")
+    lowered = {key.lower(): key for key in known}
+    if plain in lowered:
+        return lowered[plain]
+    if _SYNONYMS.get(plain) in known:
+        return _SYNONYMS[plain]
+    close = difflib.get_close_matches(plain, lowered, n=1, cutoff=_NEAR)
+    if close:
+        return lowered[close[0]]
+    for lower, key in sorted(lowered.items(), key=lambda item: -len(item[0])):
+        longer_form = plain.startswith(lower) and len(lower) >= 4
+        shorter_form = lower.startswith(plain) and len(plain) >= 3
+        if longer_form or shorter_form:
+            return key
+    return None
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return a sentence that suggests the name meant by `word` or lists those that exist."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    listed = ", ".join(known) if known else "none"
+    if close:
+        return f"did you mean {close[0]!r}? (known: {listed})"
+    return f"known: {listed}"

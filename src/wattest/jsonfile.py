@@ -1,0 +1,205 @@
+"""JSON files as people write them: read with every fault named, checked against a schema."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wattest.errors import ConfigurationError
+from wattest.faults import Fault, json_path, near_miss
+
+Keys = tuple[str | int, ...]
+
+_ANNOTATIONS = ("comment", "note", "notes", "description")
+_TYPE_NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys were written twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def is_annotation(key: str) -> bool:
+    """Tell whether `key` is free text for people, such as ``comment``, ``note_2`` or ``_todo``."""
+    return key.startswith(("_", "$")) or any(
+        key == name or key.startswith(f"{name}_") for name in _ANNOTATIONS
+    )
+
+
+def read_json(path: Path, shown: str) -> dict[str, Any]:
+    """Return the JSON object in the file at `path`; `shown` names the file in every fault.
+
+    Raises:
+        ConfigurationError: the file is missing, unreadable, not UTF-8, not JSON, not an object,
+            or gives a key twice (annotations may repeat).
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        data = json.loads(
+            text,
+            object_pairs_hook=_build_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except FileNotFoundError:
+        raise _fault(shown, f"no such file ({path}); check the name and the directory") from None
+    except IsADirectoryError:
+        raise _fault(shown, "is a directory; name the JSON file in it") from None
+    except OSError as error:
+        raise _fault(shown, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise _fault(shown, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _fault(shown, f"is not JSON: {error.msg} at {where}") from None
+    except RecursionError:
+        raise _fault(shown, "is nested too deeply to be settings") from None
+    except ValueError as error:
+        raise _fault(shown, f"is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigurationError([Fault(shown, "$", f"must be an object, is {type_name(data)}")])
+    repeated = [
+        Fault(shown, json_path([*keys, key]), "is given twice; keep one of them")
+        for keys, value in _walk(data, ())
+        if isinstance(value, _Object)
+        for key in value.repeated
+        if not is_annotation(key)
+    ]
+    if repeated:
+        raise ConfigurationError(repeated)
+    return data
+
+
+def schema_faults(data: object, schema: str, shown: str) -> list[Fault]:
+    """Return one fault for each place where `data` breaks the named schema."""
+    errors = _validator(schema).iter_errors(data)
+    faults = [Fault(shown, json_path(error.absolute_path), _explain(error)) for error in errors]
+    return list(dict.fromkeys(faults))
+
+
+def unknown_keys(
+    mapping: Mapping[str, Any], known: Sequence[str], keys: Keys, shown: str
+) -> tuple[list[Fault], list[Fault]]:
+    """Return (errors, warnings) for the keys of `mapping` that are neither known nor annotations.
+
+    A near miss of a known key is an error, since it would run another experiment than was meant.
+    """
+    errors, warnings = [], []
+    for key in mapping:
+        if key in known or is_annotation(key):
+            continue
+        path = json_path([*keys, key])
+        meant = near_miss(key, known)
+        if meant is None:
+            warnings.append(Fault(shown, path, "is not a known key and is ignored"))
+        else:
+            text = f"is not a known key; did you mean {meant!r}? (free text: begin it with _)"
+            errors.append(Fault(shown, path, text))
+    return errors, warnings
+
+
+def schema_folder() -> Path:
+    """Return the folder of the JSON schemas: in the checkout, or inside an installed wheel."""
+    packaged = Path(__file__).parent / "schemas"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "config" / "schemas"
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """Return the schema called `name` (``settings``, ``models_config`` or ``result``)."""
+    text = (schema_folder() / f"{name}.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def type_name(value: object) -> str:
+    """Return how a person calls the JSON type of `value`."""
+    return _TYPE_NAMES.get(type(value)) or ("an object" if isinstance(value, dict) else "a value")
+
+
+@cache
+def _validator(name: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(load_schema(name))
+
+
+def _explain(error: Any) -> str:
+    """Turn a validation error into what the reader should change."""
+    value, keyword, limit = error.instance, error.validator, error.validator_value
+    if keyword == "type":
+        wanted = limit if isinstance(limit, str) else " or ".join(limit)
+        return f"must be of type {wanted}, is {type_name(value)} ({_short(value)})"
+    if keyword == "enum":
+        return f"must be one of {', '.join(map(repr, limit))}, is {_short(value)}"
+    if keyword == "required":
+        missing = [name for name in limit if name not in value]
+        return f"lacks {', '.join(map(repr, missing))}; add it"
+    if keyword in _BOUNDS:
+        return f"must be {_BOUNDS[keyword]} {limit}, is {_short(value)}"
+    if keyword in ("minItems", "minLength", "minProperties"):
+        return "must not be empty"
+    if keyword == "pattern":
+        return f"{_short(value)} must not hold control characters"
+    if keyword == "uniqueItems":
+        return f"names something twice: {_short(value)}"
+    if keyword in ("anyOf", "oneOf") and error.context:
+        return "; or ".join(dict.fromkeys(_explain(inner) for inner in error.context))
+    return str(error.message)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> _Object:
+    built = _Object(pairs)
+    if len(built) != len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        built.repeated = tuple(key for key, count in counts.items() if count > 1)
+    return built
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a JSON number")
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"{word} is too large for a number")
+    return number
+
+
+def _walk(value: object, keys: Keys) -> Iterator[tuple[Keys, object]]:
+    yield keys, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _walk(inner, (*keys, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _walk(inner, (*keys, index))
+
+
+def _fault(shown: str, text: str) -> ConfigurationError:
+    return ConfigurationError([Fault(shown, "", text)])

@@ -1,0 +1,278 @@
+"""Settings: what the user asks for, read from one JSON file and checked against the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wattest.errors import ConfigurationError
+from wattest.faults import Fault, did_you_mean, json_path
+from wattest.jsonfile import Keys, load_schema, read_json, schema_faults, unknown_keys
+from wattest.registry import Program, Registry, Value
+
+DEFAULT_TIMEOUT_SECONDS = 36000.0
+DEFAULT_STARTUP_SECONDS = 5.0
+DEFAULT_MAX_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One training as it was asked for: what is fixed, and what is to be drawn."""
+
+    program: Program
+    model: str
+    fixed: Mapping[str, Value]
+    ignored: Mapping[str, Value]
+    mutate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of `experiments`: a training, for parallel mode with its background loads."""
+
+    path: str
+    mode: str
+    foreground: TrainingRequest
+    backgrounds: tuple[TrainingRequest, ...]
+    runs_per_config: int
+    max_retries: int
+    timeout_seconds: float
+    startup_seconds: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole settings file."""
+
+    file: str
+    experiment_name: str
+    governor: str | None
+    seed: int | None
+    use_deduplication: bool
+    historical_csvs: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    document: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def load_settings(path: Path, registry: Registry, shown: str | None = None) -> Settings:
+    """Read the settings file at `path`; `shown` names it in faults and warnings.
+
+    Raises:
+        ConfigurationError: one line for every fault, all at once.
+    """
+    shown = shown or str(path)
+    return _Reader(read_json(path, shown), registry, shown).settings()
+
+
+class _Reader:
+    """Collects all faults and warnings of one file while it builds the settings."""
+
+    def __init__(self, data: dict[str, Any], registry: Registry, shown: str) -> None:
+        self.data = data
+        self.registry = registry
+        self.shown = shown
+        self.errors: list[Fault] = []
+        self.warnings: list[Fault] = []
+        self.schema = load_schema("settings")
+
+    def settings(self) -> Settings:
+        self._report_unknown()
+        self.errors += schema_faults(self.data, "settings", self.shown)
+        if self.errors:
+            raise ConfigurationError(self.errors)
+        data = self.data
+        entries = [
+            self._entry(("experiments", index), entry)
+            for index, entry in enumerate(data["experiments"])
+        ]
+        self._check_history()
+        if self.errors:
+            raise ConfigurationError(self.errors)
+        return Settings(
+            file=self.shown,
+            experiment_name=data.get("experiment_name", Path(self.shown).stem),
+            governor=data.get("governor"),
+            seed=data.get("seed"),
+            use_deduplication=data.get("use_deduplication", False),
+            historical_csvs=tuple(data.get("historical_csvs", ())),
+            entries=tuple(entry for entry in entries if entry is not None),
+            document=data,
+            warnings=tuple(map(str, self.warnings)),
+        )
+
+    def _fault(self, keys: Keys, text: str) -> None:
+        self.errors.append(Fault(self.shown, json_path(keys), text))
+
+    def _warn(self, keys: Keys, text: str) -> None:
+        self.warnings.append(Fault(self.shown, json_path(keys), text))
+
+    def _report_unknown(self) -> None:
+        """Check the keys of every level before their values: a wrong name explains the rest."""
+        definitions = self.schema["$defs"]
+        levels: list[tuple[Keys, object, Mapping[str, Any]]] = [((), self.data, self.schema)]
+        experiments = self.data.get("experiments")
+        for index, entry in enumerate(experiments if isinstance(experiments, list) else []):
+            place: Keys = ("experiments", index)
+            levels.append((place, entry, definitions["entry"]))
+            if not isinstance(entry, dict):
+                continue
+            levels.append(((*place, "foreground"), entry.get("foreground"), definitions["foreground"]))
+            for keys, background in _backgrounds(entry, place):
+                levels.append((keys, background, definitions["background"]))
+        for keys, mapping, definition in levels:
+            if isinstance(mapping, dict):
+                known = list(definition["properties"])
+                errors, warnings = unknown_keys(mapping, known, keys, self.shown)
+                self.errors += errors
+                self.warnings += warnings
+
+    def _check_history(self) -> None:
+        if self.data.get("historical_csvs") and not self.data.get("use_deduplication"):
+            text = "is not used unless use_deduplication is true"
+            self._warn(("historical_csvs",), text)
+
+    def _entry(self, keys: Keys, entry: Mapping[str, Any]) -> Entry | None:
+        mode = self._mode(keys, entry)
+        if mode is None:
+            return None
+        parallel = mode == "parallel"
+        before = len(self.errors)
+        if parallel:
+            foreground_keys, foreground = (*keys, "foreground"), entry.get("foreground")
+            self._check_parallel_keys(keys, entry)
+        else:
+            foreground_keys, foreground = keys, entry
+            self._check_single_keys(keys, entry, mode)
+        if len(self.errors) > before or foreground is None:
+            return None
+        request = self._training(foreground_keys, foreground)
+        backgrounds = [
+            self._training(place, background) for place, background in _backgrounds(entry, keys)
+        ]
+        if request is None or None in backgrounds:
+            return None
+        layers = [entry, foreground, self.data] if parallel else [entry, self.data]
+        return Entry(
+            path=json_path(keys),
+            mode=mode,
+            foreground=request,
+            backgrounds=tuple(background for background in backgrounds if background is not None),
+            runs_per_config=_first(layers, "runs_per_config", 1),
+            max_retries=_first(layers, "max_retries", DEFAULT_MAX_RETRIES),
+            timeout_seconds=_first(layers, "timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+            startup_seconds=_first(layers, "startup_seconds", DEFAULT_STARTUP_SECONDS),
+        )
+
+    def _mode(self, keys: Keys, entry: Mapping[str, Any]) -> str | None:
+        stated = entry.get("mode") or self.data.get("mode")
+        if stated == "mixed":
+            self._fault(keys, 'lacks "mode", which the file\'s mode "mixed" leaves to each entry')
+            return None
+        if stated is not None:
+            return str(stated)
+        if "foreground" in entry or "background" in entry:
+            return "parallel"
+        return "mutation" if "mutate" in entry else "default"
+
+    def _check_parallel_keys(self, keys: Keys, entry: Mapping[str, Any]) -> None:
+        for name in ("foreground", "background"):
+            if name not in entry:
+                self._fault(keys, f"is a parallel experiment and lacks {name!r}; add it")
+        for name in ("mutate", "hyperparameters"):
+            if name in entry:
+                self._fault((*keys, name), "belongs into the foreground of a parallel experiment")
+        foreground = entry.get("foreground")
+        if foreground is None:
+            return
+        self._check_mutate((*keys, "foreground"), foreground, foreground.get("mode"))
+        for name in ("repo", "model"):
+            if entry.get(name, "placeholder") not in ("placeholder", foreground[name]):
+                text = f"is ignored: the foreground trains {foreground[name]!r}"
+                self._warn((*keys, name), text)
+
+    def _check_single_keys(self, keys: Keys, entry: Mapping[str, Any], mode: str) -> None:
+        for name in ("foreground", "background"):
+            if name in entry:
+                self._fault((*keys, name), f'does not go with mode {mode!r}; set "mode": "parallel"')
+        for name in ("repo", "model"):
+            if name not in entry:
+                self._fault(keys, f"lacks {name!r}; add it")
+        self._check_mutate(keys, entry, mode)
+
+    def _check_mutate(self, keys: Keys, training: Mapping[str, Any], mode: str | None) -> None:
+        if mode == "mutation" and "mutate" not in training:
+            text = 'has mode "mutation" and lacks "mutate"; name what to mutate, or ["all"]'
+            self._fault(keys, text)
+        if mode == "default" and "mutate" in training:
+            text = 'does not go with mode "default"; set "mode": "mutation", or remove it'
+            self._fault((*keys, "mutate"), text)
+
+    def _training(self, keys: Keys, training: Mapping[str, Any]) -> TrainingRequest | None:
+        program = self.registry.programs.get(training["repo"])
+        if program is None:
+            known = list(self.registry.programs)
+            text = f"{training['repo']!r} is not in {self.registry.file}; "
+            self._fault((*keys, "repo"), text + did_you_mean(training["repo"], known))
+            return None
+        model = training["model"]
+        if model not in program.models:
+            text = f"{model!r} is not a model of {program.name}; "
+            self._fault((*keys, "model"), text + did_you_mean(model, program.models))
+            return None
+        fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
+        mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
+        return TrainingRequest(program, model, fixed, ignored, mutate)
+
+    def _values(
+        self, keys: Keys, values: Mapping[str, Value], program: Program
+    ) -> tuple[dict[str, Value], dict[str, Value]]:
+        fixed: dict[str, Value] = {}
+        ignored: dict[str, Value] = {}
+        for name, value in values.items():
+            place = (*keys, "hyperparameters", name)
+            parameter = program.hyperparameters.get(name)
+            if parameter is None:
+                ignored[name] = value
+                text = f"is not passed: the registry knows no such hyper-parameter of {program.name}; "
+                self._warn(place, text + did_you_mean(name, list(program.hyperparameters)))
+                continue
+            try:
+                fixed[name] = parameter.coerce(value)
+            except (ValueError, OverflowError):
+                self._fault(place, f"must be an int (as in the registry), is {value!r}")
+        return fixed, ignored
+
+    def _mutated(
+        self, keys: Keys, names: Sequence[str], program: Program, fixed: Mapping[str, Value]
+    ) -> tuple[str, ...]:
+        known = list(program.hyperparameters)
+        if list(names) == ["all"]:
+            names = [name for name in known if name not in fixed]
+            if not names:
+                self._fault((*keys, "mutate"), f"{program.name} has nothing left to mutate")
+        for index, name in enumerate(names):
+            place = (*keys, "mutate", index)
+            if name == "all":
+                self._fault(place, '"all" stands alone; remove the other names')
+            elif name not in known:
+                text = f"{name!r} is not a hyper-parameter of {program.name}; "
+                self._fault(place, text + did_you_mean(name, known))
+            elif name in fixed:
+                text = f"{name!r} is also fixed in hyperparameters; keep one of the two"
+                self._fault(place, text)
+        return tuple(name for name in known if name in names)
+
+
+def _backgrounds(entry: Mapping[str, Any], keys: Keys) -> list[tuple[Keys, Any]]:
+    """Return (keys, background) for the one background of an entry, or for each of its list."""
+    background = entry.get("background")
+    if isinstance(background, list):
+        return [((*keys, "background", index), one) for index, one in enumerate(background)]
+    return [] if background is None else [((*keys, "background"), background)]
+
+
+def _first(layers: Sequence[Mapping[str, Any]], key: str, default: Any) -> Any:
+    return next((layer[key] for layer in layers if key in layer), default)
