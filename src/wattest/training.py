@@ -1,0 +1,155 @@
+"""From a training to its command, and from its log to its metrics."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wattest.faults import Fault
+from wattest.plan import Experiment, Training
+from wattest.process import Command
+from wattest.registry import Value
+
+_READ_BYTES = 1 << 20
+_LONGEST_LINE = 1 << 16
+_OVERLAP_LINES = 3
+# Variables of the harness itself that a training must not inherit.
+_PRIVATE_PREFIXES = ("PYTEST_", "COV_CORE_")
+
+
+def argv_of(training: Training) -> tuple[str, ...]:
+    """Return ``train_script [model_flag MODEL] [required args] [flag VALUE ...]``."""
+    program = training.program
+    words = [program.script]
+    if program.model_flag is not None:
+        words += [program.model_flag, training.model]
+    words += program.required_arguments
+    for name, value in training.hyperparameters.items():
+        words += [program.hyperparameters[name].flag, format_value(value)]
+    return tuple(words)
+
+
+def format_value(value: Value) -> str:
+    """Return the shortest text that reads back as exactly `value` (Python's `repr`)."""
+    return repr(value)
+
+
+def command_of(training: Training, environment: Mapping[str, str] | None = None) -> Command:
+    """Return the command of a training in the caller's environment, with its program's own."""
+    program = training.program
+    inherited = os.environ if environment is None else environment
+    variables = {
+        key: value for key, value in inherited.items() if not key.startswith(_PRIVATE_PREFIXES)
+    }
+    python = Path(program.interpreter) if program.interpreter else Path(sys.executable)
+    if not python.is_absolute():
+        python = program.folder / python
+    variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
+    variables["PYTHON"] = str(python)
+    variables.setdefault("PYTHONUNBUFFERED", "1")
+    variables.update(program.environment)
+    return Command(argv_of(training), program.folder, variables)
+
+
+def program_faults(experiment: Experiment, settings_file: str, registry_file: str) -> list[Fault]:
+    """Return what keeps the programs of an experiment from being started, before it is tried."""
+    faults = []
+    for training in (experiment.foreground, *experiment.backgrounds):
+        program = training.program
+        where = f"$.models[{program.name!r}]"
+        needed = f"(needed by {settings_file}::{experiment.entry.path})"
+        if not program.folder.is_dir():
+            text = f"no such folder: {program.folder}; clone the program there, or change it"
+            faults.append(Fault(registry_file, f"{where}.path", f"{text} {needed}"))
+        elif not program.script_path.is_file():
+            text = f"no such file: {program.script_path}"
+            faults.append(Fault(registry_file, f"{where}.train_script", f"{text} {needed}"))
+        elif not os.access(program.script_path, os.X_OK):
+            text = f"is not executable; run: chmod +x '{program.script_path}'"
+            faults.append(Fault(registry_file, f"{where}.train_script", f"{text} {needed}"))
+    return faults
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the patterns found in a log: a value per metric (None: not found), and why not."""
+
+    values: Mapping[str, float | None]
+    problems: tuple[str, ...]
+
+    @property
+    def found(self) -> bool:
+        """Tell whether at least one metric has a value."""
+        return any(value is not None for value in self.values.values())
+
+
+def read_metrics(log: Path, patterns: Mapping[str, re.Pattern[str]]) -> Metrics:
+    """Return the last match of every pattern in `log`; memory does not grow with the log."""
+    last: dict[str, str] = {}
+    for text in _windows(log):
+        for name, pattern in patterns.items():
+            match = None
+            for match in pattern.finditer(text):
+                pass
+            if match is not None:
+                last[name] = match.group(1) or ""
+    values: dict[str, float | None] = {}
+    problems = []
+    for name, pattern in patterns.items():
+        if name not in last:
+            values[name] = None
+            problems.append(f"pattern of {name!r} did not match: {pattern.pattern}")
+            continue
+        values[name] = _number(last[name])
+        if values[name] is None:
+            problems.append(f"pattern of {name!r} matched {last[name]!r}, which is no number")
+    return Metrics(values, tuple(problems))
+
+
+def last_lines(log: Path, count: int = 15) -> list[str]:
+    """Return the last lines of a log, for a message about a failure."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _LONGEST_LINE))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.splitlines()[-count:]
+
+
+def _number(text: str) -> float | None:
+    """Return the number in `text`; patterns such as ``[0-9.]+`` take a full stop along."""
+    try:
+        value = float(text.strip().rstrip("."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _windows(log: Path) -> Iterator[str]:
+    """Yield the log in pieces of whole lines, each beginning with the last lines of the one before.
+
+    A pattern may span a few lines (``\\s`` matches line ends), so the pieces overlap.
+    """
+    kept = ""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        while piece := file.read(_READ_BYTES):
+            text = kept + piece
+            end = text.rfind("\n") + 1
+            if end == 0 and len(text) < _LONGEST_LINE:
+                kept = text
+                continue
+            end = end or len(text)
+            yield text[:end]
+            start = end
+            for _ in range(_OVERLAP_LINES):
+                start = max(text.rfind("\n", max(0, end - _LONGEST_LINE), max(0, start - 1)) + 1, 0)
+            kept = text[max(start, end - _LONGEST_LINE) :]
+    if kept:
+        yield kept
