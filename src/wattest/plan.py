@@ -98,8 +98,9 @@ def expand(settings: Settings, seed: int, history: History | None = None) -> Pla
             name = _test_name(foreground, entry.mode)
             numbers[name] += 1
             experiment_id = f"{name}-{numbers[name]}"
-            key = _digest([experiment_id, foreground.identity(),
-                           [load.identity() for load in backgrounds]])
+            key = _digest(
+                [experiment_id, foreground.identity(), [load.identity() for load in backgrounds]]
+            )
             experiments.append(
                 Experiment(experiment_id, key, entry, foreground, backgrounds, mutant, repetition)
             )
@@ -126,17 +127,21 @@ def _mutants(
     if not request.mutate:
         return [{} for _ in range(count)]
     names = request.mutate
-    subject = _digest([
-        entry.mode, request.program.name, request.model, names, dict(request.fixed),
-        [_training(load, {}).identity() for load in entry.backgrounds],
-    ])
+    subject = _digest(
+        [
+            entry.mode,
+            request.program.name,
+            request.model,
+            names,
+            dict(request.fixed),
+            [_training(load, {}).identity() for load in entry.backgrounds],
+        ]
+    )
     pool = pools.setdefault(subject, [])
     taken = {tuple(mutant[name] for name in names) for mutant in pool}
     if history is not None:
         parallel = entry.mode == "parallel"
-        taken |= history.taken(
-            request.program.name, request.model, parallel=parallel, names=names
-        )
+        taken |= history.taken(request.program.name, request.model, parallel=parallel, names=names)
     mutants = draw_mutants(
         [request.program.hyperparameters[name] for name in names],
         count,

@@ -118,7 +118,7 @@ class ResultsFolder:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader sees all of it or the old content, also after a crash."""
+    """Write `text` so that a reader finds all of it or the old content, also after a crash."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:

@@ -119,7 +119,9 @@ class _Reader:
             levels.append((place, entry, definitions["entry"]))
             if not isinstance(entry, dict):
                 continue
-            levels.append(((*place, "foreground"), entry.get("foreground"), definitions["foreground"]))
+            levels.append(
+                ((*place, "foreground"), entry.get("foreground"), definitions["foreground"])
+            )
             for keys, background in _backgrounds(entry, place):
                 levels.append((keys, background, definitions["background"]))
         for keys, mapping, definition in levels:
@@ -196,7 +198,9 @@ class _Reader:
     def _check_single_keys(self, keys: Keys, entry: Mapping[str, Any], mode: str) -> None:
         for name in ("foreground", "background"):
             if name in entry:
-                self._fault((*keys, name), f'does not go with mode {mode!r}; set "mode": "parallel"')
+                self._fault(
+                    (*keys, name), f'does not go with mode {mode!r}; set "mode": "parallel"'
+                )
         for name in ("repo", "model"):
             if name not in entry:
                 self._fault(keys, f"lacks {name!r}; add it")
@@ -236,7 +240,9 @@ class _Reader:
             parameter = program.hyperparameters.get(name)
             if parameter is None:
                 ignored[name] = value
-                text = f"is not passed: the registry knows no such hyper-parameter of {program.name}; "
+                text = (
+                    f"is not passed: the registry knows no such hyper-parameter of {program.name}; "
+                )
                 self._warn(place, text + did_you_mean(name, list(program.hyperparameters)))
                 continue
             try:

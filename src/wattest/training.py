@@ -93,10 +93,7 @@ def read_metrics(log: Path, patterns: Mapping[str, re.Pattern[str]]) -> Metrics:
     last: dict[str, str] = {}
     for text in _windows(log):
         for name, pattern in patterns.items():
-            match = None
             for match in pattern.finditer(text):
-                pass
-            if match is not None:
                 last[name] = match.group(1) or ""
     values: dict[str, float | None] = {}
     problems = []
@@ -133,9 +130,9 @@ def _number(text: str) -> float | None:
 
 
 def _windows(log: Path) -> Iterator[str]:
-    """Yield the log in pieces of whole lines, each beginning with the last lines of the one before.
+    """Yield the log in pieces of whole lines, each beginning with the last few of the one before.
 
-    A pattern may span a few lines (``\\s`` matches line ends), so the pieces overlap.
+    The pieces overlap because a pattern may span lines: white space matches line ends.
     """
     kept = ""
     with log.open(encoding="utf-8", errors="replace") as file:
@@ -149,7 +146,7 @@ def _windows(log: Path) -> Iterator[str]:
             yield text[:end]
             start = end
             for _ in range(_OVERLAP_LINES):
-                start = max(text.rfind("\n", max(0, end - _LONGEST_LINE), max(0, start - 1)) + 1, 0)
+                start = text.rfind("\n", max(0, end - _LONGEST_LINE), max(0, start - 1)) + 1
             kept = text[max(start, end - _LONGEST_LINE) :]
     if kept:
         yield kept

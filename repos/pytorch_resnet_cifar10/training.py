@@ -1,0 +1,78 @@
+"""One whole training: data, network, schedule, epochs, result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from batches import ordered_loader, training_loader
+from cifar import load
+from fitting import Trainer
+from options import BLOCKS_PER_STAGE, Options
+from resnet import CifarResNet
+from runtime import data_folder, say, start
+
+MOMENTUM = 0.9
+EVALUATION_BATCH = 256
+WARM_UP_SHARE = 0.1
+
+
+def step_schedule(steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate at each of `steps` batches, counted from 0.
+
+    He et al. divide by 10 after 32k and 48k of 64k batches: one half and three quarters. Before
+    that the rate rises linearly over the first tenth, at most one thousand batches, as large rates
+    otherwise throw a network off that has few batches to recover in.
+    """
+    warm_up = min(round(WARM_UP_SHARE * steps), 1000)
+
+    def factor(step: int) -> float:
+        if step < warm_up:
+            return (step + 1) / (warm_up + 1)
+        return 1.0 if step < steps / 2 else 0.1 if step < steps * 3 / 4 else 0.01
+
+    return factor
+
+
+def train(options: Options) -> None:
+    """Train as the flags say, and print the two accuracies in per cent.
+
+    Raises:
+        TrainingError: The data cannot be used, or the training diverged.
+    """
+    device = start(options)
+    data = load(data_folder(options))
+    batch_size = options.batch_size or data.batch_size
+    say(f"data: {data.title}")
+    say(
+        f"{len(data.training)} images to train, {len(data.validation)} to validate, "
+        f"{len(data.test)} to test, {batch_size} in a batch"
+    )
+    model = CifarResNet(BLOCKS_PER_STAGE[options.model])
+    say(f"model: {options.model}, {sum(p.numel() for p in model.parameters()):,} parameters")
+
+    batches = training_loader(
+        data.training, batch_size, augmentation=data.augmentation, workers=options.workers
+    )
+    model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=options.lr, momentum=MOMENTUM, weight_decay=options.wd
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, step_schedule(options.epochs * len(batches))
+    )
+    trainer = Trainer(model, optimizer, schedule, data.normalise, options.epochs)
+    validation = ordered_loader(data.validation, EVALUATION_BATCH, workers=options.workers)
+    best = 0.0
+    for epoch in range(1, options.epochs + 1):
+        trained = trainer.train(epoch, batches)
+        validated = trainer.evaluate(validation)
+        best = max(best, validated.accuracy)
+        say(
+            f"Epoch {epoch}/{options.epochs} train_loss {trained.loss:.4f} "
+            f"train_accuracy {trained.accuracy:.2f} val_loss {validated.loss:.4f} "
+            f"val_accuracy {validated.accuracy:.2f} seconds {trained.seconds:.1f}"
+        )
+    tested = trainer.evaluate(ordered_loader(data.test, EVALUATION_BATCH, workers=options.workers))
+    say(f"最佳验证准确率: {best:.2f}")
+    say(f"测试准确率: {tested.accuracy:.2f}")

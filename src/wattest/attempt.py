@@ -1,0 +1,177 @@
+"""One execution of a foreground: what it cost, what it gave, and whether it counts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wattest.energy import Measurement
+from wattest.process import Exit
+from wattest.results import ExperimentFiles
+from wattest.training import Metrics
+
+if TYPE_CHECKING:
+    from wattest.load import ActiveLoad
+
+# Share of all CPU time that processes other than ours may use before it is worth a word.
+OTHER_CPU_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """CPU time of the whole machine since boot, in seconds, and our own process's."""
+
+    busy_seconds: float
+    total_seconds: float
+    own_seconds: float
+
+    @classmethod
+    def read(cls, proc_root: Path = Path("/proc")) -> CpuTimes:
+        """Read ``/proc/stat`` (man 5 proc): user nice system idle iowait irq softirq steal."""
+        line = (proc_root / "stat").read_text(encoding="ascii").split("\n", 1)[0]
+        ticks = [int(word) for word in line.split()[1:9]]
+        per_second = os.sysconf("SC_CLK_TCK")
+        total = sum(ticks) / per_second
+        return cls(total - (ticks[3] + ticks[4]) / per_second, total, time.process_time())
+
+
+@dataclass(frozen=True)
+class CpuUse:
+    """CPU time during one window, in seconds, by whom it was used."""
+
+    machine_busy_seconds: float
+    machine_total_seconds: float
+    foreground_seconds: float
+    background_seconds: float
+    harness_seconds: float
+
+    @property
+    def other_share(self) -> float:
+        """Share of the machine's CPU time (0 to 1) that went to none of ours."""
+        ours = self.foreground_seconds + self.background_seconds + self.harness_seconds
+        other = max(0.0, self.machine_busy_seconds - ours)
+        return other / self.machine_total_seconds if self.machine_total_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution: its command, end, energy, metrics, and the reasons for and against it.
+
+    `faults` make it invalid; `flags` are to be known by whoever uses the numbers.
+    """
+
+    number: int
+    argv: tuple[str, ...]
+    pid: int | None
+    started_at: str
+    exit: Exit | None
+    timed_out: bool
+    interrupted: bool
+    duration_seconds: float | None
+    measurement: Measurement | None
+    estimate: dict[str, object] | None
+    cpu: CpuUse | None
+    metrics: Metrics
+    faults: tuple[str, ...]
+    flags: tuple[str, ...]
+    log: Path
+    energy_folder: Path
+    last_lines: tuple[str, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Tell whether this attempt may count."""
+        return not self.faults
+
+    @property
+    def worth_repeating(self) -> bool:
+        """Tell whether another attempt could end otherwise.
+
+        It could not when the program ended well but no pattern matched: the same program prints
+        the same lines again.
+        """
+        ended_well = self.exit is not None and self.exit.exit_code == 0
+        return (
+            not self.valid and not self.interrupted and not (ended_well and not self.metrics.found)
+        )
+
+
+@dataclass
+class Outcome:
+    """What one experiment has come to so far; the record is made from it."""
+
+    files: ExperimentFiles
+    attempts: list[Attempt] = field(default_factory=list)
+    load: ActiveLoad | None = None
+    trouble: str | None = None
+
+    @property
+    def last(self) -> Attempt | None:
+        """The attempt that stands for the experiment: the last one."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why the experiment may not count; empty when it may."""
+        faults = (self.trouble,) if self.trouble else ()
+        if self.last is None:
+            return faults or ("no attempt was made",)
+        return faults + tuple(fault for fault in self.last.faults if fault != self.trouble)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a user of the numbers should know."""
+        return self.last.flags if self.last else ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether the experiment counts."""
+        return not self.faults
+
+    @property
+    def retries(self) -> int:
+        """Number of attempts after the first."""
+        return max(0, len(self.attempts) - 1)
+
+    def explain(self) -> str:
+        """Return why the experiment failed, for the person who reads the test report."""
+        lines = [f"{self.files.experiment_id} does not count:"]
+        lines += [f"  - {fault}" for fault in self.faults]
+        if self.last is not None:
+            lines.append(f"  command: {' '.join(self.last.argv)}")
+            lines.append(f"  log: {self.last.log}")
+            if self.last.last_lines:
+                lines.append("  its last lines:")
+                lines += [f"    {line}" for line in self.last.last_lines]
+        return "\n".join(lines)
+
+
+def exit_faults(end: Exit | None, metrics: Metrics) -> list[str]:
+    """Return the faults that follow from how the training ended and what its log says."""
+    faults = []
+    if end is not None and end.signal is not None:
+        faults.append(f"training was ended by signal {end.signal}")
+    elif end is not None and end.exit_code != 0:
+        faults.append(f"training ended with exit code {end.exit_code}")
+    if not metrics.found:
+        faults += ["no performance metric was found", *metrics.problems]
+    return faults
+
+
+def cpu_flags(use: CpuUse) -> list[str]:
+    """Return a flag where processes other than ours used a notable share of the CPU."""
+    if use.other_share <= OTHER_CPU_SHARE:
+        return []
+    return [
+        f"other processes used {use.other_share:.1%} of the CPU (more than {OTHER_CPU_SHARE:.0%})"
+    ]
+
+
+def foreign_gpu_flags(seen: Sequence[dict[int, str]], own: set[int]) -> list[str]:
+    """Return a flag for every foreign process seen on a measured GPU at an edge."""
+    foreign = {pid: uuid for edge in seen for pid, uuid in edge.items() if pid not in own}
+    return [f"foreign process {pid} was on GPU {uuid}" for pid, uuid in sorted(foreign.items())]

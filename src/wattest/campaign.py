@@ -1,0 +1,90 @@
+"""From what the user asked for to a plan: paths resolved, files read, seed settled."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wattest.faults import Fault
+from wattest.history import load_history
+from wattest.plan import Experiment, Plan, expand
+from wattest.registry import Registry, load_registry
+from wattest.settings import Settings, load_settings
+from wattest.training import program_faults
+
+DEFAULT_SETTINGS = "settings/default.json"
+DEFAULT_REGISTRY = "config/models_config.json"
+DEFAULT_RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The two folders against which names resolve: where the user stands, then the project's."""
+
+    invocation: Path
+    root: Path
+
+    def existing(self, name: str) -> Path:
+        """Return the file called `name`: as seen from the user first, then from the root."""
+        from_user = self.invocation / Path(name).expanduser()
+        return from_user if from_user.exists() else self.root / Path(name).expanduser()
+
+    def shown(self, path: Path) -> str:
+        """Return `path` as a person would write it: relative to the root where it lies below."""
+        plain = Path(os.path.abspath(path))  # noqa: PTH100 - links keep the name the user gave
+        return str(plain.relative_to(self.root)) if plain.is_relative_to(self.root) else str(plain)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A plan with what it was made from, and what its files gave cause to warn about."""
+
+    settings: Settings
+    registry: Registry
+    plan: Plan
+    seed_origin: str
+    warnings: tuple[str, ...]
+
+    def faults(self, selected: Sequence[Experiment]) -> list[Fault]:
+        """Return what keeps the selected experiments from being started, each fault once."""
+        files = self.settings.file, self.registry.file
+        faults = [fault for one in selected for fault in program_faults(one, *files)]
+        return list(
+            {(fault.path, fault.text.split(" (needed")[0]): fault for fault in faults}.values()
+        )
+
+
+def load_campaign(
+    places: Places, settings: str | None, registry: str | None, seed: int | None
+) -> Campaign:
+    """Read settings and registry, and expand the plan.
+
+    The root seed is `seed`, else the settings' own, else one that is drawn here.
+
+    Raises:
+        ConfigurationError: one line for every fault.
+    """
+    registry_path = (
+        places.root / DEFAULT_REGISTRY if registry is None else places.existing(registry)
+    )
+    settings_path = (
+        places.root / DEFAULT_SETTINGS if settings is None else places.existing(settings)
+    )
+    known = load_registry(registry_path, places.root, places.shown(registry_path))
+    asked = load_settings(settings_path, known, places.shown(settings_path))
+    if seed is not None:
+        root_seed, origin = seed, "given"
+    elif asked.seed is not None:
+        root_seed, origin = asked.seed, "from the settings"
+    else:
+        root_seed, origin = secrets.randbelow(2**32), "drawn"
+    history = None
+    warnings = [*known.warnings, *asked.warnings]
+    if asked.use_deduplication:
+        history = load_history([places.existing(name) for name in asked.historical_csvs])
+        warnings += history.warnings
+    plan = expand(asked, root_seed, history)
+    return Campaign(asked, known, plan, origin, tuple(warnings))

@@ -1,0 +1,164 @@
+"""The gates of the verdict that concern energy: pure functions from figures to reasons.
+
+A gate returns None when it has nothing to say. Which of them flag and which make an attempt invalid
+is said by the name of the list that its reason is put into, never here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from wattest.energy.base import Reason
+from wattest.energy.schedule import Schedule
+from wattest.energy.thresholds import Thresholds
+
+
+def window_is_short(seconds: float, thresholds: Thresholds) -> Reason | None:
+    """Flag a window in which the edges of the counters weigh much."""
+    least = thresholds.window_flag_seconds
+    if seconds >= least:
+        return None
+    text = f"the window of {seconds:.2f} s is shorter than {least:g} s: the edges weigh much"
+    return Reason("window_short", text, None, seconds, least)
+
+
+def too_few_periods(
+    domain: str, label: str, seconds: float, period_seconds: float | None, thresholds: Thresholds
+) -> Reason | None:
+    """Refuse a window of too few update periods of its counter; an unknown period passes."""
+    if period_seconds is None or period_seconds <= 0:
+        return None
+    periods, least = seconds / period_seconds, thresholds.window_refuse_periods
+    if periods >= least:
+        return None
+    text = (
+        f"{label}: the window of {seconds:.2f} s is shorter than {least:g} update periods "
+        f"({period_seconds * 1e3:.3g} ms each) of the counter"
+    )
+    return Reason("window_short", text, domain, periods, least)
+
+
+def mean_power(
+    domain: str,
+    label: str,
+    watts: float,
+    idle_watts: float | None,
+    limit_watts: float | None,
+    thresholds: Thresholds,
+) -> Reason | None:
+    """Refuse a mean power that the hardware cannot have had."""
+    if limit_watts and watts > limit_watts * thresholds.mean_power_limit_ratio_max:
+        bound = limit_watts * thresholds.mean_power_limit_ratio_max
+        text = f"{label}: a mean power of {watts:.1f} W is above its limit of {limit_watts:.1f} W"
+        return Reason("power_range", text, domain, watts, bound)
+    if idle_watts and watts < idle_watts * thresholds.mean_power_idle_ratio_min:
+        bound = idle_watts * thresholds.mean_power_idle_ratio_min
+        text = f"{label}: a mean power of {watts:.1f} W is far below its {idle_watts:.1f} W idle"
+        return Reason("power_range", text, domain, watts, bound)
+    return None
+
+
+def sampling(
+    domain: str, label: str, schedule: Schedule, longest_gap_seconds: float, thresholds: Thresholds
+) -> tuple[Reason, ...]:
+    """Flag samples that are missing, and gaps between them.
+
+    A gap is one that exceeds the threshold and half a period more than the nominal one.
+    """
+    found: list[Reason] = []
+    expected, least = schedule.expected(), thresholds.sample_share_flag_percent
+    share = 100.0 * schedule.samples / expected if expected else 100.0
+    if share < least:
+        text = f"{label}: only {share:.1f} % of the expected samples were taken"
+        found.append(Reason("sampling_share", text, domain, share, least))
+    longest = thresholds.sample_gap_flag_seconds
+    if longest_gap_seconds > max(longest, 1.5e-9 * schedule.period_ns):
+        text = f"{label}: {longest_gap_seconds:.2f} s passed without a sample"
+        found.append(Reason("sampling_gap", text, domain, longest_gap_seconds, longest))
+    return tuple(found)
+
+
+def counter_against_integral(
+    label: str, counter_joules: float, integrals: Iterable[float], thresholds: Thresholds
+) -> tuple[Reason | None, Reason | None]:
+    """Compare a GPU's counter with its integrated power, as (fault, flag).
+
+    Args:
+        label: The GPU.
+        counter_joules: Energy by the counter.
+        integrals: Energy by integration in joules, the preferred power reading first. A second
+            one that bears the counter out turns the fault into a flag: sampled power may alias
+            with the training's steps, the counter does not.
+        thresholds: The design values.
+    """
+    if counter_joules <= 0:
+        return None, None
+    deviations = [100.0 * (joules / counter_joules - 1.0) for joules in integrals]
+    if not deviations:
+        return None, None
+    first = deviations[0]
+    most, least = (
+        thresholds.counter_integral_invalid_percent,
+        thresholds.counter_integral_flag_percent,
+    )
+    text = f"{label}: integrated power deviates from the counter by {first:+.1f} %"
+    if min(abs(deviation) for deviation in deviations) > most:
+        return Reason("counter_integral", text, "gpu", first, most), None
+    if abs(first) > least:
+        return None, Reason("counter_integral", text, "gpu", first, least)
+    return None, None
+
+
+def throttling(
+    label: str, seconds: Mapping[str, float | None], thresholds: Thresholds
+) -> tuple[Reason, ...]:
+    """Flag thermal and hardware-brake throttling within the window.
+
+    Args:
+        label: The GPU.
+        seconds: Time throttled by cause; None where the driver does not tell.
+        thresholds: The design values.
+    """
+    most = thresholds.throttle_flag_seconds
+    return tuple(
+        Reason("throttling", f"{label}: {cause} for {spent:.3f} s", "gpu", spent, most)
+        for cause, spent in seconds.items()
+        if spent is not None and spent > most
+    )
+
+
+def other_cpu_load(
+    machine_busy_seconds: float,
+    own_busy_seconds: float,
+    capacity_seconds: float,
+    thresholds: Thresholds,
+) -> Reason | None:
+    """Flag CPU time that neither the experiment nor its load used.
+
+    Args:
+        machine_busy_seconds: CPU time of everything on the machine within the window.
+        own_busy_seconds: CPU time of the training, its load and the harness.
+        capacity_seconds: Duration times the number of CPUs.
+        thresholds: The design values.
+    """
+    if capacity_seconds <= 0:
+        return None
+    share = 100.0 * (machine_busy_seconds - own_busy_seconds) / capacity_seconds
+    most = thresholds.other_cpu_load_flag_percent
+    if share <= most:
+        return None
+    return Reason("other_cpu_load", f"other CPU load took {share:.1f} % of the machine", None, share, most)
+
+
+def foreign_gpu_processes(found: Mapping[int, str], own: Iterable[int]) -> Reason | None:
+    """Flag processes on a GPU that are not ours.
+
+    Args:
+        found: UUID of the GPU by PID, as `Sensors.gpu_processes` gives it.
+        own: PIDs of the training, its load and the harness.
+    """
+    foreign = sorted(set(found) - set(own))
+    if not foreign:
+        return None
+    names = ", ".join(f"{pid} on {found[pid]}" for pid in foreign)
+    return Reason("foreign_gpu_process", f"foreign processes on a GPU: {names}", "gpu", len(foreign), 0)

@@ -1,0 +1,84 @@
+"""The probe at the start of a session: how often, and in what steps, each counter moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from wattest.energy.base import NS, Clock, ReadingError
+
+_ENOUGH_CHANGES = 6
+_PAUSE_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probe saw of one counter.
+
+    Attributes:
+        period_seconds: Median time between its changes, never below the millisecond at which we
+            look; None if it changed less than twice.
+        step_counts: Smallest change seen; None if there was none.
+        first: Its first value; None if it could not be read at all.
+        last: Its last value.
+        seconds: For how long it was watched.
+    """
+
+    period_seconds: float | None
+    step_counts: int | None
+    first: int | None
+    last: int | None
+    seconds: float
+
+
+class _Watched:
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+        self.changes_ns: list[int] = []
+        self.steps: list[int] = []
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def look(self, clock: Clock) -> None:
+        try:
+            value = self._read()
+        except ReadingError:
+            return
+        if self.last is None:
+            self.first = value
+        elif value != self.last:
+            self.changes_ns.append(clock.monotonic_ns())
+            if value > self.last:
+                self.steps.append(value - self.last)
+        self.last = value
+
+    @property
+    def is_known(self) -> bool:
+        return len(self.changes_ns) >= _ENOUGH_CHANGES
+
+    def result(self, seconds: float) -> Probed:
+        changes = self.changes_ns
+        spans = [later - earlier for earlier, later in zip(changes, changes[1:], strict=False)]
+        period = median(spans) / NS if spans else None
+        return Probed(period, min(self.steps, default=None), self.first, self.last, seconds)
+
+
+def probe(
+    counters: Mapping[str, Callable[[], int]], clock: Clock, seconds: float
+) -> dict[str, Probed]:
+    """Watch all counters together until each has changed a few times, at most for `seconds`."""
+    if not counters:
+        return {}
+    watched = {label: _Watched(read) for label, read in counters.items()}
+    start_ns = clock.monotonic_ns()
+    deadline_ns = start_ns + int(seconds * NS)
+    while clock.monotonic_ns() < deadline_ns:
+        for one in watched.values():
+            if not one.is_known:
+                one.look(clock)
+        if all(one.is_known for one in watched.values()):
+            break
+        clock.sleep(_PAUSE_SECONDS)
+    took = (clock.monotonic_ns() - start_ns) / NS
+    return {label: one.result(took) for label, one in watched.items()}

@@ -1,0 +1,260 @@
+"""The pytest plugin: options, markers, parametrization, checks before the first run, summary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wattest.errors import ConfigurationError, WattestError
+
+if TYPE_CHECKING:
+    from wattest.campaign import Campaign
+    from wattest.plan import Experiment
+    from wattest.session import Session
+
+CAMPAIGN: pytest.StashKey[Campaign] = pytest.StashKey()
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+HEADLINE: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
+
+_MARKERS = (
+    "default: an experiment with fixed hyper-parameters",
+    "mutation: an experiment with mutated hyper-parameters",
+    "parallel: an experiment over a background load",
+    "experiment(repo, model, mode, background): selects exactly,"
+    " such as -m \"experiment(model='resnet20')\"",
+)
+_SUPERVISION = ("guard", "cgroup", "pid-namespace")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options; most have an ini twin called ``wattest_…``."""
+    group = parser.getgroup("wattest", "energy experiments (wattest)")
+    group.addoption("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
+    group.addoption(
+        "--models-config", metavar="REGISTRY", help="registry (config/models_config.json)"
+    )
+    group.addoption("--results-dir", metavar="DIR", help="where records go (results)")
+    group.addoption("--seed", metavar="N", type=_seed, help="root seed of the plan")
+    group.addoption("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
+    group.addoption(
+        "--require-energy", action="store_true", default=None,
+        help="refuse to run where neither CPU nor GPU energy can be measured",
+    )  # fmt: skip
+    group.addoption(
+        "--allow-missing", action="append", choices=("cpu", "gpu"), default=None,
+        help="accept knowingly that this sensor exists and cannot be read",
+    )  # fmt: skip
+    group.addoption(
+        "--supervision", choices=_SUPERVISION, default=None, help="how process trees are held"
+    )
+    parser.addini("wattest_config", "settings file, as --config")
+    parser.addini("wattest_models_config", "registry, as --models-config")
+    parser.addini("wattest_results_dir", "where records go, as --results-dir")
+    parser.addini("wattest_sysfs", "another root for /sys, as --sysfs")
+    parser.addini("wattest_require_energy", "as --require-energy", type="bool", default=False)
+    parser.addini("wattest_allow_missing", "as --allow-missing", type="args", default=[])
+    parser.addini("wattest_supervision", "as --supervision", default="guard")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers; read settings and registry where experiments are asked for."""
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    if config.getoption("--config") is not None or _names_experiments(config):
+        campaign = _campaign(config)
+        _refuse_workers(config)
+        if config.get_verbosity() < 0:
+            for warning in campaign.warnings:
+                sys.stderr.write(f"warning: {warning}\n")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker the root seed and the controller's PID."""
+    campaign = node.config.stash.get(CAMPAIGN, None)
+    if campaign is not None:
+        node.workerinput["wattest_seed"] = campaign.plan.seed
+    node.workerinput["wattest_controller_pid"] = os.getpid()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Turn every planned experiment into one parameter of the tests that take `experiment`."""
+    if "experiment" not in metafunc.fixturenames:
+        return
+    try:
+        campaign = _campaign(metafunc.config)
+    except pytest.UsageError as error:
+        pytest.exit("\n".join(map(str, error.args)), returncode=pytest.ExitCode.USAGE_ERROR)
+    parameters = [_parameter(experiment) for experiment in campaign.plan.experiments]
+    metafunc.parametrize("experiment", parameters)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Check the programs of what was selected, and the sensors, before anything runs."""
+    config = session.config
+    selected = [item.callspec.params["experiment"] for item in session.items if _is_ours(item)]
+    if not selected or config.getoption("collectonly"):
+        return
+    faults = config.stash[CAMPAIGN].faults(selected)
+    if faults:
+        raise pytest.UsageError(*map(str, faults))
+    session_of(config)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what will run, on what machine, with which sensors."""
+    campaign = config.stash.get(CAMPAIGN, None)
+    if campaign is None:
+        return []
+    plan = campaign.plan
+    lines = [
+        f"wattest: {campaign.settings.file}, {len(plan.experiments)} experiments planned,"
+        f" seed {plan.seed} ({campaign.seed_origin}), plan {plan.digest}"
+    ]
+    if not config.getoption("collectonly"):
+        lines += session_of(config).header()
+    return lines + [f"warning: {warning}" for warning in campaign.warnings]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Carry the headline of an experiment to wherever its report goes."""
+    outcome: Any = yield
+    headline = item.stash.get(HEADLINE, None)
+    if headline is not None:
+        outcome.get_result().wattest = headline
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print one line per experiment: what it was, what it cost, what it gave, whether it counts."""
+    reports = [
+        report
+        for category in ("passed", "failed", "error")
+        for report in terminalreporter.getreports(category)
+    ]
+    headlines = {
+        report.wattest["experiment_id"]: report.wattest
+        for report in reports
+        if hasattr(report, "wattest")
+    }
+    if not headlines:
+        return
+    from wattest.summary import summary_lines
+
+    terminalreporter.section("experiments")
+    for line in summary_lines(list(headlines.values()), terminalreporter._tw.fullwidth):
+        terminalreporter.write_line(line)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what the session holds: sensors, locks, the governor."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.close()
+
+
+def option(config: pytest.Config, name: str) -> Any:
+    """Return the value of ``--name``, else of its ini twin; None where neither is set."""
+    value = config.getoption(f"--{name}")
+    if value is None:
+        value = config.getini(f"wattest_{name.replace('-', '_')}")
+    return value or None
+
+
+def _campaign(config: pytest.Config) -> Campaign:
+    """Read settings and registry once per session; faults stop it with one line each."""
+    if CAMPAIGN not in config.stash:
+        from wattest.campaign import Places, load_campaign
+
+        seed = config.getoption("--seed")
+        worker = getattr(config, "workerinput", None)
+        if worker is not None:
+            seed = worker.get("wattest_seed", seed)
+        places = Places(config.invocation_params.dir, config.rootpath)
+        try:
+            config.stash[CAMPAIGN] = load_campaign(
+                places, option(config, "config"), option(config, "models-config"), seed
+            )
+        except ConfigurationError as error:
+            raise pytest.UsageError(*error.faults) from None
+    return config.stash[CAMPAIGN]
+
+
+def session_of(config: pytest.Config) -> Session:
+    """Open the session once: results folder, sensors, supervision."""
+    if SESSION not in config.stash:
+        from wattest.session import Session, SessionOptions
+
+        results = Path(option(config, "results-dir") or config.rootpath / "results")
+        options = SessionOptions(
+            results_folder=config.invocation_params.dir / results.expanduser(),
+            sys_root=Path(option(config, "sysfs") or os.environ.get("WATTEST_SYSFS") or "/sys"),
+            require_energy=bool(option(config, "require-energy")),
+            allow_missing=frozenset(option(config, "allow-missing") or ()),
+            supervision=option(config, "supervision") or "guard",
+            extra_owners=_controller(config),
+        )
+        writer = config.pluginmanager.get_plugin("terminalreporter")
+        try:
+            config.stash[SESSION] = Session.open(
+                config.stash[CAMPAIGN], options, writer, config.get_verbosity()
+            )
+        except WattestError as error:
+            raise pytest.UsageError(*str(error).splitlines()) from None
+    return config.stash[SESSION]
+
+
+def _controller(config: pytest.Config) -> tuple[int, ...]:
+    worker = getattr(config, "workerinput", None)
+    return () if worker is None else (worker["wattest_controller_pid"],)
+
+
+def _parameter(experiment: Experiment) -> Any:
+    mark = pytest.mark.experiment(
+        repo=experiment.foreground.program.name,
+        model=experiment.foreground.model,
+        mode=experiment.mode,
+        background=experiment.background_models,
+    )
+    return pytest.param(
+        experiment, id=experiment.id, marks=[getattr(pytest.mark, experiment.mode), mark]
+    )
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and "experiment" in callspec.params
+
+
+def _names_experiments(config: pytest.Config) -> bool:
+    """Tell whether an argument leads into the folder of the experiments."""
+    folder = config.rootpath / "experiments"
+    for argument in config.args:
+        path = config.invocation_params.dir / argument.split("::")[0]
+        if folder == path.resolve() or folder in path.resolve().parents:
+            return True
+    return False
+
+
+def _refuse_workers(config: pytest.Config) -> None:
+    """Refuse to measure on several xdist workers: they would share one counter."""
+    workers = len(config.getoption("tx", None) or ())
+    workers = max(workers, config.getoption("numprocesses", None) or 0)
+    if workers > 1 and not config.getoption("collectonly"):
+        raise pytest.UsageError(
+            f"{workers} workers would measure on the same counters at once, and each would count"
+            " the other's energy; run with -n 0 or -n 1"
+        )
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("the seed must not be negative")
+    return value

@@ -1,0 +1,69 @@
+"""The table at the end of a session."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_NARROWEST = 100
+
+
+def summary_lines(headlines: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+    """Return the lines of a table with one row per experiment, for a terminal `width` wide."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in _COLUMNS:
+        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for headline in headlines:
+        table.add_row(*_row(headline))
+    output = io.StringIO()
+    Console(file=output, width=max(width, _NARROWEST), highlight=False, markup=False).print(table)
+    lines = [line.rstrip() for line in output.getvalue().splitlines()]
+    if any(headline["cpu_energy_estimated_joules"] is not None for headline in headlines):
+        lines.append("~ is an estimate from CPU time, not a measurement; - was not measured")
+    return lines
+
+
+_COLUMNS = (
+    ("experiment", "left"),
+    ("mutated", "left"),
+    ("duration", "right"),
+    ("CPU J", "right"),
+    ("GPU J", "right"),
+    ("metrics", "left"),
+    ("load", "right"),
+    ("verdict", "left"),
+)
+
+
+def _row(headline: Mapping[str, Any]) -> list[str]:
+    mutated = [f"{name}={value:.6g}" for name, value in headline["mutated"].items()]
+    metrics = [
+        f"{name}={'-' if value is None else format(value, '.4g')}"
+        for name, value in headline["performance_metrics"].items()
+    ]
+    share = headline["load_alive_share"]
+    flags = len(headline["flags"])
+    return [
+        headline["test_id"],
+        "\n".join(mutated) or "-",
+        _number(headline["duration_seconds"], "{:.1f} s"),
+        _cpu(headline),
+        _number(headline["gpu_energy_total_joules"], "{:.1f}"),
+        "\n".join(metrics),
+        "-" if share is None else f"{share:.0%}",
+        headline["verdict"] + (f", {flags} flag{'s' * (flags > 1)}" if flags else ""),
+    ]
+
+
+def _cpu(headline: Mapping[str, Any]) -> str:
+    if headline["cpu_energy_total_joules"] is not None:
+        return _number(headline["cpu_energy_total_joules"], "{:.1f}")
+    return _number(headline["cpu_energy_estimated_joules"], "~{:.0f}")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

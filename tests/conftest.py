@@ -1,0 +1,125 @@
+"""Fixtures of the harness's own tests: a small project in which real experiments run in no time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Trains nothing, but behaves as told: prints metrics, fails, waits, floods.
+PROGRAM = """\
+#!{python}
+import os, sys, time
+args = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+print("argv", *sys.argv[1:], sep="|")
+seconds = float(args.get("--seconds", "0.3"))
+end = time.monotonic() + seconds
+epoch = 0
+while time.monotonic() < end:
+    sum(range(20000))
+    epoch += 1
+    if epoch % 50 == 0:
+        print("Epoch", epoch, flush=True)
+if args.get("--metric", "1") == "1":
+    print("Accuracy: 91.5")
+sys.exit(int(args.get("--exit", "0")))
+"""
+
+
+def parameter(flag: str, kind: str, low: float, high: float, **more: Any) -> dict[str, Any]:
+    """Return a registry's definition of one hyper-parameter."""
+    return {"flag": flag, "type": kind, "range": [low, high], "default": None, **more}
+
+
+def toy_registry() -> dict[str, Any]:
+    """Return a registry with the programs ``toy`` (measured) and ``busy`` (load)."""
+    hyperparameters = {
+        "learning_rate": parameter(
+            "--lr", "float", 1e-6, 0.5, distribution="log_uniform", default=0.1
+        ),
+        "epochs": parameter("-e", "int", 1, 20, distribution="uniform", default=10),
+        "seconds": parameter("--seconds", "float", 0.1, 60.0),
+        "exit": parameter("--exit", "int", 0, 255),
+        "metric": parameter("--metric", "int", 0, 1),
+    }
+    program = {
+        "path": "repos/toy",
+        "train_script": "./train.sh",
+        "models": ["small", "large"],
+        "model_flag": "-n",
+        "supported_hyperparams": hyperparameters,
+        "performance_metrics": {"log_patterns": {"accuracy": r"Accuracy[:\s]+([0-9.]+)"}},
+    }
+    return {"models": {"toy": program, "busy": program}}
+
+
+class Project:
+    """A copy of the house with toy programs, in which tests run real pytest."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+        for name in ("conftest.py", "pytest.ini"):
+            shutil.copy(ROOT / name, self.path / name)
+        for name in ("fixtures", "experiments"):
+            shutil.copytree(
+                ROOT / name, self.path / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        self.program("toy", PROGRAM.format(python=sys.executable))
+        self.registry(toy_registry())
+
+    def program(self, name: str, text: str) -> Path:
+        """Write an executable training script for the repository `name`."""
+        script = self.path / "repos" / name / "train.sh"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(textwrap.dedent(text), encoding="utf-8")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+        return script
+
+    def registry(self, document: Mapping[str, Any]) -> Path:
+        """Write the registry."""
+        return self._json("config/models_config.json", document)
+
+    def settings(self, *entries: Mapping[str, Any], **top: Any) -> Path:
+        """Write settings with these entries."""
+        document = {"max_retries": 0, "startup_seconds": 0.3, "experiments": list(entries), **top}
+        return self._json("settings/test.json", document)
+
+    def run(self, *arguments: str, timeout: float = 60) -> pytest.RunResult:
+        """Run the experiments in a real pytest of their own."""
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        if not any(argument.startswith("--config") for argument in arguments):
+            command += ["--config", "settings/test.json"]
+        if not any(argument.startswith("experiments") for argument in arguments):
+            command.append("experiments")
+        return self.pytester.run(*command, timeout=timeout)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return all records, oldest first."""
+        files = sorted((self.path / "results").glob("*.json"))
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+    def _json(self, name: str, document: Mapping[str, Any]) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return path
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a fresh project; its pytest imports this checkout's framework."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src")]))
+    for name in ("PYTEST_ADDOPTS", "WATTEST_SYSFS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    return Project(pytester)

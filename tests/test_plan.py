@@ -1,0 +1,88 @@
+"""The plan is a pure function of settings, registry and seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from conftest import toy_registry
+
+from wattest.plan import Plan, expand, slug
+from wattest.registry import load_registry
+from wattest.settings import load_settings
+from wattest.training import argv_of, format_value
+
+MUTANT: dict[str, Any] = {"repo": "toy", "model": "small", "mutate": ["learning_rate"]}
+PARALLEL = {
+    "foreground": MUTANT,
+    "background": {"repo": "busy", "model": "large", "hyperparameters": {"epochs": 3}},
+}
+
+
+def plan(tmp_path: Path, *entries: dict[str, Any], seed: int = 7, **top: Any) -> Plan:
+    registry = tmp_path / "registry.json"
+    registry.write_text(json.dumps(toy_registry()), encoding="utf-8")
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"experiments": list(entries), **top}), encoding="utf-8")
+    return expand(load_settings(settings, load_registry(registry, tmp_path)), seed)
+
+
+def rates(made: Plan) -> list[float]:
+    return [one.foreground.hyperparameters["learning_rate"] for one in made.experiments]
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(tmp_path: Path) -> None:
+    first = plan(tmp_path, MUTANT, runs_per_config=5)
+    assert first.digest == plan(tmp_path, MUTANT, runs_per_config=5).digest
+    assert rates(first) != rates(plan(tmp_path, MUTANT, runs_per_config=5, seed=8))
+
+
+def test_mutants_do_not_depend_on_the_other_entries(tmp_path: Path) -> None:
+    alone = plan(tmp_path, MUTANT, runs_per_config=3)
+    beside = plan(tmp_path, PARALLEL, {**MUTANT, "mutate": ["epochs"]}, MUTANT, runs_per_config=3)
+    assert rates(beside)[-3:] == rates(alone)
+
+
+def test_two_entries_that_ask_for_the_same_get_different_mutants(tmp_path: Path) -> None:
+    entry = {**MUTANT, "mutate": ["epochs"]}
+    made = plan(tmp_path, entry, entry, runs_per_config=9)
+    values = [one.foreground.hyperparameters["epochs"] for one in made.experiments]
+    assert len(set(values)) == 18
+    assert 10 not in values
+
+
+def test_ids_count_within_repo_model_and_mode_and_leave_the_background_out(tmp_path: Path) -> None:
+    made = plan(tmp_path, PARALLEL, MUTANT, PARALLEL)
+    ids = [one.id for one in made.experiments]
+    assert ids == ["toy-small-parallel-1", "toy-small-mutation-1", "toy-small-parallel-2"]
+
+
+def test_repetitions_of_a_fixed_training_have_equal_values_and_different_keys(
+    tmp_path: Path,
+) -> None:
+    entry = {"repo": "toy", "model": "small", "hyperparameters": {"epochs": 3}}
+    made = plan(tmp_path, entry, runs_per_config=3)
+    assert len({one.key for one in made.experiments}) == 3
+    assert [one.foreground.hyperparameters for one in made.experiments] == [
+        {"learning_rate": 0.1, "epochs": 3}
+    ] * 3
+
+
+def test_the_command_follows_the_registry_and_leaves_null_defaults_out(tmp_path: Path) -> None:
+    entry = {"repo": "toy", "model": "small", "hyperparameters": {"learning_rate": 5.123456789e-06}}
+    training = plan(tmp_path, entry).experiments[0].foreground
+    assert argv_of(training) == (
+        "./train.sh", "-n", "small", "--lr", "5.123456789e-06", "-e", "10",
+    )  # fmt: skip
+
+
+def test_values_read_back_bit_for_bit() -> None:
+    for value in (5.123456789e-06, 0.1 + 0.2, 1e-300, 3.0, 7):
+        assert type(value)(format_value(value)) == value
+
+
+def test_slugs_are_safe_parts_of_file_names() -> None:
+    assert slug("../../etc/pass wd") == "_.._etc_pass_wd"
+    assert slug("..") == "_"
+    assert "/" not in slug("a/b\nc")

@@ -1,0 +1,265 @@
+"""Whatever is wrong in settings or registry is said in one line each, before anything runs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Project, toy_registry
+
+from wattest.errors import ConfigurationError
+from wattest.faults import json_path, near_miss
+from wattest.registry import load_registry
+from wattest.settings import Settings, load_settings
+
+FIXED: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {}}
+MUTANT: dict[str, Any] = {"repo": "toy", "model": "small", "mutate": ["epochs"]}
+PARALLEL: dict[str, Any] = {"foreground": MUTANT, "background": FIXED}
+
+
+def document(*entries: object, **top: object) -> dict[str, Any]:
+    return {"experiments": list(entries), **top}
+
+
+BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
+    "no experiments": ({}, r"\$: lacks 'experiments'"),
+    "empty experiments": (document(), r"\$\.experiments: must not be empty"),
+    "experiments is an object": ({"experiments": {}}, r"\$\.experiments: must be of type array"),
+    "an entry is a string": (document("toy"), r"experiments\[0\]: must be of type object"),
+    "a list": ([], r"\$: must be an object, is a list"),
+    "unknown repo": (document({**FIXED, "repo": "toi"}), r"repo: 'toi' is not in .*'toy'"),
+    "unknown model": (document({**FIXED, "model": "smal"}), r"model: 'smal'.*'small'"),
+    "no model": (document({"repo": "toy"}), r"experiments\[0\]: lacks 'model'"),
+    "negative runs": (document(FIXED, runs_per_config=-1), r"runs_per_config: must be at least 1"),
+    "runs as text": (document(FIXED, runs_per_config="3"), r"runs_per_config: must be of type int"),
+    "negative retries": (document(FIXED, max_retries=-2), r"max_retries: must be at least 0"),
+    "zero timeout": (document(FIXED, timeout_seconds=0), r"timeout_seconds: must be more than 0"),
+    "misspelt mutate": (document({**FIXED, "mutate_params": ["epochs"]}), r"mean 'mutate'"),
+    "foreign repository": (document({"repository": "toy", "model": "small"}), r"mean 'repo'"),
+    "foreign mode": (document({**FIXED, "mode": "nonparallel"}), r"mode: must be one of 'default'"),
+    "mixed without modes": (document(FIXED, mode="mixed"), r"experiments\[0\]: lacks \"mode\""),
+    "mutation of nothing": (document({**FIXED, "mode": "mutation"}), r"lacks \"mutate\""),
+    "default with mutate": (document({**MUTANT, "mode": "default"}), r"mutate: does not go with"),
+    "empty mutate": (document({**FIXED, "mutate": []}), r"mutate: must not be empty"),
+    "unknown name to mutate": (document({**FIXED, "mutate": ["epoch"]}), r"'epoch'.*'epochs'"),
+    "fixed and mutated": (
+        document({**MUTANT, "hyperparameters": {"epochs": 3}}),
+        r"mutate\[0\]: 'epochs' is also fixed",
+    ),
+    "a fraction for an int": (
+        document({**FIXED, "hyperparameters": {"epochs": 2.5}}),
+        r"hyperparameters\.epochs: must be an int",
+    ),
+    "a value as text": (
+        document({**FIXED, "hyperparameters": {"epochs": "2; rm -rf /"}}),
+        r"hyperparameters\.epochs: must be of type number",
+    ),
+    "too many mutants": (document(MUTANT, runs_per_config=500), r"experiments\[0\].*19.*500"),
+    "no background": (document({"mode": "parallel", "foreground": MUTANT}), r"lacks 'background'"),
+    "background with default mode": (
+        document({**PARALLEL, "mode": "default"}),
+        r"'parallel|\"paral",
+    ),
+    "a newline in a model": (document({**FIXED, "model": "a\nb"}), r"model: .*control characters"),
+    "background unknown model": (
+        document({**PARALLEL, "background": {**FIXED, "model": "x"}}),
+        r"background\.model: 'x' is not a model",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_SETTINGS)
+def test_broken_settings_stop_with_one_line_and_exit_4(project: Project, name: str) -> None:
+    content, expected = BROKEN_SETTINGS[name]
+    (project.path / "settings").mkdir()
+    (project.path / "settings/test.json").write_text(json.dumps(content), encoding="utf-8")
+    assert_refused(project, expected, "settings/test.json")
+
+
+UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: None, r"no such file"),
+    "directory": (lambda path: path.mkdir(), r"is a directory"),
+    "empty": (lambda path: path.write_text(""), r"is not JSON: .* line 1"),
+    "not JSON": (lambda path: path.write_text('{"experiments": [}'), r"is not JSON: .*line 1"),
+    "not UTF-8": (lambda path: path.write_bytes(b'{"a": "\xff\xfe"}'), r"is not UTF-8"),
+    "NaN": (lambda path: path.write_text('{"experiments": NaN}'), r"NaN is not a JSON number"),
+    "infinite": (lambda path: path.write_text('{"experiments": 1e999}'), r"too large"),
+    "key twice": (
+        lambda path: path.write_text('{"seed": 1, "seed": 2, "experiments": []}'),
+        r"\$\.seed: is given twice",
+    ),
+    "deep": (lambda path: path.write_text("[" * 100_000), r"nested too deeply|is not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_unreadable_settings_stop_with_one_line_and_exit_4(project: Project, name: str) -> None:
+    make, expected = UNREADABLE[name]
+    path = project.path / "settings/test.json"
+    path.parent.mkdir()
+    make(path)
+    assert_refused(project, expected, "settings/test.json")
+
+
+def change(*keys: str, to: object) -> Callable[[dict[str, Any]], None]:
+    def apply(registry: dict[str, Any]) -> None:
+        place = registry
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = to
+
+    return apply
+
+
+PATTERNS = ("models", "toy", "performance_metrics", "log_patterns")
+EPOCHS = ("models", "toy", "supported_hyperparams", "epochs")
+RATE = ("models", "toy", "supported_hyperparams", "learning_rate")
+
+BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "no programs": (change("models", to={}), r"\$\.models: must not be empty"),
+    "programs as a list": (change("models", to=[]), r"\$\.models: must be of type object"),
+    "no path": (lambda registry: registry["models"]["toy"].pop("path"), r"toy: lacks 'path'"),
+    "upside-down range": (change(*EPOCHS, "range", to=[9, 1]), r"range: .*upside down"),
+    "one bound": (change(*EPOCHS, "range", to=[9]), r"epochs\.range"),
+    "fraction in an int range": (change(*EPOCHS, "range", to=[1, 2.5]), r"2\.5 is not an int"),
+    "log range from zero": (change(*RATE, "range", to=[0, 1]), r"log_uniform range must be above"),
+    "probability above one": (change(*RATE, "zero_probability", to=1.5), r"must be at most 1"),
+    "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of 'uniform'"),
+    "odd type": (change(*RATE, "type", to="string"), r"type: must be one of 'int', 'float'"),
+    "broken pattern": (change(*PATTERNS, to={"accuracy": "("}), r"not a regular expression"),
+    "no group": (change(*PATTERNS, to={"accuracy": "x"}), r"needs 1 capturing group, has 0"),
+    "two groups": (change(*PATTERNS, to={"accuracy": "(x)(y)"}), r"needs 1 capturing group, has 2"),
+    "no patterns": (change(*PATTERNS, to={}), r"log_patterns: must not be empty"),
+    "path leads outside": (change("models", "toy", "path", to="../x"), r"leads outside"),
+    "script leads outside": (
+        change("models", "toy", "train_script", to="../../x.sh"),
+        r"leads outside",
+    ),
+    "misspelt key": (change("models", "toy", "trainscript", to="./x"), r"mean 'train_script'"),
+    "open quote": (
+        change("models", "toy", "required_args", to={"data": "-d 'x"}),
+        r"required_args\.data: cannot be split",
+    ),
+    "no such folder": (change("models", "toy", "path", to="repos/none"), r"no such folder"),
+    "no such script": (change("models", "toy", "train_script", to="./no.sh"), r"no such file"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_REGISTRIES)
+def test_a_broken_registry_stops_with_one_line_and_exit_4(project: Project, name: str) -> None:
+    spoil, expected = BROKEN_REGISTRIES[name]
+    registry = copy.deepcopy(toy_registry())
+    spoil(registry)
+    project.registry(registry)
+    project.settings(FIXED)
+    assert_refused(project, expected, "config/models_config.json")
+
+
+def test_a_script_that_is_not_executable_stops_with_the_remedy(project: Project) -> None:
+    project.settings(FIXED)
+    (project.path / "repos/toy/train.sh").chmod(0o644)
+    assert_refused(project, r"is not executable; run: chmod \+x", "config/models_config.json")
+
+
+def test_all_faults_of_a_file_are_said_at_once(project: Project) -> None:
+    project.settings({**FIXED, "model": "x"}, {**FIXED, "repo": "y"}, {**FIXED, "mode": "default"})
+    result = project.run()
+    assert result.ret == 4
+    assert len(faults_of(result)) == 2
+
+
+def assert_refused(project: Project, expected: str, file: str) -> None:
+    result = project.run()
+    lines = faults_of(result)
+    assert result.ret == 4
+    assert any(re.search(expected, line) for line in lines), lines
+    assert all(line.startswith(f"ERROR: {file}") for line in lines), lines
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert not list((project.path / "results").glob("training_*"))
+
+
+def faults_of(result: pytest.RunResult) -> list[str]:
+    return [line for line in result.stderr.str().splitlines() if line.startswith("ERROR:")]
+
+
+def load(tmp_path: Path, content: dict[str, Any]) -> Settings:
+    registry = tmp_path / "registry.json"
+    registry.write_text(json.dumps(toy_registry()), encoding="utf-8")
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return load_settings(path, load_registry(registry, tmp_path), "settings.json")
+
+
+def test_annotations_are_free_and_other_unknown_keys_are_warned_about(tmp_path: Path) -> None:
+    content = document({**FIXED, "note": "x", "_mine": 1}, notes=["a"], version="4", comment="c")
+    settings = load(tmp_path, content)
+    assert settings.warnings == ("settings.json::$.version: is not a known key and is ignored",)
+
+
+def test_an_unknown_hyperparameter_is_ignored_with_a_warning(tmp_path: Path) -> None:
+    settings = load(tmp_path, document({**FIXED, "hyperparameters": {"dropout": 0.5}}))
+    assert settings.entries[0].foreground.ignored == {"dropout": 0.5}
+    assert settings.entries[0].foreground.fixed == {}
+    assert "dropout: is not passed" in settings.warnings[0]
+
+
+def test_runs_come_from_the_entry_then_the_foreground_then_the_file(tmp_path: Path) -> None:
+    inner = {**MUTANT, "runs_per_config": 3}
+    entries = [
+        {**PARALLEL, "foreground": inner, "runs_per_config": 4},
+        {**PARALLEL, "foreground": inner},
+        PARALLEL,
+    ]
+    settings = load(tmp_path, document(*entries, runs_per_config=2))
+    assert [entry.runs_per_config for entry in settings.entries] == [4, 3, 2]
+
+
+def test_the_mode_follows_from_the_keys_where_none_is_named(tmp_path: Path) -> None:
+    settings = load(tmp_path, document(FIXED, MUTANT, PARALLEL))
+    assert [entry.mode for entry in settings.entries] == ["default", "mutation", "parallel"]
+
+
+def test_placeholders_beside_a_foreground_are_accepted_silently(tmp_path: Path) -> None:
+    entry = {"repo": "placeholder", "model": "placeholder", **PARALLEL}
+    assert load(tmp_path, document(entry)).warnings == ()
+
+
+def test_all_stands_for_what_is_not_fixed(tmp_path: Path) -> None:
+    entry = {**FIXED, "mutate": ["all"], "hyperparameters": {"epochs": 3}}
+    foreground = load(tmp_path, document(entry)).entries[0].foreground
+    assert foreground.mutate == ("learning_rate", "seconds", "exit", "metric")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("mutate_params", "mutate"),
+        ("repository", "repo"),
+        ("num_mutations", "runs_per_config"),
+        ("fixed_hyperparams", "hyperparameters"),
+        ("Mode", "mode"),
+        ("maxRetries", "max_retries"),
+        ("estimated_experiments", None),
+        ("version", None),
+        ("cleanup_gpu_memory", None),
+    ],
+)
+def test_near_misses(word: str, meant: str | None) -> None:
+    known = ["mode", "repo", "mutate", "runs_per_config", "max_retries", "hyperparameters",
+             "experiments"]  # fmt: skip
+    assert near_miss(word, known) == meant
+
+
+def test_json_paths_quote_odd_keys() -> None:
+    assert json_path(["a", 0, "b-c"]) == "$.a[0]['b-c']"
+
+
+def test_every_fault_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, document({**FIXED, "model": "x"}, {**FIXED, "model": "y"}))
+    assert len(str(caught.value).splitlines()) == 2
