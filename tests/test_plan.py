@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from conftest import toy_registry
-
 from wattest.plan import Plan, expand, slug
 from wattest.registry import load_registry
 from wattest.settings import load_settings
@@ -42,6 +41,7 @@ def test_mutants_do_not_depend_on_the_other_entries(tmp_path: Path) -> None:
     alone = plan(tmp_path, MUTANT, runs_per_config=3)
     beside = plan(tmp_path, PARALLEL, {**MUTANT, "mutate": ["epochs"]}, MUTANT, runs_per_config=3)
     assert rates(beside)[-3:] == rates(alone)
+    assert rates(beside)[:3] != rates(alone)
 
 
 def test_two_entries_that_ask_for_the_same_get_different_mutants(tmp_path: Path) -> None:
@@ -67,6 +67,50 @@ def test_repetitions_of_a_fixed_training_have_equal_values_and_different_keys(
     assert [one.foreground.hyperparameters for one in made.experiments] == [
         {"learning_rate": 0.1, "epochs": 3}
     ] * 3
+
+
+def test_each_block_holds_every_configuration_once_in_a_random_order(tmp_path: Path) -> None:
+    entries = [
+        {"repo": "toy", "model": "small", "hyperparameters": {"epochs": n}} for n in range(1, 9)
+    ]
+    made = plan(tmp_path, *entries, runs_per_config=4)
+    orders = set()
+    for block in range(1, 5):
+        members = [one for one in made.experiments if one.block == block]
+        epochs = [one.foreground.hyperparameters["epochs"] for one in members]
+        assert sorted(epochs) == list(range(1, 9))
+        orders.add(tuple(epochs))
+    assert [one.block for one in made.experiments] == sorted(one.block for one in made.experiments)
+    assert len(orders) == 4
+    as_written = plan(tmp_path, *entries, runs_per_config=4, order="as_written")
+    assert [one.id for one in as_written.experiments] == [
+        f"toy-small-default-{n}" for n in range(1, 33)
+    ]
+
+
+def test_repeated_mutants_come_once_in_each_block(tmp_path: Path) -> None:
+    made = plan(tmp_path, MUTANT, runs_per_config=3, repetitions=2)
+    for block in (1, 2):
+        values = {
+            one.foreground.hyperparameters["learning_rate"]
+            for one in made.experiments
+            if one.block == block
+        }
+        assert len(values) == 3
+    assert len(made.experiments) == 6
+
+
+def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path) -> None:
+    made = plan(tmp_path, PARALLEL, baseline=True, repetitions=2)
+    by_id = {one.id: one for one in made.experiments}
+    assert len(by_id) == 4
+    for one in made.experiments:
+        partner = by_id[one.partner or ""]
+        assert partner.partner == one.id
+        assert partner.block == one.block
+        assert partner.foreground == one.foreground
+        assert one.is_baseline != partner.is_baseline
+        assert one.mode == ("mutation" if one.is_baseline else "parallel")
 
 
 def test_the_command_follows_the_registry_and_leaves_null_defaults_out(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, toy_registry
 
+from conftest import Project, toy_registry
 from wattest.errors import ConfigurationError
 from wattest.faults import json_path, near_miss
 from wattest.registry import load_registry

@@ -11,13 +11,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault
 from wattest.history import History
-from wattest.mutation import SpaceExhausted, derive_seed, draw_mutants
+from wattest.mutation import derive_seed, draw_mutants, mutant_key
 from wattest.registry import Program, Value
 from wattest.settings import Entry, Settings, TrainingRequest
 
@@ -45,20 +45,27 @@ class Experiment:
     """One foreground training with fixed hyper-parameters, its mode, background and repetition.
 
     `key` identifies it across sessions: equal keys are the same experiment of the same plan.
+    `configuration` counts the distinct configurations of the entry; `partner` is the id of the
+    other half of a pair with and without load.
     """
 
     id: str
     key: str
+    mode: str
     entry: Entry
     foreground: Training
     backgrounds: tuple[Training, ...]
     mutated: Mapping[str, Value]
+    configuration: int
     repetition: int
+    repetitions: int
+    partner: str | None = None
+    block: int = 1
 
     @property
-    def mode(self) -> str:
-        """``default``, ``mutation`` or ``parallel``."""
-        return self.entry.mode
+    def is_baseline(self) -> bool:
+        """Tell whether this is the lone half of a pair."""
+        return self.partner is not None and not self.backgrounds
 
     @property
     def background_models(self) -> str | None:
@@ -72,6 +79,7 @@ class Plan:
 
     settings: Settings
     seed: int
+    order: str
     experiments: tuple[Experiment, ...]
     digest: str
 
@@ -85,34 +93,99 @@ def expand(settings: Settings, seed: int, history: History | None = None) -> Pla
     faults: list[Fault] = []
     numbers: Counter[str] = Counter()
     pools: dict[str, list[dict[str, Value]]] = {}
-    experiments = []
+    written: list[Experiment] = []
     for entry in settings.entries:
         try:
             mutants = _mutants(entry, seed, pools, history)
-        except SpaceExhausted as error:
-            faults.append(Fault(settings.file, f"{entry.path}", str(error)))
+        except ConfigurationError as error:
+            faults += [Fault(settings.file, entry.path, text) for text in error.faults]
             continue
-        backgrounds = tuple(_training(request, {}) for request in entry.backgrounds)
-        for repetition, mutant in enumerate(mutants, start=1):
-            foreground = _training(entry.foreground, mutant)
-            name = _test_name(foreground, entry.mode)
-            numbers[name] += 1
-            experiment_id = f"{name}-{numbers[name]}"
-            key = _digest(
-                [experiment_id, foreground.identity(), [load.identity() for load in backgrounds]]
-            )
-            experiments.append(
-                Experiment(experiment_id, key, entry, foreground, backgrounds, mutant, repetition)
-            )
+        written += _entry_experiments(entry, mutants, seed, numbers)
     if faults:
         raise ConfigurationError(faults)
-    digest = _digest([seed, [experiment.key for experiment in experiments]])
-    return Plan(settings, seed, tuple(experiments), digest)
+    repeated = any(experiment.repetitions > 1 for experiment in written)
+    order = settings.order or ("randomized_blocks" if repeated else "as_written")
+    ordered = arrange(written, order, seed)
+    digest = _digest([seed, [experiment.key for experiment in ordered]])
+    return Plan(settings, seed, order, ordered, digest)
+
+
+def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Experiment, ...]:
+    """Return the experiments in the order in which they run, each with its block.
+
+    Randomised complete blocks: there are as many blocks as the most repeated configuration has
+    repetitions, and each block holds one repetition of it; configurations with fewer are spread
+    evenly. Within a block the order is random, and both halves of a pair lie in one block.
+    """
+    blocks = max((experiment.repetitions for experiment in written), default=1)
+    placed = [replace(one, block=_block(one, blocks)) for one in written]
+    if order == "as_written":
+        return tuple(placed)
+    placed.sort(key=lambda one: (one.block, derive_seed(seed, "order", str(one.block), one.id)))
+    return tuple(placed)
+
+
+def _block(experiment: Experiment, blocks: int) -> int:
+    return (experiment.configuration - 1 + experiment.repetition - 1) % blocks + 1
+
+
+def _entry_experiments(
+    entry: Entry, mutants: Sequence[dict[str, Value]], seed: int, numbers: Counter[str]
+) -> list[Experiment]:
+    """Return the experiments of one entry as written: runs, repetitions, and their lone halves."""
+    made = []
+    backgrounds = tuple(_training(request, {}) for request in entry.backgrounds)
+    drawn = bool(entry.foreground.mutate)
+    repetitions = entry.repetitions if drawn else entry.repetitions * len(mutants)
+    configurations = mutants if drawn else mutants[:1]
+    for configuration, mutant in enumerate(configurations, start=1):
+        for repetition in range(1, repetitions + 1):
+            foreground = _training(entry.foreground, mutant)
+            stem = f"{slug(foreground.program.name)}-{slug(foreground.model)}"
+            numbers[f"{stem}-{entry.mode}"] += 1
+            number = numbers[f"{stem}-{entry.mode}"]
+            if entry.baseline:
+                foreground = _with_seed(foreground, seed, f"{stem}-{number}")
+            loaded = Experiment(
+                id=f"{stem}-{entry.mode}-{number}",
+                key="",
+                mode=entry.mode,
+                entry=entry,
+                foreground=foreground,
+                backgrounds=backgrounds,
+                mutated=mutant,
+                configuration=configuration,
+                repetition=repetition,
+                repetitions=repetitions,
+            )
+            made += _pair(loaded, f"{stem}-baseline-{number}") if entry.baseline else [loaded]
+    return [replace(one, key=_key(one)) for one in made]
+
+
+def _pair(loaded: Experiment, lone_id: str) -> list[Experiment]:
+    mode = "mutation" if loaded.mutated else "default"
+    lone = replace(loaded, id=lone_id, mode=mode, backgrounds=(), partner=loaded.id)
+    return [replace(loaded, partner=lone_id), lone]
+
+
+def _with_seed(training: Training, seed: int, name: str) -> Training:
+    """Give both halves of a pair the same seed where the program would draw one of its own."""
+    parameter = training.program.hyperparameters.get("seed")
+    if parameter is None or "seed" in training.hyperparameters or parameter.kind != "int":
+        return training
+    span = int(parameter.maximum) - int(parameter.minimum) + 1
+    drawn = int(parameter.minimum) + derive_seed(seed, "pair", name) % span
+    return replace(training, hyperparameters={**training.hyperparameters, "seed": drawn})
+
+
+def _key(experiment: Experiment) -> str:
+    loads = [load.identity() for load in experiment.backgrounds]
+    return _digest([experiment.id, experiment.mode, experiment.foreground.identity(), loads])
 
 
 def slug(text: str) -> str:
     """Return `text` as one safe part of a file name or test id."""
-    return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip(".")[:80] or "_"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".")[:80] or "_"
 
 
 def _mutants(
@@ -123,9 +196,8 @@ def _mutants(
     Entries that train the same thing draw from one pool, so that no mutant comes twice.
     """
     request = entry.foreground
-    count = entry.runs_per_config
     if not request.mutate:
-        return [{} for _ in range(count)]
+        return [{} for _ in range(entry.runs_per_config or 1)]
     names = request.mutate
     subject = _digest(
         [
@@ -138,15 +210,21 @@ def _mutants(
         ]
     )
     pool = pools.setdefault(subject, [])
-    taken = {tuple(mutant[name] for name in names) for mutant in pool}
-    if history is not None:
+    parameters = [request.program.hyperparameters[name] for name in names]
+
+    def earlier(mutated: tuple[str, ...]) -> frozenset[tuple[Value, ...]]:
+        if history is None:
+            return frozenset()
         parallel = entry.mode == "parallel"
-        taken |= history.taken(request.program.name, request.model, parallel=parallel, names=names)
+        return history.taken(request.program.name, request.model, parallel=parallel, names=mutated)
+
     mutants = draw_mutants(
-        [request.program.hyperparameters[name] for name in names],
-        count,
+        parameters,
+        entry.runs_per_config or (None if entry.design.name == "factorial" else 1),
         seed=derive_seed(seed, subject, str(len(pool))),
-        taken=taken,
+        design=entry.design,
+        taken=[mutant_key(mutant, parameters) for mutant in pool],
+        history=earlier,
     )
     pool += mutants
     return mutants
@@ -157,10 +235,6 @@ def _training(request: TrainingRequest, mutant: Mapping[str, Value]) -> Training
     values = {**request.program.defaults(), **request.fixed, **mutant}
     ordered = {name: values[name] for name in request.program.hyperparameters if name in values}
     return Training(request.program, request.model, ordered, request.ignored)
-
-
-def _test_name(training: Training, mode: str) -> str:
-    return f"{slug(training.program.name)}-{slug(training.model)}-{mode}"
 
 
 def _digest(value: object) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wattest.designs import RANDOM, Design, parse_design
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault, did_you_mean, json_path
 from wattest.jsonfile import Keys, load_schema, read_json, schema_faults, unknown_keys
@@ -26,20 +28,28 @@ class TrainingRequest:
     fixed: Mapping[str, Value]
     ignored: Mapping[str, Value]
     mutate: tuple[str, ...] = ()
+    ready_pattern: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of `experiments`: a training, for parallel mode with its background loads."""
+    """One entry of `experiments`: a training, for parallel mode with its background loads.
+
+    `runs_per_config` is None where neither the entry nor the file says it.
+    """
 
     path: str
     mode: str
     foreground: TrainingRequest
     backgrounds: tuple[TrainingRequest, ...]
-    runs_per_config: int
+    runs_per_config: int | None
+    design: Design
+    repetitions: int
+    baseline: bool
     max_retries: int
     timeout_seconds: float
     startup_seconds: float
+    gpu_memory_limit_mb: int | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,10 @@ class Settings:
     seed: int | None
     use_deduplication: bool
     historical_csvs: tuple[str, ...]
+    order: str | None
+    idle_baseline_seconds: float
+    cooldown_seconds: float
+    cooldown_limit_seconds: float
     entries: tuple[Entry, ...]
     document: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
@@ -98,6 +112,10 @@ class _Reader:
             seed=data.get("seed"),
             use_deduplication=data.get("use_deduplication", False),
             historical_csvs=tuple(data.get("historical_csvs", ())),
+            order=data.get("order"),
+            idle_baseline_seconds=data.get("idle_baseline_seconds", 0.0),
+            cooldown_seconds=data.get("cooldown_seconds", 0.0),
+            cooldown_limit_seconds=data.get("cooldown_limit_seconds", 600.0),
             entries=tuple(entry for entry in entries if entry is not None),
             document=data,
             warnings=tuple(map(str, self.warnings)),
@@ -162,11 +180,28 @@ class _Reader:
             mode=mode,
             foreground=request,
             backgrounds=tuple(background for background in backgrounds if background is not None),
-            runs_per_config=_first(layers, "runs_per_config", 1),
+            runs_per_config=_first(layers, "runs_per_config", None),
+            design=self._design(keys, foreground_keys, layers),
+            repetitions=_first(layers, "repetitions", 1),
+            baseline=parallel and _first(layers, "baseline", False),
             max_retries=_first(layers, "max_retries", DEFAULT_MAX_RETRIES),
             timeout_seconds=_first(layers, "timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
             startup_seconds=_first(layers, "startup_seconds", DEFAULT_STARTUP_SECONDS),
+            gpu_memory_limit_mb=_first(layers, "gpu_memory_limit_mb", None),
         )
+
+    def _design(
+        self, keys: Keys, foreground_keys: Keys, layers: Sequence[Mapping[str, Any]]
+    ) -> Design:
+        places = [keys, foreground_keys, ()] if len(layers) == 3 else [keys, ()]
+        for place, layer in zip(places, layers, strict=True):
+            if "design" in layer:
+                design = parse_design(layer["design"], (*place, "design"), self.shown)
+                if isinstance(design, Design):
+                    return design
+                self.errors += [fault for fault in design if fault not in self.errors]
+                break
+        return RANDOM
 
     def _mode(self, keys: Keys, entry: Mapping[str, Any]) -> str | None:
         stated = entry.get("mode") or self.data.get("mode")
@@ -228,7 +263,15 @@ class _Reader:
             return None
         fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
         mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
-        return TrainingRequest(program, model, fixed, ignored, mutate)
+        ready = self._ready_pattern(keys, training.get("ready_pattern"))
+        return TrainingRequest(program, model, fixed, ignored, mutate, ready)
+
+    def _ready_pattern(self, keys: Keys, text: str | None) -> re.Pattern[str] | None:
+        try:
+            return None if text is None else re.compile(text)
+        except re.error as error:
+            self._fault((*keys, "ready_pattern"), f"is not a regular expression: {error}")
+            return None
 
     def _values(
         self, keys: Keys, values: Mapping[str, Value], program: Program

@@ -201,8 +201,13 @@ class Recording(Protocol):
     def read_closing(self) -> None:
         """Read the energy at the closing edge, before anything else is done."""
 
-    def finish(self, ended_ns: int) -> None:
-        """Make the readings that may follow the edge; the training ended at `ended_ns`."""
+    def finish(self, opened_ns: int, ended_ns: int) -> None:
+        """Make the readings that may follow the edge.
+
+        Args:
+            opened_ns: When the window was open, after every source had been read.
+            ended_ns: When what was measured ended.
+        """
 
     def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
         """Judge the window, which was sampled on `schedule`."""

@@ -245,11 +245,14 @@ class CounterTrack:
 
     def settle(self, edge_ns: int) -> None:
         """Decide what is still open at the closing edge."""
+        gate = self._failure.gate if self._failure else "no_value"
         if self.opened_ns is None:
-            self._refuse_dead("no reading at the opening edge", edge_ns)
+            self.refuse(gate, f"no reading at the opening edge: {self._failure}")
             return
         if self._dead_since_ns is not None:
-            self._refuse_dead("no reading at the closing edge", edge_ns)
+            lost_seconds = (edge_ns - self._dead_since_ns) / NS
+            text = f"no reading at the closing edge; lost {lost_seconds:.1f} s before the end"
+            self.refuse(gate, f"{text}: {self._failure}", lost_seconds)
             return
         if self._suspect is not None and self.fault is None:
             self._confirm(*self._suspect)
@@ -264,12 +267,6 @@ class CounterTrack:
         if self._doubtful_joules > self.joules * self._thresholds.wrap_doubt_percent / 100:
             text = "the counter fell back and may have wrapped or been reset; in doubt are"
             self.refuse("counter_reset", f"{text} {self._doubtful_joules:.3f} J")
-
-    def _refuse_dead(self, what: str, edge_ns: int) -> None:
-        since = edge_ns if self._dead_since_ns is None else self._dead_since_ns
-        gate = self._failure.gate if self._failure else "no_value"
-        text = f"{what}; lost {(edge_ns - since) / NS:.1f} s before the end: {self._failure}"
-        self.refuse(gate, text)
 
     def _judge_pauses(self, edge_ns: int, flat_ns: int) -> None:
         self.longest_flat_ns = max(self.longest_flat_ns, flat_ns)
@@ -295,6 +292,17 @@ class CounterTrack:
             return ()
         text = f"{self.spec.label}: the counter stood still for {self._pause_ns / NS:.1f} s in all"
         return (Reason("counter_paused", text, self.spec.domain, self._pause_ns / NS),)
+
+    def add_edge_delay(self, opened_ns: int, ended_ns: int) -> None:
+        """Note how far the edge readings lie outside the window that they stand for.
+
+        Args:
+            opened_ns: When the window was open, after every source had been read.
+            ended_ns: When what was measured ended.
+        """
+        if self.opened_ns is not None:
+            self.edge_slack_ns += max(0, opened_ns - self.opened_ns)
+            self.edge_slack_ns += max(0, self._at_ns - ended_ns)
 
     def edge_joules(self, power_watts: float = 0.0) -> float:
         """How far the edges may be off: one step of the counter, and the delay of the readings.

@@ -11,23 +11,24 @@ Counter = tuple[CounterTrack, Callable[[], int]]
 """A track, and how to read its counter once (raises `ReadingError`)."""
 
 
-def read_edge(counters: Sequence[Counter], clock: Clock, retry_seconds: float) -> None:
-    """Read every counter once; again, for at most `retry_seconds`, those that fail or look odd.
+Take = Callable[[CounterTrack, int, int], None]
+"""What a track does with a reading: `CounterTrack.open` or `CounterTrack.read`."""
 
-    The first reading of a track opens it. How much later than asked a reading came is added to the
-    slack of its track.
-    """
-    first_ns = clock.monotonic_ns()
-    deadline_ns = first_ns + int(retry_seconds * NS)
-    rest = [counter for counter in counters if not _read_once(*counter, clock, first_ns)]
+
+def read_edge(
+    counters: Sequence[Counter], take: Take, clock: Clock, retry_seconds: float
+) -> None:
+    """Read every counter once; again, for at most `retry_seconds`, those that fail or look odd."""
+    deadline_ns = clock.monotonic_ns() + int(retry_seconds * NS)
+    rest = [counter for counter in counters if not _read_once(*counter, take, clock)]
     pause = 0.001
     while rest and clock.monotonic_ns() < deadline_ns:
         clock.sleep(pause)
         pause *= 2
-        rest = [counter for counter in rest if not _read_once(*counter, clock, first_ns)]
+        rest = [counter for counter in rest if not _read_once(*counter, take, clock)]
 
 
-def _read_once(track: CounterTrack, read: Callable[[], int], clock: Clock, first_ns: int) -> bool:
+def _read_once(track: CounterTrack, read: Callable[[], int], take: Take, clock: Clock) -> bool:
     before_ns = clock.monotonic_ns()
     try:
         value = read()
@@ -35,14 +36,8 @@ def _read_once(track: CounterTrack, read: Callable[[], int], clock: Clock, first
         track.fail(before_ns, error)
         return False
     at_ns = (before_ns + clock.monotonic_ns()) // 2
-    if track.opened_ns is None:
-        track.open(at_ns, value)
-    else:
-        track.read(at_ns, value)
-    if track.suspicious:
-        return False
-    track.edge_slack_ns += at_ns - first_ns
-    return True
+    take(track, at_ns, value)
+    return not track.suspicious
 
 
 def watch_still_counters(counters: Sequence[Counter], clock: Clock, edge_ns: int) -> None:

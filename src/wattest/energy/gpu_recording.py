@@ -1,0 +1,220 @@
+"""All visible GPUs in one window: what is read when, and the traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wattest.energy.base import NS, Clock, DomainResult, Live
+from wattest.energy.counter import CounterTrack
+from wattest.energy.edges import read_edge, watch_still_counters
+from wattest.energy.gpu import GpuReader, Vitals
+from wattest.energy.gpu_track import GpuTrack
+from wattest.energy.gpu_verdict import GpuWindow, judge_gpus
+from wattest.energy.schedule import Schedule
+from wattest.energy.thresholds import Thresholds
+from wattest.energy.traces import TraceFolder
+
+
+class _Traces:
+    """The CSV files of the GPUs; the first columns are those that earlier tools read."""
+
+    def __init__(self, folder: TraceFolder) -> None:
+        self.stamp = folder.timestamp
+        self.power = folder.open("gpu_power.csv", "timestamp,power_draw_w,power_second_w,gpu")
+        self.energy = folder.open("gpu_energy.csv", "timestamp,energy_j,gpu")
+        self.temperature = folder.open("gpu_temperature.csv", "timestamp,gpu_temp_c,memory_temp_c,gpu")
+        self.utilization = folder.open(
+            "gpu_utilization.csv", "timestamp,gpu_util_percent,memory_util_percent,gpu"
+        )
+        self.clocks = folder.open(
+            "gpu_clocks.csv", "timestamp,sm_clock_mhz,memory_clock_mhz,memory_used_mb,gpu"
+        )
+
+    def write_vitals(self, stamp: str, vitals: Vitals, uuid: str) -> None:
+        self.temperature.write(f"{stamp},{_cell(vitals.temperature_celsius)},N/A,{uuid}\n")
+        self.utilization.write(
+            f"{stamp},{_cell(vitals.utilization_percent)},"
+            f"{_cell(vitals.memory_utilization_percent)},{uuid}\n"
+        )
+        self.clocks.write(
+            f"{stamp},{_cell(vitals.sm_clock_mhz)},{_cell(vitals.memory_clock_mhz)},"
+            f"{_cell(vitals.memory_used_mb)},{uuid}\n"
+        )
+
+
+def _cell(value: float | None) -> str:
+    return "N/A" if value is None else f"{value:g}"
+
+
+class GpuRecording:
+    """The visible GPUs in one window.
+
+    Args:
+        readers: One per GPU.
+        refusal: Why their energy cannot be added up; empty if it can.
+        notes: What the reader should know of how they were chosen.
+        thresholds: The design values.
+        clock: The clock.
+        sample_hz: How often power is sampled.
+        idle_watts: Idle baselines by UUID.
+        folder: Where the traces go.
+    """
+
+    def __init__(
+        self,
+        readers: Sequence[GpuReader],
+        refusal: str,
+        notes: Sequence[str],
+        thresholds: Thresholds,
+        clock: Clock,
+        sample_hz: float,
+        idle_watts: Mapping[str, float],
+        folder: TraceFolder,
+    ) -> None:
+        self._tracks = [GpuTrack(reader, thresholds, clock) for reader in readers]
+        self._counters = [
+            (track.counter, track.reader.millijoules)
+            for track in self._tracks
+            if track.counter is not None
+        ]
+        self._refusal = refusal
+        self._notes = notes
+        self._thresholds = thresholds
+        self._clock = clock
+        self._idle_watts = idle_watts
+        self._traces = _Traces(folder)
+        self.period_ns = int(NS / sample_hz)
+        self._counter_every_ns = int(NS * thresholds.gpu_counter_period_seconds)
+        self._vitals_every_ns = int(NS * thresholds.gpu_state_period_seconds)
+        self._counter_due_ns = self._vitals_due_ns = 0
+        self._opened_ns = self._closed_ns = 0
+        self._low_watts: float | None = None
+        self._high_watts: float | None = None
+        self._last_watts: float | None = None
+
+    def prepare(self) -> None:
+        """Read throttling and vital signs."""
+        for track in self._tracks:
+            track.read_throttling()
+        self._read_vitals(self._clock.monotonic_ns())
+
+    def read_opening(self) -> None:
+        """Read power, then the counters."""
+        self._read_power_patiently()
+        read_edge(self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds)
+        self._opened_ns = self._clock.monotonic_ns()
+        # Half a tick early, so that a tick which comes a little early is not put off to the next.
+        early_ns = self._opened_ns - self.period_ns // 2
+        self._counter_due_ns = early_ns + self._counter_every_ns
+        self._vitals_due_ns = early_ns + self._vitals_every_ns
+
+    def sample(self, now_ns: int) -> None:
+        """Read power, and every so often the counters and the vital signs."""
+        self._read_power(now_ns)
+        if now_ns >= self._counter_due_ns:
+            self._counter_due_ns = max(self._counter_due_ns, now_ns - self.period_ns)
+            self._counter_due_ns += self._counter_every_ns
+            for track in self._tracks:
+                track.read_counter()
+            self._write_energy(now_ns)
+        if now_ns >= self._vitals_due_ns:
+            self._vitals_due_ns = max(self._vitals_due_ns, now_ns - self.period_ns)
+            self._vitals_due_ns += self._vitals_every_ns
+            self._read_vitals(now_ns)
+
+    def read_closing(self) -> None:
+        """Read the counters, then power."""
+        read_edge(self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds)
+        self._closed_ns = self._clock.monotonic_ns()
+        self._read_power_patiently()
+
+    def finish(self, opened_ns: int, ended_ns: int) -> None:
+        """Read throttling and vital signs again, and decide what is open."""
+        self._write_energy(self._closed_ns)
+        for track in self._tracks:
+            track.read_throttling()
+        self._read_vitals(self._clock.monotonic_ns())
+        watch_still_counters(self._counters, self._clock, self._closed_ns)
+        for counter, _ in self._counters:
+            counter.settle(self._closed_ns)
+            counter.add_edge_delay(opened_ns, ended_ns)
+
+    def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
+        """Judge the GPUs, each and together."""
+        window = GpuWindow(
+            tracks=self._tracks,
+            refusal=self._refusal,
+            notes=self._notes,
+            opened_ns=self._opened_ns,
+            closed_ns=self._closed_ns,
+            low_watts=self._low_watts,
+            high_watts=self._high_watts,
+            idle_watts=self._idle_watts,
+        )
+        return (judge_gpus(window, schedule, self._thresholds),)
+
+    def live(self) -> Live:
+        """Sums over the GPUs; the hottest one's temperature."""
+        joules: float | None = 0.0
+        for track in self._tracks:
+            own = track.counter.joules if track.counter else track.power.joules
+            joules = None if joules is None or (track.counter and track.counter.fault) else joules + own
+        temperatures = [track.temperature.last for track in self._tracks]
+        loads = [track.utilization.last for track in self._tracks]
+        known_loads = [load for load in loads if load is not None]
+        return Live(
+            "gpu",
+            self._last_watts,
+            joules,
+            max((one for one in temperatures if one is not None), default=None),
+            sum(known_loads) / len(known_loads) if known_loads else None,
+        )
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _read_power(self, now_ns: int) -> None:
+        total = 0.0
+        complete = True
+        stamp = self._traces.stamp(now_ns)
+        for track in self._tracks:
+            if not track.reader.gpu.has_power:
+                complete = False
+                continue
+            watts = track.read_power()
+            if watts is None:
+                complete = False
+                continue
+            total += watts
+            second = track.second_power.last_watts if track.second_power.samples else None
+            shown = "N/A" if second is None else f"{second:.2f}"
+            self._traces.power.write(f"{stamp},{watts:.2f},{shown},{track.reader.gpu.uuid}\n")
+        self._last_watts = total if complete else None
+        if not complete:
+            return
+        if self._low_watts is None or total < self._low_watts:
+            self._low_watts = total
+        if self._high_watts is None or total > self._high_watts:
+            self._high_watts = total
+
+    def _read_power_patiently(self) -> None:
+        """Read power; again for a short while where it is the only source of energy."""
+        deadline_ns = self._clock.monotonic_ns() + int(self._thresholds.edge_retry_seconds * NS)
+        self._read_power(self._clock.monotonic_ns())
+        while self._clock.monotonic_ns() < deadline_ns and any(
+            track.counter is None and track.power_lost_ns is not None for track in self._tracks
+        ):
+            self._clock.sleep(0.01)
+            self._read_power(self._clock.monotonic_ns())
+
+    def _read_vitals(self, now_ns: int) -> None:
+        stamp = self._traces.stamp(now_ns)
+        for track in self._tracks:
+            self._traces.write_vitals(stamp, track.read_vitals(), track.reader.gpu.uuid)
+
+    def _write_energy(self, now_ns: int) -> None:
+        stamp = self._traces.stamp(now_ns)
+        for track in self._tracks:
+            if track.counter is not None:
+                line = f"{stamp},{track.counter.joules:.3f},{track.reader.gpu.uuid}\n"
+                self._traces.energy.write(line)

@@ -1,0 +1,316 @@
+"""CPU packages and DRAM through `perf stat`, where the powercap tree may not be read.
+
+`perf` runs as a child of its own for one window and prints an interval ten times a second. Its
+first interval is waited for, so that the window opens where an interval ends; at the closing edge
+it gets SIGINT, upon which it prints the interval so far.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wattest.energy.base import NS, Clock, DomainResult, Finding, Live, Reason
+from wattest.energy.gates import sampling
+from wattest.energy.perf_log import EventSum, IntervalLog
+from wattest.energy.probe import Probed
+from wattest.energy.schedule import Schedule
+from wattest.energy.thresholds import Thresholds
+from wattest.energy.traces import TraceFolder
+
+EVENTS = {"power/energy-pkg/": "cpu_pkg", "power/energy-ram/": "cpu_ram"}
+"""The events of perf's `power` unit that are added up, and their domains."""
+
+_FIRST_INTERVAL_SECONDS = 1.5
+_LAST_INTERVAL_SECONDS = 1.0
+_LOG = "cpu_perf.log"
+
+
+class PerfChild(Protocol):
+    """A `perf stat` that its launcher supervises."""
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+
+    def interrupt(self) -> None:
+        """Send it SIGINT; nothing happens if it has ended."""
+
+    def close(self) -> None:
+        """End it and reap it; may be called twice."""
+
+
+PerfLauncher = Callable[[Sequence[str], Path], PerfChild]
+"""Starts a command with its output and errors going to a new file."""
+
+
+def perf_command(perf: str, events: Sequence[str], interval_seconds: float) -> list[str]:
+    """The command line; `env` keeps numbers free of the user's locale."""
+    interval = str(max(10, round(interval_seconds * 1000)))
+    selection = ",".join(events)
+    return ["env", "LC_ALL=C", perf, "stat", "-a", "-I", interval, "-x", ",", "-e", selection]
+
+
+@dataclass(frozen=True)
+class PerfSearch:
+    """Whether perf can count energy here.
+
+    Attributes:
+        perf: The program; empty if there is none.
+        events: Those of `EVENTS` that it counts.
+        reason: Why it counts none; empty if it does.
+        is_forbidden: Whether only a permission is missing.
+    """
+
+    perf: str
+    events: tuple[str, ...]
+    reason: str
+    is_forbidden: bool = False
+
+
+def search_perf(launcher: PerfLauncher | None, thresholds: Thresholds, clock: Clock) -> PerfSearch:
+    """Let perf count for one interval, with all events, else with each alone."""
+    perf = shutil.which("perf")
+    if perf is None or launcher is None:
+        reason = "perf is not installed" if perf is None else "perf is not used here"
+        return PerfSearch("", (), reason)
+    search = _try_events(perf, tuple(EVENTS), launcher, thresholds, clock)
+    if search.events or search.is_forbidden:
+        return search
+    package, *_ = EVENTS
+    return _try_events(perf, (package,), launcher, thresholds, clock)
+
+
+def _try_events(
+    perf: str,
+    events: tuple[str, ...],
+    launcher: PerfLauncher,
+    thresholds: Thresholds,
+    clock: Clock,
+) -> PerfSearch:
+    command = perf_command(perf, events, thresholds.perf_interval_seconds)
+    with tempfile.TemporaryDirectory(prefix="wattest-perf-") as folder:
+        log = IntervalLog(Path(folder) / _LOG, events)
+        child = launcher(command, log.path)
+        try:
+            _await(child, log, clock, _FIRST_INTERVAL_SECONDS, lambda: log.has_interval)
+        finally:
+            child.close()
+        log.read()
+    counted = tuple(event for event, one in log.sums.items() if one.intervals)
+    if counted:
+        return PerfSearch(perf, counted, "")
+    said = " ".join(log.others) or "it printed nothing"
+    is_forbidden = "paranoid" in said or "ermission" in said
+    return PerfSearch(perf, (), f"perf counts no energy: {said[:200]}", is_forbidden)
+
+
+def _await(
+    child: PerfChild,
+    log: IntervalLog,
+    clock: Clock,
+    seconds: float,
+    is_done: Callable[[], bool],
+) -> None:
+    """Read the log until `is_done`, perf has ended, or `seconds` have passed."""
+    deadline_ns = clock.monotonic_ns() + int(seconds * NS)
+    while True:
+        has_ended = child.poll() is not None
+        log.read()
+        if has_ended or is_done() or clock.monotonic_ns() >= deadline_ns:
+            return
+        clock.sleep(0.002)
+
+
+class Perf:
+    """The CPU's energy through `perf stat`.
+
+    Args:
+        perf: The program.
+        events: Those of `EVENTS` that it can count here.
+        launcher: Starts it under supervision.
+        thresholds: The design values.
+        clock: The clock.
+    """
+
+    def __init__(
+        self,
+        perf: str,
+        events: Sequence[str],
+        launcher: PerfLauncher,
+        thresholds: Thresholds,
+        clock: Clock,
+    ) -> None:
+        self._perf = perf
+        self._events = tuple(events)
+        self._launcher = launcher
+        self._thresholds = thresholds
+        self._clock = clock
+
+    def counters(self) -> Mapping[str, Callable[[], int]]:
+        """Nothing to probe: perf's own interval is its period."""
+        return {}
+
+    def learn(self, probed: Mapping[str, Probed]) -> None:
+        """Nothing to learn."""
+
+    def findings(self) -> tuple[Finding, ...]:
+        """One per event."""
+        details = {"program": self._perf, "interval_seconds": self._thresholds.perf_interval_seconds}
+        return tuple(
+            Finding("cpu", event, "measured", "", None, "perf", details) for event in self._events
+        )
+
+    def record(self, traces: TraceFolder) -> PerfRecording:
+        """Begin a window."""
+        return PerfRecording(
+            perf_command(self._perf, self._events, self._thresholds.perf_interval_seconds),
+            self._events,
+            self._launcher,
+            self._thresholds,
+            self._clock,
+            traces,
+        )
+
+    def close(self) -> None:
+        """Nothing is held open between windows."""
+
+
+class PerfRecording:
+    """One `perf stat` over one window."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        events: Sequence[str],
+        launcher: PerfLauncher,
+        thresholds: Thresholds,
+        clock: Clock,
+        traces: TraceFolder,
+    ) -> None:
+        self.period_ns = int(NS * thresholds.cpu_period_seconds)
+        self._events = events
+        self._thresholds = thresholds
+        self._clock = clock
+        self._log = IntervalLog(traces.folder / _LOG, events)
+        self._child = launcher(command, self._log.path)
+        self._opened_ns = self._closed_ns = 0
+        self._died = ""
+        self._edge_seconds = 0.0
+
+    def prepare(self) -> None:
+        """Wait until perf has printed its first interval."""
+        self._wait(_FIRST_INTERVAL_SECONDS, lambda: self._log.has_interval)
+
+    def read_opening(self) -> None:
+        """Wait for the end of an interval and let the window begin there."""
+        before = {event: one.last_end for event, one in self._log.sums.items()}
+        seconds = 2 * self._thresholds.perf_interval_seconds
+        self._wait(
+            seconds,
+            lambda: all(one.last_end != before[event] for event, one in self._log.sums.items()),
+        )
+        self._log.start()
+        self._opened_ns = self._clock.monotonic_ns()
+
+    def sample(self, now_ns: int) -> None:
+        """Take in the intervals since the last call."""
+        self._log.read()
+        self._notice_death(now_ns)
+
+    def read_closing(self) -> None:
+        """Let perf print the interval so far, and end."""
+        self._closed_ns = self._clock.monotonic_ns()
+        self._notice_death(self._closed_ns)
+        self._child.interrupt()
+
+    def finish(self, opened_ns: int, ended_ns: int) -> None:
+        """Take in the last interval, and see how well the intervals fit the window."""
+        self._wait(_LAST_INTERVAL_SECONDS, lambda: False)
+        self._log.read()
+        self._child.close()
+        seconds = (self._closed_ns - self._opened_ns) / NS
+        spans = [
+            one.last_end - (one.first_end or 0.0)
+            for one in self._log.sums.values()
+            if one.last_end is not None
+        ]
+        self._edge_seconds = max((abs(span - seconds) for span in spans), default=seconds)
+        self._edge_seconds += max(0, opened_ns - self._opened_ns) / NS
+        self._edge_seconds += max(0, self._closed_ns - ended_ns) / NS
+
+    def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
+        """Judge each event; a domain without one is unavailable."""
+        judged = tuple(self._judge(event, one, schedule) for event, one in self._log.sums.items())
+        missing = set(EVENTS.values()) - {EVENTS[event] for event in self._events}
+        absent = tuple(
+            DomainResult(domain, "unavailable", None, {"reason": "perf cannot count it here"})
+            for domain in sorted(missing)
+        )
+        return judged + absent
+
+    def live(self) -> Live:
+        """Sums over the events."""
+        sums = self._log.sums.values()
+        watts = [one.last_watts for one in sums if one.last_watts is not None]
+        return Live("cpu", sum(watts) if watts else None, sum(one.joules for one in sums))
+
+    def close(self) -> None:
+        """End perf; may be called twice."""
+        self._child.close()
+
+    def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
+        _await(self._child, self._log, self._clock, seconds, is_done)
+
+    def _notice_death(self, now_ns: int) -> None:
+        code = self._child.poll()
+        if code is None or self._died:
+            return
+        said = f": {self._log.others[-1]}" if self._log.others else ""
+        after = (now_ns - self._opened_ns) / NS
+        self._died = f"perf ended with exit code {code} after {after:.1f} s{said}"
+
+    def _judge(self, event: str, one: EventSum, schedule: Schedule) -> DomainResult:
+        domain = EVENTS[event]
+        faults = self._faults(event, one)
+        flags = sampling(domain, event, schedule, one.longest_gap_seconds, self._thresholds)
+        energy = None if faults else one.joules
+        edge_joules = one.max_watts * self._edge_seconds
+        details: dict[str, object] = {
+            "source": "perf",
+            "reason": "; ".join(fault.text for fault in faults) or None,
+            "event": event,
+            "joules_until_failure": one.joules if faults else None,
+            "samples": one.intervals,
+            "failed_reads": one.failed,
+            "wraps": None,
+            "longest_gap_seconds": one.longest_gap_seconds,
+            "update_period_seconds": self._thresholds.perf_interval_seconds,
+            "resolution_joules": None,
+            "edge_uncertainty_joules": edge_joules,
+            "edge_uncertainty_percent": 100 * edge_joules / energy if energy else None,
+        }
+        status = "invalid" if faults else "measured"
+        return DomainResult(domain, status, energy, details, tuple(faults), flags)
+
+    def _faults(self, event: str, one: EventSum) -> list[Reason]:
+        domain = EVENTS[event]
+        if self._died:
+            return [Reason("source_lost", f"{event}: {self._died}", domain)]
+        if not one.intervals:
+            return [Reason("no_value", f"{event}: perf printed no interval", domain)]
+        if one.failed:
+            text = f"{event}: perf could not count {one.failed} of its intervals"
+            return [Reason("read_failed", text, domain, one.failed, 0)]
+        still, most = one.longest_still_seconds, self._thresholds.frozen_seconds
+        if one.joules <= 0 or still >= most:
+            text = f"{event}: frozen: the counter did not move for {still:.1f} s"
+            return [Reason("counter_frozen", text, domain, still, most)]
+        bound = self._thresholds.jump_power_watts
+        if one.max_watts > bound:
+            text = f"{event}: an interval of {one.max_watts:.0f} W is beyond any machine"
+            return [Reason("counter_jump", text, domain, one.max_watts, bound)]
+        return []

@@ -1,0 +1,109 @@
+"""What `perf stat -x, -I` prints, read as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+
+
+@dataclass
+class EventSum:
+    """One event in one window.
+
+    Attributes:
+        joules: The sum of its intervals.
+        intervals: How many they were.
+        failed: Intervals that perf could not count.
+        first_end: End of the interval before the window, seconds since perf began; None if none.
+        last_end: End of the last interval.
+        last_watts: Power over the last interval.
+        max_watts: Highest power over any interval.
+        longest_gap_seconds: The longest interval.
+        longest_still_seconds: Longest time of intervals without any energy.
+    """
+
+    joules: float = 0.0
+    intervals: int = 0
+    failed: int = 0
+    first_end: float | None = None
+    last_end: float | None = None
+    last_watts: float | None = None
+    max_watts: float = 0.0
+    longest_gap_seconds: float = 0.0
+    longest_still_seconds: float = 0.0
+    _still_seconds: float = 0.0
+
+    def add(self, end: float, joules: float) -> None:
+        """Add an interval that ended at `end` seconds after perf began."""
+        seconds = end - (self.last_end or 0.0)
+        self.last_end = end
+        self.joules += joules
+        self.intervals += 1
+        self.longest_gap_seconds = max(self.longest_gap_seconds, seconds)
+        self._still_seconds = 0.0 if joules else self._still_seconds + seconds
+        self.longest_still_seconds = max(self.longest_still_seconds, self._still_seconds)
+        if seconds > 0:
+            self.last_watts = joules / seconds
+            self.max_watts = max(self.max_watts, self.last_watts)
+
+
+@dataclass
+class IntervalLog:
+    """Reads what `perf stat -x, -I` prints, as it grows, and adds it up from a chosen moment.
+
+    Attributes:
+        sums: One per event.
+        others: Lines that are no intervals, at most a few, to explain a failure by.
+    """
+
+    path: Path
+    events: Sequence[str]
+    sums: dict[str, EventSum] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    _offset: int = 0
+    _rest: str = ""
+
+    def __post_init__(self) -> None:
+        self.sums = {event: EventSum() for event in self.events}
+
+    def read(self) -> None:
+        """Take in what has been written since the last call."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                text = file.read()
+        except OSError:
+            return
+        self._offset += len(text)
+        *lines, self._rest = (self._rest + text.decode("utf-8", "replace")).split("\n")
+        for line in lines:
+            self._take(line)
+
+    def start(self) -> None:
+        """Let what was read so far lie before the window."""
+        for event, one in self.sums.items():
+            self.sums[event] = EventSum(first_end=one.last_end, last_end=one.last_end)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether every event has ended an interval."""
+        return all(one.last_end is not None for one in self.sums.values())
+
+    def _take(self, line: str) -> None:
+        cells = [cell.strip() for cell in line.split(",")]
+        one = self.sums.get(cells[3]) if len(cells) > 3 else None
+        if one is None:
+            if line.strip() and not line.startswith("#") and len(self.others) < 8:
+                self.others.append(line.strip())
+            return
+        try:
+            end, joules = float(cells[0]), float(cells[1])
+        except ValueError:
+            one.failed += 1
+            return
+        if isfinite(end) and isfinite(joules) and joules >= 0:
+            one.add(end, joules)
+        else:
+            one.failed += 1

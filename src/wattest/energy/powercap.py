@@ -1,0 +1,364 @@
+"""CPU packages and DRAM through the kernel's powercap tree (RAPL).
+
+Counters are read by path every time, never through a descriptor that is kept: a reading then sees
+at once that a permission was lost or that a zone went away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wattest.energy.base import (
+    NS,
+    Clock,
+    CounterSpec,
+    DomainResult,
+    Finding,
+    Live,
+    ReadingError,
+)
+from wattest.energy.counter import CounterTrack
+from wattest.energy.cpu import CpuMember, judge_cpu_domain
+from wattest.energy.edges import read_edge, watch_still_counters
+from wattest.energy.probe import Probed
+from wattest.energy.schedule import Schedule
+from wattest.energy.thresholds import Thresholds
+from wattest.energy.traces import TraceFolder
+from wattest.energy.zones import Zone, classify, find_zones
+
+_MICRO = 1e-6
+_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
+_GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EISDIR})
+_COMPARISONS = 3
+
+
+def read_microjoules(path: str) -> int:
+    """Read one counter.
+
+    Raises:
+        ReadingError: It cannot be read, or holds something other than digits.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            text = os.read(fd, 64).strip()
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ReadingError(_gate(error), f"{path}: {error.strerror}") from error
+    if not text.isdigit():
+        shown = text.decode("ascii", "backslashreplace")
+        raise ReadingError("read_failed", f"{path}: holds {shown!r} instead of a number")
+    return int(text)
+
+
+def _gate(error: OSError) -> str:
+    if error.errno in _PERMISSION:
+        return "permission_lost"
+    return "source_lost" if error.errno in _GONE else "read_failed"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A zone that is added up, with what the start of the session found of it.
+
+    Attributes:
+        zone: The zone.
+        max_range: Greatest value of its counter in microjoules; None if unreadable or absurd.
+        limit_watts: Its own power limit, if its firmware states one.
+        probed: What the probe saw.
+        wired: False for a DRAM zone that stands at 0: it is watched, but nothing is promised.
+    """
+
+    zone: Zone
+    max_range: int | None
+    limit_watts: float | None
+    probed: Probed | None = None
+    wired: bool = True
+
+    def spec(self, thresholds: Thresholds) -> CounterSpec:
+        """The counter as a track needs it."""
+        own = (self.limit_watts or 0.0) * thresholds.wrap_power_limit_ratio
+        wrap_watts = max(thresholds.wrap_power_watts, own)
+        return CounterSpec(
+            label=self.zone.label,
+            domain=self.zone.domain,
+            joules_per_count=_MICRO,
+            wraps=True,
+            max_range=self.max_range,
+            period_seconds=self.probed.period_seconds if self.probed else None,
+            wrap_watts=wrap_watts,
+            jump_watts=max(thresholds.jump_power_watts, wrap_watts),
+        )
+
+    def reader(self) -> Callable[[], int]:
+        """Reads the counter once, in microjoules."""
+        path = str(self.zone.energy_path)
+        return lambda: read_microjoules(path)
+
+
+@dataclass(frozen=True)
+class PowercapSearch:
+    """What the tree offers.
+
+    Attributes:
+        members: Zones that can be read and are added up.
+        rejected: Zones that exist and are not added up, with reasons.
+        unreadable: Zones that should be added up but cannot be read, with the error.
+        problems: What made the tree hard to read.
+    """
+
+    members: tuple[Member, ...]
+    rejected: tuple[Zone, ...]
+    unreadable: tuple[tuple[Zone, ReadingError], ...]
+    problems: tuple[str, ...]
+
+
+def search_powercap(sys_root: Path, clock: Clock, retry_seconds: float) -> PowercapSearch:
+    """Find the zones below `sys_root`, and read each once to see whether that is allowed."""
+    search = find_zones(sys_root)
+    values: dict[str, tuple[int, ...]] = {}
+    errors: dict[str, ReadingError] = {}
+    for zone in search.zones:
+        try:
+            values[zone.id] = (_read_patiently(zone, clock, retry_seconds),)
+        except ReadingError as error:
+            errors[zone.id] = error
+    for _ in range(_COMPARISONS):
+        _compare(search.zones, values)
+    zones = classify(search.zones, values)
+    counted = [zone for zone in zones if zone.domain]
+    return PowercapSearch(
+        members=tuple(
+            Member(zone, _range_of(zone, values[zone.id]), zone.limit_watts())
+            for zone in counted
+            if zone.id not in errors
+        ),
+        rejected=tuple(zone for zone in zones if not zone.domain),
+        unreadable=tuple((zone, errors[zone.id]) for zone in counted if zone.id in errors),
+        problems=search.problems,
+    )
+
+
+def _read_patiently(zone: Zone, clock: Clock, retry_seconds: float) -> int:
+    deadline_ns = clock.monotonic_ns() + int(retry_seconds * NS)
+    while True:
+        try:
+            return read_microjoules(str(zone.energy_path))
+        except ReadingError as error:
+            if error.gate == "permission_lost" or clock.monotonic_ns() >= deadline_ns:
+                raise
+            clock.sleep(0.005)
+
+
+def _compare(zones: Sequence[Zone], values: dict[str, tuple[int, ...]]) -> None:
+    """Append one more reading per zone, all taken as close together as can be."""
+    for zone in zones:
+        if zone.id in values:
+            try:
+                values[zone.id] += (read_microjoules(str(zone.energy_path)),)
+            except ReadingError:
+                values[zone.id] += (-1,)
+
+
+def _range_of(zone: Zone, values: tuple[int, ...]) -> int | None:
+    top = zone.max_range()
+    return top if top is not None and top >= max(values) else None
+
+
+class Powercap:
+    """The zones of this machine that are added up.
+
+    Args:
+        search: What the tree offers.
+        thresholds: The design values.
+        clock: The clock.
+        idle_watts: Idle baselines by label, shared with the session.
+    """
+
+    def __init__(
+        self,
+        search: PowercapSearch,
+        thresholds: Thresholds,
+        clock: Clock,
+        idle_watts: Mapping[str, float],
+    ) -> None:
+        self._search = search
+        self._members = search.members
+        self._thresholds = thresholds
+        self._clock = clock
+        self._idle_watts = idle_watts
+
+    def counters(self) -> Mapping[str, Callable[[], int]]:
+        """How to read each zone, by its label."""
+        return {member.zone.label: member.reader() for member in self._members}
+
+    def learn(self, probed: Mapping[str, Probed]) -> None:
+        """Take what the probe found of each zone."""
+        self._members = tuple(
+            replace(member, probed=seen, wired=not _is_unwired(member.zone, seen))
+            for member in self._members
+            for seen in (probed[member.zone.label],)
+        )
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Every zone, measured or not."""
+        return (
+            *(_finding(member) for member in self._members),
+            *(
+                Finding("cpu", zone.label, "rejected", zone.reason, details={"zone": zone.id})
+                for zone in self._search.rejected
+            ),
+        )
+
+    def record(self, traces: TraceFolder) -> PowercapRecording:
+        """Begin a window."""
+        return PowercapRecording(
+            self._members,
+            self._search.rejected,
+            self._thresholds,
+            self._clock,
+            self._idle_watts,
+            traces,
+        )
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _is_unwired(zone: Zone, probed: Probed) -> bool:
+    return zone.domain == "cpu_ram" and probed.first == 0 and probed.last == 0
+
+
+def _finding(member: Member) -> Finding:
+    zone, probed = member.zone, member.probed
+    details: dict[str, object] = {
+        "zone": zone.id,
+        "path": str(zone.energy_path),
+        "max_range_joules": None if member.max_range is None else member.max_range * _MICRO,
+        "limit_watts": member.limit_watts,
+    }
+    if probed is not None:
+        details["update_period_seconds"] = probed.period_seconds
+        details["resolution_joules"] = (
+            None if probed.step_counts is None else probed.step_counts * _MICRO
+        )
+    if not member.wired:
+        reason = "not wired: its counter stands at 0 and does not move"
+        return Finding("cpu", zone.label, "rejected", reason, details=details)
+    notes = []
+    if probed is not None and probed.step_counts is None:
+        notes.append(f"its counter did not move in the probe of {probed.seconds:.1f} s")
+    if member.max_range is None:
+        notes.append("max_energy_range_uj is unreadable, so a wrap cannot be followed")
+    return Finding("cpu", zone.label, "measured", "; ".join(notes), None, "powercap", details)
+
+
+class PowercapRecording:
+    """The zones in one window."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        rejected: Sequence[Zone],
+        thresholds: Thresholds,
+        clock: Clock,
+        idle_watts: Mapping[str, float],
+        traces: TraceFolder,
+    ) -> None:
+        self._rejected = rejected
+        self._thresholds = thresholds
+        self._clock = clock
+        self._idle_watts = idle_watts
+        self._traces = traces
+        self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone")
+        self._members = [(member, CounterTrack(member.spec(thresholds), thresholds)) for member in members]
+        self._counters = [(track, member.reader()) for member, track in self._members]
+        self._closed_ns = 0
+        self.period_ns = int(NS * _period_seconds(members, thresholds))
+
+    def prepare(self) -> None:
+        """Nothing but energy belongs to the edge."""
+
+    def read_opening(self) -> None:
+        """Read every zone; those that fail again for a short while."""
+        read_edge(self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds)
+
+    def sample(self, now_ns: int) -> None:
+        """Read every zone once."""
+        clock_ns = self._clock.monotonic_ns
+        for track, read in self._counters:
+            try:
+                value = read()
+            except ReadingError as error:
+                track.fail(now_ns, error)
+            else:
+                track.read(clock_ns(), value)
+        self._write_trace(now_ns)
+
+    def read_closing(self) -> None:
+        """Read every zone; those that fail again for a short while."""
+        read_edge(self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds)
+        self._closed_ns = self._clock.monotonic_ns()
+
+    def finish(self, opened_ns: int, ended_ns: int) -> None:
+        """See whether counters that stand still are frozen, and decide what is open."""
+        self._write_trace(self._closed_ns)
+        watch_still_counters(self._counters, self._clock, self._closed_ns)
+        for track, _ in self._counters:
+            track.settle(self._closed_ns)
+            track.add_edge_delay(opened_ns, ended_ns)
+
+    def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
+        """Judge packages and DRAM."""
+        return tuple(
+            judge_cpu_domain(
+                domain,
+                [self._member(member, track) for member, track in self._members],
+                self._rejected,
+                schedule,
+                self._thresholds,
+            )
+            for domain in ("cpu_pkg", "cpu_ram")
+        )
+
+    def _member(self, member: Member, track: CounterTrack) -> CpuMember:
+        step = member.probed.step_counts if member.probed else None
+        return CpuMember(
+            zone=member.zone,
+            track=track,
+            wired=member.wired,
+            limit_watts=member.limit_watts,
+            idle_watts=self._idle_watts.get(member.zone.label),
+            resolution_joules=None if step is None else step * _MICRO,
+        )
+
+    def live(self) -> Live:
+        """Sums over the zones, as far as they are alive."""
+        tracks = [track for track, _ in self._counters if track.fault is None]
+        watts = [track.last_watts for track in tracks if track.last_watts is not None]
+        joules = sum(track.joules for track in tracks) if tracks else None
+        return Live("cpu", sum(watts) if watts else None, joules)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _write_trace(self, at_ns: int) -> None:
+        stamp = self._traces.timestamp(at_ns)
+        for track, _ in self._counters:
+            if track.last_watts is not None:
+                line = f"{stamp},{track.last_watts:.3f},{track.joules:.6f},{track.spec.label}\n"
+                self._trace.write(line)
+
+
+def _period_seconds(members: Sequence[Member], thresholds: Thresholds) -> float:
+    """Once a second, but often enough to tell a wrap of the smallest range from a reset."""
+    ranges = [member.max_range * _MICRO for member in members if member.max_range]
+    if not ranges:
+        return thresholds.cpu_period_seconds
+    needed = thresholds.wrap_range_share * min(ranges) / thresholds.wrap_power_watts
+    return min(thresholds.cpu_period_seconds, max(thresholds.cpu_period_min_seconds, needed))

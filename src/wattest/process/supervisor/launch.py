@@ -1,0 +1,176 @@
+"""Fork and exec of one training: a clean process that holds nothing of the supervisor's."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from . import linux
+from .enclosure import is_over
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .enclosure import Enclosure
+    from .wire import Message
+
+_NOT_EXECUTED = 127
+# Guard and supervisor end with their owner and with their tree, not by a signal that a terminal,
+# a batch system or an operator sends to everything in sight.
+_IGNORED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGALRM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+
+
+class Order:
+    """What to run, as the handle sent it."""
+
+    __slots__ = ("argv", "cwd", "environment", "groups", "oom_score_adj", "uid_gid")
+
+    def __init__(self, message: Message) -> None:
+        self.argv: list[str] = message["argv"]
+        self.cwd: str = message["cwd"]
+        self.environment: dict[str, str] = message["environment"]
+        self.uid_gid: tuple[int, int] | None = message["run_as"]
+        self.groups: list[int] = message["groups"]
+        self.oom_score_adj: int | None = message["oom_score_adj"]
+
+
+class Refusal:
+    """Why a run was not started: the step that failed, its errno, and the kernel's words."""
+
+    __slots__ = ("errno", "step", "text")
+
+    def __init__(self, step: str, number: int, text: str) -> None:
+        self.step = step
+        self.errno = number
+        self.text = text
+
+    def fields(self) -> Message:
+        """Return the fields of a message."""
+        return {"step": self.step, "errno": self.errno, "text": self.text}
+
+
+class Spawned:
+    """A child between fork and exec, or after it.
+
+    `news` becomes readable when exec has succeeded (end of file) or something has failed.
+    """
+
+    __slots__ = ("news", "pid")
+
+    def __init__(self, pid: int, news: int) -> None:
+        self.pid = pid
+        self.news = news
+
+    def outcome(self) -> Refusal | None:
+        """Return why it failed, None when exec succeeded; closes `news`."""
+        try:
+            report = os.read(self.news, 4096).decode(errors="replace")
+        finally:
+            os.close(self.news)
+            self.news = -1
+        if not report:
+            return None
+        step, number, text = report.split("\n", 2)
+        return Refusal(step, int(number), text)
+
+
+def spawn(order: Order, output: int, enclosure: Enclosure, supervisor_pidfd: int) -> Spawned:
+    """Fork, and exec the order with its output appended to descriptor `output`.
+
+    Raises:
+        OSError: the supervisor itself could not fork.
+    """
+    news, tell = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(news)
+        os.close(tell)
+        raise
+    if pid == 0:
+        try:
+            _become(order, output, enclosure, supervisor_pidfd, tell)
+        finally:
+            os._exit(_NOT_EXECUTED)
+    os.close(tell)
+    return Spawned(pid, news)
+
+
+def _become(
+    order: Order, output: int, enclosure: Enclosure, supervisor_pidfd: int, tell: int
+) -> None:
+    step = "signals"
+    try:
+        _unshield()
+        step = "session"
+        os.setsid()
+        step = "output"
+        _redirect(output)
+        step = "out-of-memory score"
+        if order.oom_score_adj is not None:
+            _write("/proc/self/oom_score_adj", str(order.oom_score_adj))
+        step = "enclosure"
+        enclosure.enter()
+        step = "user"
+        if order.uid_gid is not None:
+            _change_user(order.uid_gid, order.groups)
+        step = "folder"
+        os.chdir(order.cwd)
+        step = "tie"
+        linux.die_with_parent()
+        if is_over(supervisor_pidfd):
+            return
+        step = "program"
+        os.execvpe(order.argv[0], order.argv, order.environment)
+    except OSError as error:
+        os.write(tell, f"{step}\n{error.errno or 0}\n{error}".encode(errors="replace"))
+    except ValueError as error:
+        os.write(tell, f"{step}\n0\n{error}".encode(errors="replace"))
+
+
+def shield() -> None:
+    """Forget the signal mask and dispositions that were inherited, and ignore what would end us."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _unshield() -> None:
+    for number in (*_IGNORED, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _redirect(output: int) -> None:
+    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _change_user(uid_gid: tuple[int, int], groups: list[int]) -> None:
+    uid, gid = uid_gid
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)

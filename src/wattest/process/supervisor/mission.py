@@ -1,0 +1,43 @@
+"""What a supervisor is for. It calls back; it never waits for a mission."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .supervisor import Run
+    from .wire import Message
+
+
+class Mission:
+    """A training that runs once, or again and again."""
+
+    # How long the orphans of a run may take to end by themselves, in nanoseconds.
+    linger_ns = 0
+
+    def serve(self, request: Message) -> None:
+        """Answer a request that is not the supervisor's own."""
+
+    def settled(self, run: Run) -> None:
+        """Learn that exec succeeded, or why not (`run.refusal`)."""
+
+    def ended(self, run: Run) -> None:
+        """Learn that the main process of `run` was reaped."""
+
+    def cleared(self, run: Run, leftovers: int) -> None:
+        """Learn that nothing of `run` is left; `leftovers` processes had to be killed."""
+
+    def stopping(self) -> None:
+        """Learn that the owner wants the end."""
+
+    def advance(self, now_ns: int) -> int | None:
+        """Do what is due while the supervisor has nothing else to do; return when to come next."""
+        return None
+
+
+def exit_fields(status: int) -> Message:
+    """Split a wait status into exit code and signal, one of them None."""
+    if os.WIFSIGNALED(status):
+        return {"exit_code": None, "signal": os.WTERMSIG(status)}
+    return {"exit_code": os.WEXITSTATUS(status), "signal": None}

@@ -1,0 +1,70 @@
+"""The mission of a foreground attempt: one run."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from .mission import Mission, exit_fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .launch import Order
+    from .supervisor import Run, Supervisor
+    from .wire import Message
+
+
+class OneShot(Mission):
+    """Runs the order once, when told to, and reports its exit."""
+
+    def __init__(self, supervisor: Supervisor, order: Order, output: int, linger_ns: int) -> None:
+        self._supervisor = supervisor
+        self._order = order
+        self._output = output
+        self._request: Message | None = None
+        self._is_used = False
+        self._peak_rss_bytes = 0
+        self.linger_ns = linger_ns
+
+    def serve(self, request: Message) -> None:
+        """Start the run, once."""
+        if self._is_used or self._supervisor.is_stopping:
+            self._supervisor.link.reply(request, step="order", errno=0, text="it was over already")
+            return
+        self._is_used = True
+        refusal = self._supervisor.launch(self._order, 1, self._output)
+        os.close(self._output)
+        if refusal is not None:
+            self._supervisor.link.reply(request, **refusal.fields())
+            return
+        self._request = request
+
+    def settled(self, run: Run) -> None:
+        """Answer the start."""
+        if self._request is None:
+            return
+        if run.refusal is not None:
+            self._supervisor.link.reply(self._request, **run.refusal.fields())
+        else:
+            self._supervisor.link.reply(self._request, pid=run.pid, started_ns=run.started_ns)
+        self._request = None
+
+    def ended(self, run: Run) -> None:
+        """Read the peak before leftovers are reaped."""
+        self._peak_rss_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+    def cleared(self, run: Run, leftovers: int) -> None:
+        """Report the exit, with the CPU time of everything that was reaped."""
+        if run.refusal is not None:
+            return
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._supervisor.link.event(
+            "exit",
+            **exit_fields(run.status),
+            started_ns=run.started_ns,
+            ended_ns=run.ended_ns,
+            user_cpu_seconds=used.ru_utime,
+            system_cpu_seconds=used.ru_stime,
+            max_rss_bytes=used.ru_maxrss * 1024,
+            leftovers_killed=leftovers,
+        )
