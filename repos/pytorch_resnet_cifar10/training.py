@@ -14,17 +14,18 @@ from runtime import data_folder, say, start
 
 MOMENTUM = 0.9
 EVALUATION_BATCH = 256
-WARM_UP_SHARE = 0.1
+WARM_UP_SHARE = 0.25
+WARM_UP_BATCHES = 400
 
 
 def step_schedule(steps: int) -> Callable[[int], float]:
     """Return the factor of the learning rate at each of `steps` batches, counted from 0.
 
-    He et al. divide by 10 after 32k and 48k of 64k batches: one half and three quarters. Before
-    that the rate rises linearly over the first tenth, at most one thousand batches, as large rates
-    otherwise throw a network off that has few batches to recover in.
+    He et al. divide by 10 after 32k and 48k of 64k batches: one half and three quarters. Where they
+    warm up, it takes about 400 batches (section 4.2); here the rate rises linearly over as many, or
+    over the first quarter where there are few batches, for large rates not to spoil them all.
     """
-    warm_up = min(round(WARM_UP_SHARE * steps), 1000)
+    warm_up = min(round(WARM_UP_SHARE * steps), WARM_UP_BATCHES)
 
     def factor(step: int) -> float:
         if step < warm_up:

@@ -71,18 +71,12 @@ def load_history(paths: Sequence[Path]) -> History:
     faults: list[str] = []
     for path in paths:
         try:
-            if path.is_dir():
-                history += history_from_records(path)
-            else:
-                history += History(*runs_of_csv(path.read_bytes(), str(path)))
+            history += _read(path)
         except ConfigurationError as error:
             faults += error.faults
-        except FileNotFoundError:
-            text = f"{path}: no such file; its experiments are not avoided"
-            history += History(warnings=[text])
         except OSError as error:
-            text = f"{path}: cannot be read ({error.strerror}); its experiments are not avoided"
-            history += History(warnings=[text])
+            reason = f"cannot be read ({error.strerror})"
+            history += History(warnings=[f"{path}: {reason}; its experiments are not avoided"])
     if faults:
         raise ConfigurationError(faults)
     return history
@@ -103,6 +97,15 @@ def history_from_records(folder: Path) -> History:
             run = run_of_record(document)
             runs += [] if run is None else [run]
     return History(runs, warnings)
+
+
+def _read(path: Path) -> History:
+    if path.is_dir():
+        return history_from_records(path)
+    if path.is_file():
+        return History(*runs_of_csv(path.read_bytes(), str(path)))
+    reason = "is no file" if path.exists() else "no such file"
+    return History(warnings=[f"{path}: {reason}; its experiments are not avoided"])
 
 
 def _mutants(run: PastRun, names: Sequence[str]) -> Iterable[tuple[Value, ...]]:

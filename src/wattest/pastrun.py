@@ -24,7 +24,7 @@ from wattest.registry import Value
 _PREFIX = "hyperparam_"
 _FOREGROUND = "fg_"
 _FALSE = ("false", "no", "0")
-_BLANK = ("", "nan", "none", "null", "na", "n/a")
+_NO_VALUE = ("nan", "none", "null", "na", "n/a")
 _PARALLEL_ID = re.compile(r"_parallel(_\d+)?$")
 _SEPARATORS = re.compile(r"[\s,;|+&]+")
 
@@ -113,7 +113,7 @@ def _row(
         oddities.add("rows have more cells than there are columns", f"line {line}")
         return None
     pairs = zip(columns, map(str.strip, cells), strict=False)
-    row = {name: cell for name, cell in pairs if cell.lower() not in _BLANK}
+    row = {name: cell for name, cell in pairs if cell}
     if not row:
         return None
     parallel = _is_parallel(row)
@@ -129,7 +129,7 @@ def _row(
         return None
     values: dict[str, tuple[Value, ...]] = {}
     for prefix, (column, text) in itertools.product(order, row.items()):
-        if column.startswith(prefix + _PREFIX):
+        if column.startswith(prefix + _PREFIX) and text.lower() not in _NO_VALUE:
             name = column.removeprefix(prefix + _PREFIX)
             value = _number(text)
             if value is None:

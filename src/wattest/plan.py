@@ -81,11 +81,20 @@ class Plan:
     seed: int
     order: str
     experiments: tuple[Experiment, ...]
+    mutants: Mapping[str, Sequence[Mapping[str, Value]]]
     digest: str
 
 
-def expand(settings: Settings, seed: int, history: History | None = None) -> Plan:
+def expand(
+    settings: Settings,
+    seed: int,
+    history: History | None = None,
+    stored: Mapping[str, Sequence[dict[str, Value]]] | None = None,
+) -> Plan:
     """Return the plan of `settings` for the root seed.
+
+    `stored` are the mutants that an earlier session drew, by the path of their entry; they stand
+    in for drawing again, since the history may have grown.
 
     Raises:
         ConfigurationError: an entry asks for more distinct mutants than there are.
@@ -94,20 +103,22 @@ def expand(settings: Settings, seed: int, history: History | None = None) -> Pla
     numbers: Counter[str] = Counter()
     pools: dict[str, list[dict[str, Value]]] = {}
     written: list[Experiment] = []
+    drawn: dict[str, Sequence[dict[str, Value]]] = {}
     for entry in settings.entries:
         try:
-            mutants = _mutants(entry, seed, pools, history)
+            mutants = (stored or {}).get(entry.path) or _mutants(entry, seed, pools, history)
         except ConfigurationError as error:
             faults += [Fault(settings.file, entry.path, text) for text in error.faults]
             continue
+        drawn[entry.path] = mutants
         written += _entry_experiments(entry, mutants, seed, numbers)
     if faults:
         raise ConfigurationError(faults)
     repeated = any(experiment.repetitions > 1 for experiment in written)
     order = settings.order or ("randomized_blocks" if repeated else "as_written")
     ordered = arrange(written, order, seed)
-    digest = _digest([seed, [experiment.key for experiment in ordered]])
-    return Plan(settings, seed, order, ordered, digest)
+    digest = digest_of([seed, [experiment.key for experiment in ordered]])
+    return Plan(settings, seed, order, ordered, drawn, digest)
 
 
 def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Experiment, ...]:
@@ -180,7 +191,7 @@ def _with_seed(training: Training, seed: int, name: str) -> Training:
 
 def _key(experiment: Experiment) -> str:
     loads = [load.identity() for load in experiment.backgrounds]
-    return _digest([experiment.id, experiment.mode, experiment.foreground.identity(), loads])
+    return digest_of([experiment.id, experiment.mode, experiment.foreground.identity(), loads])
 
 
 def slug(text: str) -> str:
@@ -199,7 +210,7 @@ def _mutants(
     if not request.mutate:
         return [{} for _ in range(entry.runs_per_config or 1)]
     names = request.mutate
-    subject = _digest(
+    subject = digest_of(
         [
             entry.mode,
             request.program.name,
@@ -237,6 +248,7 @@ def _training(request: TrainingRequest, mutant: Mapping[str, Value]) -> Training
     return Training(request.program, request.model, ordered, request.ignored)
 
 
-def _digest(value: object) -> str:
+def digest_of(value: object) -> str:
+    """Return 64 bits of the SHA-256 of a JSON value, as hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

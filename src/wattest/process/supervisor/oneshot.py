@@ -23,7 +23,6 @@ class OneShot(Mission):
         self._output = output
         self._request: Message | None = None
         self._is_used = False
-        self._peak_rss_bytes = 0
         self.linger_ns = linger_ns
 
     def serve(self, request: Message) -> None:
@@ -48,10 +47,6 @@ class OneShot(Mission):
         else:
             self._supervisor.link.reply(self._request, pid=run.pid, started_ns=run.started_ns)
         self._request = None
-
-    def ended(self, run: Run) -> None:
-        """Read the peak before leftovers are reaped."""
-        self._peak_rss_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
     def cleared(self, run: Run, leftovers: int) -> None:
         """Report the exit, with the CPU time of everything that was reaped."""

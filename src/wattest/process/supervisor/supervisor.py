@@ -79,6 +79,7 @@ class Supervisor:
             step = "fork"
             spawned = spawn(order, output, self.enclosure, self.pidfd)
         except OSError as error:
+            self.enclosure.kill()
             return Refusal(step, error.errno or 0, str(error))
         self._run = Run(number, spawned)
         self._clearance = None
@@ -163,6 +164,8 @@ class Supervisor:
             self._settle(run)
         if self.link.descriptor in ready:
             self._serve_link()
+        if self.link.closed and not self._leaving:
+            self._leave()
 
     def _abandon(self, *, guard_is_gone: bool) -> None:
         """End at once: nobody is left to tell us what to do."""
@@ -196,7 +199,7 @@ class Supervisor:
             return
         if not run.is_settled:
             self._settle(run)
-        run.ended_ns = ended_ns
+        run.ended_ns = max(ended_ns, run.started_ns)
         run.status = status
         self._mission.ended(run)
 
@@ -204,8 +207,6 @@ class Supervisor:
         self.link.flush()
         while (request := self.link.receive()) is not None:
             self._serve(request)
-        if self.link.closed:
-            self._leave()
 
     def _serve(self, request: Message) -> None:
         asked = request["do"]

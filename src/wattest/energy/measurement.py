@@ -1,0 +1,120 @@
+"""What one window gave: a frozen `Measurement`, and the glance at it while it is still open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wattest.energy.base import DomainResult, Reason
+from wattest.energy.cpu_time import MachineCpu
+
+DOMAINS = ("cpu_pkg", "cpu_ram", "gpu")
+
+METRICS = (
+    "cpu_energy_pkg_joules",
+    "cpu_energy_ram_joules",
+    "cpu_energy_total_joules",
+    "gpu_power_avg_watts",
+    "gpu_power_max_watts",
+    "gpu_power_min_watts",
+    "gpu_energy_total_joules",
+    "gpu_temp_avg_celsius",
+    "gpu_temp_max_celsius",
+    "gpu_util_avg_percent",
+    "gpu_util_max_percent",
+)
+"""The keys of a record's energy metrics, in their order."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A window that is still open, for a progress line; None where a value is not known.
+
+    Attributes:
+        elapsed_seconds: Time since the opening edge.
+        cpu_watts: Packages and DRAM together, over the last interval.
+        cpu_joules: Since the opening edge.
+        gpu_watts: All boards together, in the last sample.
+        gpu_joules: Since the opening edge.
+        gpu_temperature_celsius: Of the hottest GPU.
+        gpu_utilization_percent: Mean over the GPUs.
+    """
+
+    elapsed_seconds: float
+    cpu_watts: float | None = None
+    cpu_joules: float | None = None
+    gpu_watts: float | None = None
+    gpu_joules: float | None = None
+    gpu_temperature_celsius: float | None = None
+    gpu_utilization_percent: float | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The energy of one window, with everything that speaks for it and against it.
+
+    Attributes:
+        opened_ns: The opening edge on the monotonic clock.
+        closed_ns: The closing edge.
+        duration_seconds: From the opening edge to the end of what was measured.
+        results: One per domain of `DOMAINS`.
+        faults: Why the attempt is invalid; empty if it is not.
+        flags: What the reader must know although the numbers stand.
+        meter_cost: What measuring itself cost, and how well the sampling times were kept.
+        thresholds: The design values that were in force.
+        machine_cpu: CPU time of the whole machine within the window; None if unknown.
+        estimate: What `estimate` gave, if the caller put it here; never a measurement.
+    """
+
+    opened_ns: int
+    closed_ns: int
+    duration_seconds: float
+    results: tuple[DomainResult, ...]
+    faults: tuple[Reason, ...]
+    flags: tuple[Reason, ...]
+    meter_cost: Mapping[str, object]
+    thresholds: Mapping[str, float]
+    machine_cpu: MachineCpu | None = None
+    estimate: Mapping[str, object] | None = None
+
+    def energy_metrics(self) -> dict[str, float | None]:
+        """The metrics of `METRICS`; None is unknown, and 0 is never put in its place."""
+        domains = {result.domain: result for result in self.results}
+        values: dict[str, float | None] = dict.fromkeys(METRICS)
+        for result in self.results:
+            values.update(result.metrics)
+        package, memory = domains["cpu_pkg"], domains["cpu_ram"]
+        values["cpu_energy_pkg_joules"] = package.energy_joules
+        values["cpu_energy_ram_joules"] = memory.energy_joules
+        values["cpu_energy_total_joules"] = _total(package, memory)
+        values["gpu_energy_total_joules"] = domains["gpu"].energy_joules
+        return values
+
+    def provenance(self) -> dict[str, object]:
+        """Where every number comes from, ready for JSON."""
+        return {
+            "domains": {
+                result.domain: {
+                    "status": result.status,
+                    "energy_joules": result.energy_joules,
+                    **result.details,
+                }
+                for result in self.results
+            },
+            "window": {
+                "duration_seconds": self.duration_seconds,
+                "clock": "CLOCK_MONOTONIC",
+                "opened_ns": self.opened_ns,
+                "closed_ns": self.closed_ns,
+            },
+            "faults": [fault.as_dict() for fault in self.faults],
+            "flags": [flag.as_dict() for flag in self.flags],
+            "thresholds": dict(self.thresholds),
+        }
+
+
+def _total(package: DomainResult, memory: DomainResult) -> float | None:
+    """Packages and DRAM; packages alone where the machine has no DRAM domain."""
+    if package.energy_joules is None or memory.status == "invalid":
+        return None
+    return package.energy_joules + (memory.energy_joules or 0.0)

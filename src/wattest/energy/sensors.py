@@ -1,0 +1,212 @@
+"""Looking for sensors, once per session: what can be measured here, what cannot, and why."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from wattest.energy.base import NS, Clock, Finding, SourceKind, SystemClock
+from wattest.energy.cpu_search import find_cpu
+from wattest.energy.gpu_search import search_gpus
+from wattest.energy.gpu_state import GpuState
+from wattest.energy.measurement import Measurement
+from wattest.energy.meter import Meter
+from wattest.energy.nvml import NvidiaGpus
+from wattest.energy.nvml_api import ask, load_nvml
+from wattest.energy.perf import PerfLauncher
+from wattest.energy.probe import probe
+from wattest.energy.thresholds import Thresholds
+from wattest.errors import SensorPermissionError
+
+
+@dataclass(frozen=True)
+class SensorConfig:
+    """Where to look, and how.
+
+    Attributes:
+        sys_root: Root of /sys; another one where a host's tree is mounted elsewhere.
+        proc_root: Root of /proc.
+        visible_devices: Value of `CUDA_VISIBLE_DEVICES`; None if it is not set.
+        device_order: Value of `CUDA_DEVICE_ORDER`; None if it is not set.
+        allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
+        sample_hz: How often GPU power is sampled, at most 10.
+        thresholds: The design values.
+        perf_launcher: Starts `perf stat` under supervision; None leaves perf out.
+        clock: The clock.
+    """
+
+    sys_root: Path = Path("/sys")
+    proc_root: Path = Path("/proc")
+    visible_devices: str | None = None
+    device_order: str | None = None
+    allow_missing: frozenset[str] = frozenset()
+    sample_hz: float = 10.0
+    thresholds: Thresholds = Thresholds()
+    perf_launcher: PerfLauncher | None = None
+    clock: Clock = field(default_factory=SystemClock)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sample_hz <= 10:
+            raise ValueError(f"sample_hz: {self.sample_hz} is not above 0 and at most 10")
+
+
+def find_sensors(config: SensorConfig) -> Sensors:
+    """Look for every sensor and infer how often its counter moves (takes up to half a second).
+
+    Raises:
+        SensorPermissionError: Sensors exist but cannot be read; one line each, with the remedy.
+    """
+    idle_watts: dict[str, float] = {}
+    cpu = find_cpu(config, idle_watts)
+    findings, faults = list(cpu.findings), list(cpu.faults)
+    kinds: list[SourceKind] = []
+    nvml = load_nvml()
+    gpus = search_gpus(
+        nvml, config.proc_root, config.visible_devices, config.device_order, config.allow_missing
+    )
+    faults += gpus.faults
+    if faults:
+        ask(nvml, nvml.nvmlShutdown)
+        raise SensorPermissionError("\n".join(faults))
+    nvidia = None
+    if gpus.gpus:
+        nvidia = NvidiaGpus(
+            nvml, gpus, config.thresholds, config.clock, config.sample_hz, idle_watts
+        )
+        kinds.append(nvidia)
+    else:
+        ask(nvml, nvml.nvmlShutdown)
+        findings += gpus.findings
+    if cpu.kind is not None:
+        kinds.append(cpu.kind)
+    counters = {label: read for kind in kinds for label, read in kind.counters().items()}
+    probed = probe(counters, config.clock, config.thresholds.probe_seconds)
+    for kind in kinds:
+        kind.learn(probed)
+    findings += [finding for kind in kinds for finding in kind.findings()]
+    return Sensors(config, kinds, nvidia, findings, idle_watts)
+
+
+class Sensors:
+    """What can be measured on this machine, for one session.
+
+    Attributes:
+        findings: Every sensor that was looked for.
+    """
+
+    def __init__(
+        self,
+        config: SensorConfig,
+        kinds: list[SourceKind],
+        nvidia: NvidiaGpus | None,
+        findings: list[Finding],
+        idle_watts: dict[str, float],
+    ) -> None:
+        self.findings = tuple(sorted(findings, key=lambda finding: finding.domain))
+        self._config = config
+        self._kinds = kinds
+        self._nvidia = nvidia
+        self._idle_watts = idle_watts
+
+    def __enter__(self) -> Sensors:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the hardware; may be called twice."""
+        for kind in self._kinds:
+            kind.close()
+
+    def promised(self) -> tuple[str, ...]:
+        """Names of the sensors that every window must deliver."""
+        return tuple(finding.name for finding in self.findings if finding.status == "measured")
+
+    def describe(self) -> str:
+        """One line for the header of a session."""
+        return f"CPU {self._describe('cpu')}; GPU {self._describe('gpu')}"
+
+    def _describe(self, domain: str) -> str:
+        own = [finding for finding in self.findings if finding.domain == domain]
+        measured = [finding for finding in own if finding.status == "measured"]
+        if not measured:
+            reasons = dict.fromkeys(finding.reason for finding in own if finding.reason)
+            return f"not measured ({next(iter(reasons), 'nothing found')})"
+        sources = ", ".join(dict.fromkeys(str(finding.source) for finding in measured))
+        names = ", ".join(_name(finding) for finding in measured)
+        return f"{names} by {sources}"
+
+    def meter(self) -> Meter:
+        """The meter over all of them."""
+        absences = {}
+        for domain, family in (("cpu_pkg", "cpu"), ("cpu_ram", "cpu"), ("gpu", "gpu")):
+            own = [one for one in self.findings if one.domain == family]
+            reasons = [f"{one.name}: {one.reason}" for one in own if one.status != "measured"]
+            absences[domain] = "; ".join(reasons) or "no source"
+        config = self._config
+        return Meter(self._kinds, absences, config.thresholds, config.clock, config.proc_root)
+
+    def measure_idle(self, seconds: float, folder: Path | None = None) -> dict[str, float]:
+        """Measure the machine while it is idle, as the baseline of later windows.
+
+        The caller knows that it is idle, and which idle it is (with or without CUDA contexts).
+
+        Args:
+            seconds: For how long.
+            folder: Where the traces go; nowhere if None.
+
+        Returns:
+            Watts by the name of the sensor, for every sensor that gave a number.
+        """
+        with tempfile.TemporaryDirectory(prefix="wattest-idle-") as scratch:
+            window = self.meter().open(folder or Path(scratch) / "idle")
+            window.wait((), window.opened_ns + int(seconds * NS))
+            measurement = window.close()
+        self._idle_watts.update(_watts_by_name(measurement))
+        return dict(self._idle_watts)
+
+    def gpu_processes(self) -> dict[int, str]:
+        """UUID of the GPU by PID of every compute process; never to be called in the loop.
+
+        Raises:
+            EnergyError: A GPU does not tell.
+        """
+        return self._nvidia.processes() if self._nvidia else {}
+
+    def gpu_state(self) -> tuple[GpuState, ...]:
+        """Memory, temperature, power and utilisation of each GPU now."""
+        return self._nvidia.states() if self._nvidia else ()
+
+    def hardware(self) -> dict[str, object]:
+        """What a paper will ask for of the GPUs; empty without any."""
+        return self._nvidia.hardware() if self._nvidia else {}
+
+
+def _name(finding: Finding) -> str:
+    model = finding.details.get("name")
+    return f"{model} {finding.name}" if model else finding.name
+
+
+def _watts_by_name(measurement: Measurement) -> dict[str, float]:
+    seconds = (measurement.closed_ns - measurement.opened_ns) / NS
+    found: dict[str, float] = {}
+    for result in measurement.results:
+        parts: Callable[[str], object] = result.details.get
+        for part in (*_list(parts("zones")), *_list(parts("gpus"))):
+            name, joules = part.get("label", part.get("uuid")), part.get("joules")
+            if isinstance(joules, float) and seconds > 0:
+                found[str(name)] = joules / seconds
+    return found
+
+
+def _list(value: object) -> list[dict[str, object]]:
+    return value if isinstance(value, list) else []

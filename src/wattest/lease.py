@@ -1,0 +1,104 @@
+"""One measurer per counter: a host-wide lock for every counter that a session reads.
+
+The lock is the kernel's (`flock`), so it ends with its holder however that ends; the file's content
+only tells others who holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from wattest.errors import LeaseError
+
+_POLL_SECONDS = 0.2
+_FOLDERS = (Path("/run/lock/wattest"), Path(tempfile.gettempdir()) / "wattest-locks")
+
+
+class Leases:
+    """The locks that this session holds; close it to let go of them."""
+
+    def __init__(self) -> None:
+        self._descriptors: list[int] = []
+
+    @classmethod
+    def take(cls, counters: Sequence[str], wait_seconds: float = 0.0) -> Leases:
+        """Lock every counter, in one order for all sessions, or none.
+
+        Args:
+            counters: names of the counters, the same in every session on this host.
+            wait_seconds: how long to wait for other holders altogether.
+
+        Raises:
+            LeaseError: another session holds one; the message names its PID.
+        """
+        leases = cls()
+        deadline = time.monotonic() + wait_seconds
+        try:
+            for counter in sorted(set(counters)):
+                leases._lock(counter, deadline)
+        except BaseException:
+            leases.close()
+            raise
+        return leases
+
+    def close(self) -> None:
+        """Let go of all locks."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _lock(self, counter: str, deadline: float) -> None:
+        path = _folder() / (re.sub(r"[^A-Za-z0-9._-]+", "_", counter) + ".lock")
+        descriptor = _open(path)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+                    os.close(descriptor)
+                    raise LeaseError(
+                        f"PID {holder or 'unknown'} already measures on {counter}: two sessions"
+                        " would count each other's energy; wait for it with --wait-for-counters"
+                    ) from None
+            time.sleep(_POLL_SECONDS)
+        self._descriptors.append(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _folder() -> Path:
+    """Return a folder that every user of the host can lock in."""
+    named = os.environ.get("WATTEST_LOCK_DIR")
+    for folder in (Path(named),) if named else _FOLDERS:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True)
+            folder.chmod(0o1777)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise LeaseError("no folder for locks can be written; name one in WATTEST_LOCK_DIR")
+
+
+def _open(path: Path) -> int:
+    """Open a lock file for everybody.
+
+    It is first opened without O_CREAT: the kernel's ``fs.protected_regular`` refuses O_CREAT on a
+    file of another user in a sticky folder, even to root.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            descriptor = os.open(path, flags | os.O_CREAT, 0o666)
+            os.fchmod(descriptor, 0o666)
+            return descriptor
+    except OSError as error:
+        raise LeaseError(f"lock {path} cannot be opened: {error.strerror}") from None
