@@ -100,7 +100,7 @@ class Project:
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
         if not any(argument.startswith("--config") for argument in arguments):
             command += ["--config", "settings/test.json"]
-        if not any(argument.startswith("experiments") for argument in arguments):
+        if not any("experiments" in argument for argument in arguments):
             command.append("experiments")
         return self.pytester.run(*command, timeout=timeout)
 

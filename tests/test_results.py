@@ -19,7 +19,7 @@ from wattest.settings import load_settings
 
 
 @pytest.fixture
-def experiment(tmp_path: Path) -> Experiment:
+def planned(tmp_path: Path) -> Experiment:
     registry = tmp_path / "registry.json"
     registry.write_text(json.dumps(toy_registry()), encoding="utf-8")
     settings = tmp_path / "settings.json"
@@ -30,20 +30,20 @@ def experiment(tmp_path: Path) -> Experiment:
     return expand(load_settings(settings, load_registry(registry, tmp_path)), 1).experiments[0]
 
 
-def test_ids_made_in_the_same_second_are_unique(tmp_path: Path, experiment: Experiment) -> None:
+def test_ids_made_in_the_same_second_are_unique(tmp_path: Path, planned: Experiment) -> None:
     results = ResultsFolder(tmp_path / "results")
     results.prepare()
-    ids = [results.reserve(experiment).experiment_id for _ in range(5)]
+    ids = [results.reserve(planned).experiment_id for _ in range(5)]
     assert len(set(ids)) == 5
     assert all("_toy_small" in name for name in ids)
 
 
 def test_a_document_that_breaks_the_schema_is_not_written(
-    tmp_path: Path, experiment: Experiment
+    tmp_path: Path, planned: Experiment
 ) -> None:
     results = ResultsFolder(tmp_path / "results")
     results.prepare()
-    files = results.reserve(experiment)
+    files = results.reserve(planned)
     with pytest.raises(RecordError, match="breaks its own schema"):
         results.write(files, {"experiment_id": files.experiment_id})
     assert not files.record.exists()

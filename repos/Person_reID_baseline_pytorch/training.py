@@ -19,6 +19,8 @@ WEIGHT_DECAY = 5e-4
 EVALUATION_BATCH = 128
 WARM_UP_SHARE = 0.25
 WARM_UP_BATCHES = 400
+GRADIENT_LIMIT = 1.0
+"""From random weights, the learning rates of a fine-tuned network diverge without a limit."""
 
 
 def step_schedule(steps: int) -> Callable[[int], float]:
@@ -109,7 +111,14 @@ def _fit(model: IdentityNet, data: Split, options: Options) -> None:
     )
     steps = options.epochs * len(batches)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, step_schedule(steps))
-    trainer = Trainer(model, optimizer, schedule, data.normalise, options.epochs)
+    trainer = Trainer(
+        model,
+        optimizer,
+        schedule,
+        data.normalise,
+        options.epochs,
+        gradient_limit=GRADIENT_LIMIT,
+    )
     for epoch in range(1, options.epochs + 1):
         trained = trainer.train(epoch, batches)
         say(

@@ -29,7 +29,10 @@ class Score:
 
 
 class Trainer:
-    """Trains a classifier epoch by epoch, and prints how far it is."""
+    """Trains a classifier epoch by epoch, and prints how far it is.
+
+    With a `gradient_limit`, gradients with a larger norm are scaled down to it.
+    """
 
     def __init__(
         self,
@@ -38,12 +41,15 @@ class Trainer:
         schedule: LRScheduler,
         normalise: Normalisation,
         epochs: int,
+        *,
+        gradient_limit: float | None = None,
     ) -> None:
         self.model = model
         self._optimizer = optimizer
         self._schedule = schedule
         self._normalise = normalise
         self._epochs = epochs
+        self._gradient_limit = gradient_limit
         self._device = next(model.parameters()).device
         self._last_line = float("-inf")
 
@@ -63,6 +69,8 @@ class Trainer:
             loss = functional.cross_entropy(scores, labels)
             self._optimizer.zero_grad()
             loss.backward()
+            if self._gradient_limit is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self._gradient_limit)
             self._optimizer.step()
             self._schedule.step()
             totals += _totals(scores.detach(), labels, loss.detach())

@@ -114,7 +114,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "bg_alive_share": (load.get("window") or {}).get("alive_share"),
         **{name: planned.get(name) for name in _TAIL if name in planned},
         **{f"pair_{name}": pair.get(name) for name in _PAIR},
-        "estimated_cpu_joules": estimate.get("cpu_energy_joules"),
+        "estimated_cpu_joules": estimate.get("machine_joules"),
         "attribution": result["energy_metrics"]["attribution"],
         "flags": "; ".join(result["quality"]["flags"]),
     }

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wattest.energy import Measurement
 from wattest.process import Exit
@@ -16,27 +13,6 @@ from wattest.training import Metrics
 
 if TYPE_CHECKING:
     from wattest.load import ActiveLoad
-
-# Share of all CPU time that processes other than ours may use before it is worth a word.
-OTHER_CPU_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class CpuTimes:
-    """CPU time of the whole machine since boot, in seconds, and our own process's."""
-
-    busy_seconds: float
-    total_seconds: float
-    own_seconds: float
-
-    @classmethod
-    def read(cls, proc_root: Path = Path("/proc")) -> CpuTimes:
-        """Read ``/proc/stat`` (man 5 proc): user nice system idle iowait irq softirq steal."""
-        line = (proc_root / "stat").read_text(encoding="ascii").split("\n", 1)[0]
-        ticks = [int(word) for word in line.split()[1:9]]
-        per_second = os.sysconf("SC_CLK_TCK")
-        total = sum(ticks) / per_second
-        return cls(total - (ticks[3] + ticks[4]) / per_second, total, time.process_time())
 
 
 @dataclass(frozen=True)
@@ -50,10 +26,14 @@ class CpuUse:
     harness_seconds: float
 
     @property
+    def ours_seconds(self) -> float:
+        """CPU time of foreground, background and harness together."""
+        return self.foreground_seconds + self.background_seconds + self.harness_seconds
+
+    @property
     def other_share(self) -> float:
         """Share of the machine's CPU time (0 to 1) that went to none of ours."""
-        ours = self.foreground_seconds + self.background_seconds + self.harness_seconds
-        other = max(0.0, self.machine_busy_seconds - ours)
+        other = max(0.0, self.machine_busy_seconds - self.ours_seconds)
         return other / self.machine_total_seconds if self.machine_total_seconds > 0 else 0.0
 
 
@@ -108,6 +88,8 @@ class Outcome:
     attempts: list[Attempt] = field(default_factory=list)
     load: ActiveLoad | None = None
     trouble: str | None = None
+    cooldown: dict[str, Any] | None = None
+    early_flags: list[str] = field(default_factory=list)
 
     @property
     def last(self) -> Attempt | None:
@@ -125,7 +107,7 @@ class Outcome:
     @property
     def flags(self) -> tuple[str, ...]:
         """What a user of the numbers should know."""
-        return self.last.flags if self.last else ()
+        return (*self.early_flags, *(self.last.flags if self.last else ()))
 
     @property
     def succeeded(self) -> bool:
@@ -160,18 +142,3 @@ def exit_faults(end: Exit | None, metrics: Metrics) -> list[str]:
     if not metrics.found:
         faults += ["no performance metric was found", *metrics.problems]
     return faults
-
-
-def cpu_flags(use: CpuUse) -> list[str]:
-    """Return a flag where processes other than ours used a notable share of the CPU."""
-    if use.other_share <= OTHER_CPU_SHARE:
-        return []
-    return [
-        f"other processes used {use.other_share:.1%} of the CPU (more than {OTHER_CPU_SHARE:.0%})"
-    ]
-
-
-def foreign_gpu_flags(seen: Sequence[dict[int, str]], own: set[int]) -> list[str]:
-    """Return a flag for every foreign process seen on a measured GPU at an edge."""
-    foreign = {pid: uuid for edge in seen for pid, uuid in edge.items() if pid not in own}
-    return [f"foreign process {pid} was on GPU {uuid}" for pid, uuid in sorted(foreign.items())]

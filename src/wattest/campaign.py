@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wattest import planfile
+from wattest.errors import ConfigurationError
 from wattest.faults import Fault
 from wattest.history import load_history
 from wattest.plan import Experiment, Plan, expand
@@ -58,11 +60,16 @@ class Campaign:
 
 
 def load_campaign(
-    places: Places, settings: str | None, registry: str | None, seed: int | None
+    places: Places,
+    settings: str | None,
+    registry: str | None,
+    seed: int | None,
+    resumed_results: Path | None = None,
 ) -> Campaign:
     """Read settings and registry, and expand the plan.
 
-    The root seed is `seed`, else the settings' own, else one that is drawn here.
+    The root seed is `seed`, else that of the plan which `resumed_results` holds, else the
+    settings' own, else one that is drawn here.
 
     Raises:
         ConfigurationError: one line for every fault.
@@ -75,8 +82,11 @@ def load_campaign(
     )
     known = load_registry(registry_path, places.root, places.shown(registry_path))
     asked = load_settings(settings_path, known, places.shown(settings_path))
+    stored = planfile.load_stored(resumed_results, asked.file) if resumed_results else None
     if seed is not None:
         root_seed, origin = seed, "given"
+    elif stored is not None:
+        root_seed, origin = stored.seed, "of the plan that is resumed"
     elif asked.seed is not None:
         root_seed, origin = asked.seed, "from the settings"
     else:
@@ -86,5 +96,7 @@ def load_campaign(
     if asked.use_deduplication:
         history = load_history([places.existing(name) for name in asked.historical_csvs])
         warnings += history.warnings
-    plan = expand(asked, root_seed, history)
+    plan = expand(asked, root_seed, history, stored.mutants if stored else None)
+    if stored is not None and (changed := planfile.changes(stored, plan)):
+        raise ConfigurationError(changed)
     return Campaign(asked, known, plan, origin, tuple(warnings))

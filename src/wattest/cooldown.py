@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wattest.attempt import CpuTimes
+from wattest.energy import GpuState, machine_cpu
 
 # Near idle: within these of the session's idle values, held for so long.
 TEMPERATURE_MARGIN_CELSIUS = 5.0
@@ -42,26 +42,26 @@ class MachineState:
         return found
 
 
-GpuState = Callable[[], list[Any]]
-
-
 class Watcher:
     """Looks at the machine: CPU load since the last look, GPU temperature and power now."""
 
-    def __init__(self, gpu_state: GpuState, proc_root: Path = Path("/proc")) -> None:
+    def __init__(
+        self, gpu_state: Callable[[], Sequence[GpuState]], proc_root: Path = Path("/proc")
+    ) -> None:
         self._gpu_state = gpu_state
         self._proc_root = proc_root
-        self._before = CpuTimes.read(proc_root)
+        self._before = machine_cpu(proc_root)
 
     def look(self) -> MachineState:
         """Return the state now; the CPU load is that since the look before."""
-        now = CpuTimes.read(self._proc_root)
-        total = now.total_seconds - self._before.total_seconds
-        busy = now.busy_seconds - self._before.busy_seconds
+        now = machine_cpu(self._proc_root)
+        spent = now.since(self._before) if now and self._before else None
         self._before = now
         gpus = self._gpu_state()
         return MachineState(
-            busy / total if total > 0 else 0.0,
+            spent.busy_seconds / spent.capacity_seconds
+            if spent and spent.capacity_seconds > 0
+            else 0.0,
             {g.uuid: g.temperature_celsius for g in gpus if g.temperature_celsius is not None},
             {g.uuid: g.power_watts for g in gpus if g.power_watts is not None},
         )

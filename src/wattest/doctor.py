@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wattest import machine
-from wattest.energy import Finding, SensorConfig, examine_sensors
+from wattest.energy import Finding, SensorConfig, find_sensors
 from wattest.process import probe
 
 
@@ -22,9 +22,13 @@ class Report:
 def examine(sys_root: Path) -> Report:
     """Look at this machine without changing anything on it."""
     config = SensorConfig(
-        sys_root=sys_root, visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES")
+        sys_root=sys_root,
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        device_order=os.environ.get("CUDA_DEVICE_ORDER"),
+        allow_missing=frozenset({"cpu", "gpu"}),
     )
-    findings = examine_sensors(config)
+    with find_sensors(config) as sensors:
+        findings = sensors.findings
     measured = any(finding.status == "measured" for finding in findings)
     lines = [*_machine(sys_root), "", "Energy:"]
     for finding in findings:

@@ -11,7 +11,8 @@ Every message says what was wrong, where, and what to do::
     │   └── SurvivorError      something outlived SIGKILL and the deadline
     ├── LoadError              the background load is not a load
     ├── RecordError            a record is invalid or cannot be written
-    └── LeaseError             another session measures on the same counters
+    ├── LeaseError             another session measures on the same counters
+    └── GpuMemoryError         the trainings need more GPU memory than they can have
 """
 
 from __future__ import annotations
@@ -61,3 +62,7 @@ class RecordError(WattestError):
 
 class LeaseError(WattestError):
     """Another session already measures on the same counters; the message names its PID."""
+
+
+class GpuMemoryError(WattestError):
+    """The trainings need more GPU memory than is free, or than they may take."""

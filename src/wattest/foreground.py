@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from wattest.attempt import (
-    Attempt,
-    CpuTimes,
-    CpuUse,
-    Outcome,
-    cpu_flags,
-    exit_faults,
-    foreign_gpu_flags,
-)
+from wattest.attempt import Attempt, CpuUse, Outcome, exit_faults
 from wattest.console import Console
-from wattest.energy import Measurement, Meter, Sensors, Snapshot, Window, estimate_energy
+from wattest.energy import (
+    Measurement,
+    Sensors,
+    Snapshot,
+    Thresholds,
+    Window,
+    estimate,
+    foreign_gpu_processes,
+    other_cpu_load,
+)
 from wattest.errors import LoadError, ProcessError, SpawnError
 from wattest.load import ActiveLoad, LoadEdge
 from wattest.plan import Experiment
 from wattest.process import Command, Exit, Rung, Tree
+from wattest.progress import ProgressBoard
 from wattest.training import Metrics, command_of, last_lines, read_metrics
 
 _PROGRESS_NS = 1_000_000_000
@@ -39,8 +42,9 @@ class _Run:
     interrupted: bool = False
     trouble: str | None = None
     measurement: Measurement | None = None
-    opened: CpuTimes | None = None
-    closed: CpuTimes | None = None
+    own_cpu_seconds: float = 0.0
+    own_pids: set[int] = field(default_factory=set)
+    gpu_processes: dict[int, str] = field(default_factory=dict)
     load_opened: LoadEdge | None = None
     load_closed: LoadEdge | None = None
 
@@ -54,27 +58,30 @@ class Foreground:
         sensors: Sensors,
         rung: Rung,
         owners: Sequence[int] = (),
-        proc_root: Path = Path("/proc"),
+        thresholds: Thresholds | None = None,
+        board: ProgressBoard | None = None,
+        run_as: tuple[int, int] | None = None,
     ) -> None:
         self._console = console
         self._sensors = sensors
         self._rung = rung
         self._owners = tuple(owners)
-        self._proc_root = proc_root
+        self._thresholds = thresholds or Thresholds()
+        self._board = board
+        self._run_as = run_as
 
     def train(
         self,
         experiment: Experiment,
         outcome: Outcome,
         load: ActiveLoad | None = None,
-        progress: Progress | None = None,
     ) -> None:
         """Train until an attempt counts or the retries are used up; add every attempt to `outcome`.
 
         An interruption leaves the interrupted attempt in `outcome` and goes on its way.
         """
         for number in range(1, experiment.entry.max_retries + 2):
-            attempt = self._attempt(experiment, outcome, number, load, progress)
+            attempt = self._attempt(experiment, outcome, number, load)
             self._say_end(attempt)
             if attempt.valid or not attempt.worth_repeating or outcome.trouble:
                 return
@@ -89,31 +96,27 @@ class Foreground:
         outcome: Outcome,
         number: int,
         load: ActiveLoad | None,
-        progress: Progress | None,
     ) -> Attempt:
-        command = command_of(experiment.foreground)
+        limit_mb = experiment.entry.gpu_memory_limit_mb
+        command = command_of(experiment.foreground, limit_mb, self._run_as)
         files = outcome.files
+        progress = self._board.watcher(experiment, files.log, load) if self._board else None
         self._console.step("command", " ".join(command.argv))
         self._console.detail("folder", str(command.cwd))
         self._console.detail("log", str(files.log))
         self._console.detail("energy", f"{files.energy_folder}/")
         run = _Run()
         started_at = datetime.now().isoformat(timespec="milliseconds")
-        gpu_processes = [self._sensors.gpu_processes()]
-        own = load.pids() if load else set()
         try:
             self._run(experiment, command, files.log, files.energy_folder, load, run, progress)
         except KeyboardInterrupt:
             run.interrupted = True
             raise
         finally:
-            gpu_processes.append(self._sensors.gpu_processes())
-            own |= load.pids() if load else set()
             metrics = read_metrics(files.log, experiment.foreground.program.log_patterns)
             faults, flags = _judge(run, metrics, load, experiment.entry.timeout_seconds)
             cpu = _cpu_use(run, load)
-            flags += cpu_flags(cpu) if cpu else []
-            flags += foreign_gpu_flags(gpu_processes, own | ({run.pid} if run.pid else set()))
+            flags += _neighbour_flags(run, cpu, self._thresholds)
             attempt = Attempt(
                 number=number,
                 argv=command.argv,
@@ -148,7 +151,7 @@ class Foreground:
         progress: Progress | None,
     ) -> None:
         """Run the training between two edges; everything slow lies outside of them."""
-        meter: Meter = self._sensors.meter()
+        meter = self._sensors.meter()
         try:
             tree = Tree(command, log, rung=self._rung, owners=self._owners)
         except ProcessError as error:
@@ -160,7 +163,8 @@ class Foreground:
             except LoadError as error:
                 run.trouble = str(error)
                 return
-            run.opened = CpuTimes.read(self._proc_root)
+            self._look_at_gpus(run, load)
+            own_began = time.process_time()
             window = meter.open(energy_folder)
             try:
                 run.pid = tree.start()
@@ -172,9 +176,16 @@ class Foreground:
                 run.trouble = str(error)
             finally:
                 run.measurement = window.close(run.exit.ended_ns if run.exit else None)
-                run.closed = CpuTimes.read(self._proc_root)
+                run.own_cpu_seconds = time.process_time() - own_began
+                self._look_at_gpus(run, load)
                 if load and run.trouble is None:
                     run.load_closed = _edge_or_trouble(load, run)
+
+    def _look_at_gpus(self, run: _Run, load: ActiveLoad | None) -> None:
+        """Note who is on the GPUs at an edge, outside of the window."""
+        if run.trouble is None:
+            run.own_pids |= {os.getpid(), *(load.pids() if load else ())}
+            run.gpu_processes |= self._sensors.gpu_processes()
 
     def _watch(
         self,
@@ -247,8 +258,8 @@ def _judge(
     elif run.exit is not None:
         faults += exit_faults(run.exit, metrics)
     if run.measurement is not None:
-        faults += [str(reason) for reason in run.measurement.faults]
-        flags += [str(reason) for reason in run.measurement.flags]
+        faults += [reason.text for reason in run.measurement.faults]
+        flags += [reason.text for reason in run.measurement.flags]
     if load and run.load_opened and run.load_closed:
         load_faults, load_flags = load.judge(run.load_opened, run.load_closed)
         faults += load_faults
@@ -260,19 +271,33 @@ def _judge(
     return faults, flags
 
 
+def _neighbour_flags(run: _Run, cpu: CpuUse | None, thresholds: Thresholds) -> list[str]:
+    """Flag what else was on the machine: foreign GPU processes, and other CPU load."""
+    own = run.own_pids | ({run.pid} if run.pid is not None else set())
+    reasons = [foreign_gpu_processes(run.gpu_processes, own)]
+    if cpu is not None:
+        reasons.append(
+            other_cpu_load(
+                cpu.machine_busy_seconds, cpu.ours_seconds, cpu.machine_total_seconds, thresholds
+            )
+        )
+    return [reason.text for reason in reasons if reason is not None]
+
+
 def _cpu_use(run: _Run, load: ActiveLoad | None) -> CpuUse | None:
-    if run.opened is None or run.closed is None:
+    machine = run.measurement.machine_cpu if run.measurement else None
+    if machine is None:
         return None
     background = 0.0
     if load and run.load_opened and run.load_closed:
         background = load.cpu_seconds(run.load_opened, run.load_closed)
     end = run.exit
     return CpuUse(
-        machine_busy_seconds=run.closed.busy_seconds - run.opened.busy_seconds,
-        machine_total_seconds=run.closed.total_seconds - run.opened.total_seconds,
+        machine_busy_seconds=machine.busy_seconds,
+        machine_total_seconds=machine.capacity_seconds,
         foreground_seconds=end.user_cpu_seconds + end.system_cpu_seconds if end else 0.0,
         background_seconds=background,
-        harness_seconds=run.closed.own_seconds - run.opened.own_seconds,
+        harness_seconds=run.own_cpu_seconds,
     )
 
 
@@ -288,8 +313,9 @@ def _estimate(run: _Run, cpu: CpuUse | None) -> dict[str, object] | None:
         return None
     if run.measurement.energy_metrics()["cpu_energy_total_joules"] is not None:
         return None
-    return estimate_energy(
-        duration_seconds=run.measurement.duration_seconds,
-        machine_busy_cpu_seconds=cpu.machine_busy_seconds,
-        training_cpu_seconds=cpu.foreground_seconds,
+    return estimate(
+        run.measurement.duration_seconds,
+        os.cpu_count() or 1,
+        cpu.machine_busy_seconds,
+        cpu.foreground_seconds if run.exit else None,
     )

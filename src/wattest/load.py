@@ -74,6 +74,13 @@ class ActiveLoad:
         """Return all live processes of all loops."""
         return {pid for one in self._running for pid in one.loop.pids()}
 
+    def current_run(self) -> int | None:
+        """Return the number of the first loop's present run; None where it does not answer."""
+        try:
+            return self._running[0].loop.status().current_run if self._running else None
+        except ProcessError:
+            return None
+
     def check(self) -> str | None:
         """Return why the load is no load any more, with its last lines; None while all is well."""
         for one in self._running:
@@ -130,10 +137,17 @@ class ActiveLoad:
 class BackgroundLoad:
     """Starts and stops the background load of each experiment; nothing outlives `close`."""
 
-    def __init__(self, console: Console, rung: Rung, owners: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        console: Console,
+        rung: Rung,
+        owners: Sequence[int] = (),
+        run_as: tuple[int, int] | None = None,
+    ) -> None:
         self._console = console
         self._rung = rung
         self._owners = tuple(owners)
+        self._run_as = run_as
         self._open: list[Loop] = []
 
     @contextmanager
@@ -156,7 +170,8 @@ class BackgroundLoad:
                 own = folder
                 if len(experiment.backgrounds) > 1:
                     own = folder / f"{number}_{slug(training.model)}"
-                running.append(self._start(training, own))
+                limit = experiment.entry.gpu_memory_limit_mb
+                running.append(self._start(training, own, limit))
             self._prove(running, load, experiment.entry.startup_seconds)
             yield load
         finally:
@@ -168,9 +183,9 @@ class BackgroundLoad:
         while self._open:
             self._open.pop().stop(grace_seconds=0)
 
-    def _start(self, training: Training, folder: Path) -> _Running:
+    def _start(self, training: Training, folder: Path, limit_mb: int | None) -> _Running:
         folder.mkdir(parents=True, exist_ok=True)
-        command = command_of(training)
+        command = command_of(training, limit_mb, self._run_as)
         try:
             loop = Loop(command, folder, rung=self._rung, owners=self._owners)
         except ProcessError as error:

@@ -187,10 +187,11 @@ def _factorial(parameters: Sequence[Hyperparameter], count: int | None, taken: T
         return Drawing(_mutants(names, left))
     size, gone = len(combinations), len(combinations) - len(left)
     detail = f" ({size} in all, of which {gone} taken by earlier experiments)" if gone else ""
-    text = f"the factorial design of {', '.join(names)} has {len(left)} combinations{detail}"
+    text = f"has {len(left)} combinations{detail}, {asked} were asked for"
+    text = f"the factorial design of {', '.join(names)} {text}"
     if asked > len(left) or not left:
-        raise SpaceExhausted(f"asks for {asked}, but {text}", asked=asked, available=len(left))
-    raise ConfigurationError([f"asks for {asked}, but {text}; set runs_per_config to {len(left)}"])
+        raise SpaceExhausted(text, asked=asked, available=len(left))
+    raise ConfigurationError([f"{text}; set runs_per_config to {len(left)}"])
 
 
 def _one_at_a_time(
@@ -218,7 +219,7 @@ def _one_at_a_time(
         count = available
     if count > available:
         each = ", ".join(f"{space.available} of {space.names[0]}" for space, _ in turns)
-        text = f"asks for {count} distinct mutants one at a time, but there are only {available}"
+        text = f"only {available} distinct mutants exist one at a time, {count} were asked for"
         raise SpaceExhausted(f"{text} ({each})", asked=count, available=available)
     mutants: list[Mutant] = []
     while len(mutants) < count:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ _MARKERS = (
     " such as -m \"experiment(model='resnet20')\"",
 )
 _SUPERVISION = ("guard", "cgroup", "pid-namespace")
+_FINISHED: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,13 +55,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--supervision", choices=_SUPERVISION, default=None, help="how process trees are held"
     )
+    group.addoption(
+        "--resume", action="store_true", help="run only what the plan still lacks in the results"
+    )
+    group.addoption(
+        "--wait-for-counters", metavar="SECONDS", type=float, default=None,
+        help="wait so long for another session that measures on this machine",
+    )  # fmt: skip
+    group.addoption(
+        "--run-as", metavar="USER", help="run the trainings as this user (as root only)"
+    )
     parser.addini("wattest_config", "settings file, as --config")
     parser.addini("wattest_models_config", "registry, as --models-config")
     parser.addini("wattest_results_dir", "where records go, as --results-dir")
     parser.addini("wattest_sysfs", "another root for /sys, as --sysfs")
     parser.addini("wattest_require_energy", "as --require-energy", type="bool", default=False)
     parser.addini("wattest_allow_missing", "as --allow-missing", type="args", default=[])
-    parser.addini("wattest_supervision", "as --supervision", default="guard")
+    parser.addini("wattest_supervision", "as --supervision")
+    parser.addini("wattest_wait_for_counters", "as --wait-for-counters")
+    parser.addini("wattest_run_as", "as --run-as")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -98,13 +113,44 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Check the programs of what was selected, and the sensors, before anything runs."""
     config = session.config
-    selected = [item.callspec.params["experiment"] for item in session.items if _is_ours(item)]
+    selected = [_experiment(item) for item in session.items if _is_ours(item)]
     if not selected or config.getoption("collectonly"):
         return
     faults = config.stash[CAMPAIGN].faults(selected)
     if faults:
         raise pytest.UsageError(*map(str, faults))
-    session_of(config)
+    opened = session_of(config)
+    with usage_errors():
+        opened.begin(selected, config.stash.get(_FINISHED, {}))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--resume``, leave out what has already counted."""
+    if not config.getoption("--resume") or CAMPAIGN not in config.stash:
+        return
+    from wattest.planfile import finished_keys
+
+    plan = config.stash[CAMPAIGN].plan
+    finished = finished_keys(_results_folder(config), plan)
+    config.stash[_FINISHED] = finished
+    ours = [item for item in items if _is_ours(item)]
+    done = [item for item in ours if _experiment(item).key in finished]
+    if done:
+        config.hook.pytest_deselected(items=done)
+        items[:] = [item for item in items if item not in set(done)]
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(
+            f"resume: {len(done)} of {len(ours)} experiments found finished,"
+            f" {len(ours) - len(done)} left"
+        )
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A campaign with nothing left to do has succeeded."""
+    nothing_left = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+    if nothing_left and session.config.stash.get(_FINISHED, None):
+        session.exitstatus = pytest.ExitCode.OK
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -119,6 +165,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
     if not config.getoption("collectonly"):
         lines += session_of(config).header()
+        if _is_controller(config):
+            config.stash[SESSION].close()
+            del config.stash[SESSION]
     return lines + [f"warning: {warning}" for warning in campaign.warnings]
 
 
@@ -177,37 +226,69 @@ def _campaign(config: pytest.Config) -> Campaign:
         if worker is not None:
             seed = worker.get("wattest_seed", seed)
         places = Places(config.invocation_params.dir, config.rootpath)
-        try:
+        resumed = _results_folder(config) if config.getoption("--resume") else None
+        with usage_errors():
             config.stash[CAMPAIGN] = load_campaign(
-                places, option(config, "config"), option(config, "models-config"), seed
+                places, option(config, "config"), option(config, "models-config"), seed, resumed
             )
-        except ConfigurationError as error:
-            raise pytest.UsageError(*error.faults) from None
     return config.stash[CAMPAIGN]
 
 
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn what wattest raises into pytest's usage error: one line per fault, exit code 4."""
+    try:
+        yield
+    except WattestError as error:
+        raise pytest.UsageError(*str(error).splitlines()) from None
+
+
+def _results_folder(config: pytest.Config) -> Path:
+    named = option(config, "results-dir")
+    if named is None:
+        return config.rootpath / "results"
+    return config.invocation_params.dir / Path(named).expanduser()
+
+
 def session_of(config: pytest.Config) -> Session:
-    """Open the session once: results folder, sensors, supervision."""
+    """Return the session, opened at the first call: results folder, sensors, supervision."""
     if SESSION not in config.stash:
         from wattest.session import Session, SessionOptions
 
-        results = Path(option(config, "results-dir") or config.rootpath / "results")
-        options = SessionOptions(
-            results_folder=config.invocation_params.dir / results.expanduser(),
-            sys_root=Path(option(config, "sysfs") or os.environ.get("WATTEST_SYSFS") or "/sys"),
-            require_energy=bool(option(config, "require-energy")),
-            allow_missing=frozenset(option(config, "allow-missing") or ()),
-            supervision=option(config, "supervision") or "guard",
-            extra_owners=_controller(config),
-        )
         writer = config.pluginmanager.get_plugin("terminalreporter")
-        try:
+        with usage_errors():
+            options = SessionOptions(
+                results_folder=_results_folder(config),
+                sys_root=Path(option(config, "sysfs") or os.environ.get("WATTEST_SYSFS") or "/sys"),
+                require_energy=bool(option(config, "require-energy")),
+                allow_missing=frozenset(option(config, "allow-missing") or ()),
+                supervision=option(config, "supervision"),
+                extra_owners=_controller(config),
+                wait_seconds=float(option(config, "wait-for-counters") or 0),
+                run_as=_user(option(config, "run-as")),
+            )
             config.stash[SESSION] = Session.open(
                 config.stash[CAMPAIGN], options, writer, config.get_verbosity()
             )
-        except WattestError as error:
-            raise pytest.UsageError(*str(error).splitlines()) from None
     return config.stash[SESSION]
+
+
+def _user(name: str | None) -> tuple[int, int] | None:
+    """Return (uid, gid) of the user called `name`; only root can run trainings as another."""
+    if name is None:
+        return None
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigurationError([f"--run-as: there is no user {name!r}"]) from None
+    if os.geteuid() not in (0, entry.pw_uid):
+        raise ConfigurationError([f"--run-as {name}: only root can run trainings as another user"])
+    return entry.pw_uid, entry.pw_gid
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    """Tell whether the experiments run in xdist workers and not here."""
+    return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
 
 
 def _controller(config: pytest.Config) -> tuple[int, ...]:
@@ -230,6 +311,11 @@ def _parameter(experiment: Experiment) -> Any:
 def _is_ours(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
     return callspec is not None and "experiment" in callspec.params
+
+
+def _experiment(item: pytest.Item) -> Experiment:
+    experiment: Experiment = item.callspec.params["experiment"]  # type: ignore[attr-defined]
+    return experiment
 
 
 def _names_experiments(config: pytest.Config) -> bool:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from wattest.attempt import Attempt, CpuUse, Outcome
-from wattest.energy import UNKNOWN_ENERGY_METRICS
+from wattest.energy import METRICS
 from wattest.plan import Experiment
 
+_UNKNOWN: Mapping[str, None] = dict.fromkeys(METRICS)
 SUCCESS = "Training completed successfully"
 _COMBINED = (
     "Energy metrics include both foreground and background training: the counters are"
@@ -31,9 +32,9 @@ class Context:
     registry_file: str
     seed: int
     plan_digest: str
+    order: str
+    positions: Mapping[str, int]
     environment: Mapping[str, Any]
-    sensors: Mapping[str, Any]
-    supervision: str
     thresholds: Mapping[str, Any]
 
 
@@ -63,14 +64,15 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
         "registry_file": context.registry_file,
         "root_seed": context.seed,
         "plan_digest": context.plan_digest,
+        "order": context.order,
+        "position": context.positions[experiment.id],
+        "block": experiment.block,
         "repetition": experiment.repetition,
         "mutated": sorted(experiment.mutated),
+        "partner": experiment.partner,
     }
-    head["environment"] = {
-        **context.environment,
-        "gpus": context.sensors,
-        "supervision": context.supervision,
-    }
+    head["cooldown"] = outcome.cooldown
+    head["environment"] = dict(context.environment)
     return head
 
 
@@ -85,7 +87,7 @@ def headline(experiment: Experiment, document: Mapping[str, Any]) -> dict[str, A
         "mutated": {name: result["hyperparameters"][name] for name in document["plan"]["mutated"]},
         "duration_seconds": result["duration_seconds"],
         "cpu_energy_total_joules": energy["cpu_energy_total_joules"],
-        "cpu_energy_estimated_joules": estimate["cpu_energy_joules"] if estimate else None,
+        "cpu_energy_estimated_joules": estimate["machine_joules"] if estimate else None,
         "gpu_energy_total_joules": energy["gpu_energy_total_joules"],
         "performance_metrics": result["performance_metrics"],
         "load_alive_share": _alive_share(document),
@@ -154,7 +156,7 @@ def _energy(experiment: Experiment, attempt: Attempt | None) -> dict[str, Any]:
     measured = attempt.measurement.energy_metrics() if attempt and attempt.measurement else None
     parallel = experiment.mode == "parallel"
     return {
-        **(measured or UNKNOWN_ENERGY_METRICS),
+        **(measured or _UNKNOWN),
         "attribution": "combined" if parallel else "machine",
         "note": _COMBINED if parallel else _MACHINE_WIDE,
     }
@@ -179,7 +181,7 @@ def _attempt(attempt: Attempt, folder: Path) -> dict[str, Any]:
         "duration_seconds": attempt.duration_seconds,
         "max_rss_bytes": end.max_rss_bytes if end else None,
         "performance_metrics": dict(attempt.metrics.values),
-        "energy_metrics": measured.energy_metrics() if measured else dict(UNKNOWN_ENERGY_METRICS),
+        "energy_metrics": measured.energy_metrics() if measured else dict(_UNKNOWN),
         "faults": list(attempt.faults),
         "flags": list(attempt.flags),
         "log": str(attempt.log.relative_to(folder)),

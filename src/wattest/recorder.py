@@ -2,29 +2,92 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from wattest.artefacts import SessionArtefacts
 from wattest.attempt import Outcome
 from wattest.console import Console
 from wattest.errors import WattestError
+from wattest.pair import compare
 from wattest.plan import Experiment
+from wattest.preflight import Preflight
+from wattest.progress import ProgressBoard
 from wattest.record import Context, build, headline
 from wattest.results import ResultsFolder
 
 Published = Callable[[dict[str, Any]], None]
 
 
-class Recorder:
-    """Writes the record of an experiment the moment it ends, then hands its headline on."""
+class Records:
+    """Prepares each experiment and writes its record the moment it ends.
+
+    `known` maps the test ids of finished experiments to their records; it grows with the session,
+    so that the second half of a pair finds the first.
+    """
 
     def __init__(
-        self, results: ResultsFolder, context: Context, console: Console, publish: Published
+        self,
+        results: ResultsFolder,
+        context: Context,
+        console: Console,
+        board: ProgressBoard,
+        preflight: Preflight,
+        artefacts: SessionArtefacts,
+        known: dict[str, Path],
     ) -> None:
         self._results = results
         self._context = context
         self._console = console
+        self._board = board
+        self._preflight = preflight
+        self._artefacts = artefacts
+        self._known = known
+
+    def prepare(self, experiment: Experiment) -> Outcome:
+        """Wait until the machine is idle again, and reserve the files of the experiment."""
+        self._board.begin()
+        cooldown = self._preflight.pause()
+        if cooldown is not None:
+            outcome = "idle again" if cooldown["reached_idle"] else "NOT idle"
+            self._console.step("cool-down", f"{outcome} after {cooldown['waited_seconds']:.0f} s")
+        self._console.title(f"{experiment.id}  ({_values(experiment)})")
+        return Outcome(self._results.reserve(experiment), cooldown=cooldown)
+
+    def check(self, experiment: Experiment, outcome: Outcome) -> None:
+        """Flag what was left on the machine; raise where the experiment cannot run."""
+        outcome.early_flags += self._preflight.check(experiment)
+
+    def write(self, experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+        """Write the record of an experiment and return its headline.
+
+        Raises:
+            RecordError: the record cannot be written.
+        """
+        document = build(experiment, outcome, self._context)
+        partner = self._known.get(experiment.partner or "")
+        if partner is not None:
+            document["pair"] = compare(document, json.loads(partner.read_text(encoding="utf-8")))
+        summary = headline(experiment, document)
+        self._board.end(summary["duration_seconds"])
+        path = self._results.write(outcome.files, document)
+        self._known[experiment.id] = path
+        self._artefacts.add(document)
+        self._console.step("energy", _energy(summary))
+        if document.get("pair"):
+            self._console.step("pair", _pair(document["pair"]))
+        self._console.step("record", str(path))
+        return summary
+
+
+class Recorder:
+    """The records as one test sees them; `publish` gets the headline."""
+
+    def __init__(self, records: Records, publish: Published) -> None:
+        self._records = records
         self._publish = publish
 
     @contextmanager
@@ -36,9 +99,9 @@ class Recorder:
         Raises:
             RecordError: the record cannot be written.
         """
-        outcome = Outcome(self._results.reserve(experiment))
-        self._console.title(f"{experiment.id}  ({_values(experiment)})")
+        outcome = self._records.prepare(experiment)
         try:
+            self._records.check(experiment, outcome)
             yield outcome
         except WattestError as error:
             outcome.trouble = str(error)
@@ -46,15 +109,7 @@ class Recorder:
             outcome.trouble = outcome.trouble or _interruption(error)
             raise
         finally:
-            self._write(experiment, outcome)
-
-    def _write(self, experiment: Experiment, outcome: Outcome) -> None:
-        document = build(experiment, outcome, self._context)
-        summary = headline(experiment, document)
-        self._publish(summary)
-        path = self._results.write(outcome.files, document)
-        self._console.step("energy", _energy(summary))
-        self._console.step("record", str(path))
+            self._publish(self._records.write(experiment, outcome))
 
 
 def _values(experiment: Experiment) -> str:
@@ -78,3 +133,13 @@ def _energy(summary: dict[str, Any]) -> str:
 
 def _joules(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.1f} J"
+
+
+def _pair(pair: dict[str, Any]) -> str:
+    ratios = {
+        "duration": pair["slowdown"],
+        "CPU energy": pair["cpu_energy_ratio"],
+        "GPU energy": pair["gpu_energy_ratio"],
+    }
+    told = [f"{name} x{value:.2f}" for name, value in ratios.items() if value is not None]
+    return "with load against alone: " + ", ".join(told)

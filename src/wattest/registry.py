@@ -66,6 +66,7 @@ class Program:
     environment: Mapping[str, str]
     interpreter: str | None
     progress: re.Pattern[str] | None
+    gpu_memory_mb: int | None
     definition: Mapping[str, Any]
 
     @property
@@ -160,6 +161,7 @@ def _program(
         environment=dict(data.get("environment", {})),
         interpreter=data.get("interpreter"),
         progress=progress.get("progress"),
+        gpu_memory_mb=data.get("gpu_memory_mb"),
         definition=data,
     )
     return program, faults

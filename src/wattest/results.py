@@ -32,6 +32,7 @@ class ExperimentFiles:
         log = self.log.with_name(f"{self.log.stem}.attempt_{attempt}.log")
         energy = self.energy_folder.with_name(f"{self.energy_folder.name}.attempt_{attempt}")
         self.log.replace(log)
+        self.log.touch()
         if self.energy_folder.exists():
             self.energy_folder.replace(energy)
         return log, energy

@@ -1,51 +1,77 @@
-"""One session on one machine: sensors, results folder and supervision, opened and closed once."""
+"""One session on one machine: opened before anything runs, begun with what was selected, closed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from wattest import machine
+from wattest import machine, planfile
+from wattest.artefacts import SessionArtefacts
 from wattest.campaign import Campaign
 from wattest.console import Console, Writer
 from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
-from wattest.errors import EnergyError
+from wattest.errors import EnergyError, ProcessError, WattestError
 from wattest.foreground import Foreground
+from wattest.governor import Governor
+from wattest.lease import Leases
 from wattest.load import BackgroundLoad
-from wattest.process import Rung
+from wattest.plan import Experiment
+from wattest.preflight import Preflight
+from wattest.process import Command, Rung, Tree, probe, sweep
+from wattest.progress import ProgressBoard
 from wattest.record import Context
-from wattest.recorder import Published, Recorder
+from wattest.recorder import Published, Recorder, Records
 from wattest.results import ResultsFolder
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """What the command line says about this machine and this session."""
+    """What the command line says about this machine and this session.
+
+    `wait_seconds` is how long to wait for another session's counters; `run_as` (uid, gid) is who
+    the trainings run as, None for the one who runs pytest.
+    """
 
     results_folder: Path
     sys_root: Path = Path("/sys")
     proc_root: Path = Path("/proc")
     require_energy: bool = False
     allow_missing: frozenset[str] = frozenset()
-    supervision: str = "guard"
+    supervision: str | None = None
     extra_owners: tuple[int, ...] = ()
+    wait_seconds: float = 0.0
+    run_as: tuple[int, int] | None = None
 
 
 class Session:
     """Everything that experiments share; open it with :meth:`open`, end it with :meth:`close`."""
 
     def __init__(
-        self, campaign: Campaign, options: SessionOptions, console: Console, sensors: Sensors
+        self,
+        campaign: Campaign,
+        options: SessionOptions,
+        console: Console,
+        sensors: Sensors,
+        rung: Rung,
     ) -> None:
         self.console = console
         self.results = ResultsFolder(options.results_folder)
+        self.board = ProgressBoard(console)
         self._campaign = campaign
         self._options = options
         self._sensors = sensors
-        self._rung = Rung(options.supervision)
+        self._rung = rung
         self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
+        self._closing = contextlib.ExitStack()
+        self._closing.callback(sensors.close)
+        self._records: Records | None = None
 
     @classmethod
     def open(
@@ -56,21 +82,23 @@ class Session:
         Raises:
             WattestError: one line for every reason why not.
         """
+        rung = choose_rung(options.supervision)
         ResultsFolder(options.results_folder).prepare()
-        thresholds = Thresholds()
         sensors = find_sensors(
             SensorConfig(
                 sys_root=options.sys_root,
                 proc_root=options.proc_root,
                 visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+                device_order=os.environ.get("CUDA_DEVICE_ORDER"),
                 allow_missing=options.allow_missing,
-                thresholds=thresholds,
+                perf_launcher=lambda argv, log: _PerfChild(argv, log, rung, options.extra_owners),
             )
         )
         if options.require_energy and not sensors.promised():
             sensors.close()
             raise EnergyError(f"--require-energy: no energy can be measured: {sensors.describe()}")
-        return cls(campaign, options, Console(writer, verbosity), sensors)
+        width = shutil.get_terminal_size().columns
+        return cls(campaign, options, Console(writer, verbosity, width), sensors, rung)
 
     def header(self) -> list[str]:
         """Return what the session's header says about the machine and its sensors."""
@@ -82,33 +110,99 @@ class Session:
             f"results: {self.results.path}",
         ]
 
+    def begin(self, selected: Sequence[Experiment], finished: Mapping[str, Path]) -> None:
+        """Take the counters, write the plan, set the governor, look at the idle machine.
+
+        `finished` maps the keys of experiments that earlier sessions finished to their records.
+
+        Raises:
+            WattestError: the counters are taken, or a file cannot be written.
+        """
+        plan = self._campaign.plan
+        for swept in sweep():
+            self.console.warn(f"a dead session had left {swept}; ended it")
+        leases = Leases.take(self._counters(), self._options.wait_seconds)
+        self._closing.callback(leases.close)
+        governor = Governor(plan.settings.governor, self._options.sys_root)
+        self._closing.callback(governor.close)
+        if governor.state.status in ("denied", "unavailable"):
+            self.console.warn(f"governor {governor.state.requested!r}: {governor.state.reason}")
+        self.board.total = len(selected)
+        preflight = Preflight(plan.settings, self._sensors, self._options.proc_root)
+        idle = self._measure_idle(preflight)
+        environment = {
+            **machine.environment(
+                self._programs(), self._options.sys_root, self._options.proc_root
+            ),
+            "gpus": self._sensors.hardware(),
+            "supervision": self._rung.value,
+            "governor": asdict(governor.state),
+            "idle": idle,
+        }
+        planfile.store(self.results.path, plan)
+        artefacts = SessionArtefacts(self.results.path, self._session_id, plan)
+        artefacts.open(environment, list(finished.values()))
+        ids = {experiment.key: experiment.id for experiment in plan.experiments}
+        known = {ids[key]: path for key, path in finished.items()}
+        context = self._context(environment)
+        self._records = Records(
+            self.results, context, self.console, self.board, preflight, artefacts, known
+        )
+
     def foreground(self) -> Foreground:
         """Return what runs foreground trainings."""
         return Foreground(
-            self.console, self._sensors, self._rung, self._options.extra_owners,
-            self._options.proc_root,
-        )  # fmt: skip
+            self.console,
+            self._sensors,
+            self._rung,
+            self._options.extra_owners,
+            board=self.board,
+            run_as=self._options.run_as,
+        )
 
     def background_load(self) -> BackgroundLoad:
         """Return what runs background loads; close it at the end."""
-        return BackgroundLoad(self.console, self._rung, self._options.extra_owners)
+        options = self._options
+        return BackgroundLoad(self.console, self._rung, options.extra_owners, options.run_as)
 
     def recorder(self, publish: Published) -> Recorder:
         """Return what leaves the records; `publish` gets each record's headline."""
-        return Recorder(self.results, self._context(), self.console, publish)
+        if self._records is None:
+            raise WattestError("the session has not begun: nothing was selected")
+        return Recorder(self._records, publish)
 
     def close(self) -> None:
-        """Let go of the sensors."""
-        self._sensors.close()
+        """Restore the governor, let go of the counters and of the sensors."""
+        self._closing.close()
 
-    def _context(self) -> Context:
-        plan = self._campaign.plan
-        programs = {
+    def _measure_idle(self, preflight: Preflight) -> dict[str, Any] | None:
+        seconds = self._campaign.plan.settings.idle_baseline_seconds
+        if seconds <= 0:
+            return None
+        self.console.step("idle", f"measuring the idle machine for {seconds:g} s")
+        folder = self.results.path / "sessions" / self._session_id / "idle"
+        watts = self._sensors.measure_idle(seconds, folder)
+        preflight.remember_idle()
+        return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
+
+    def _counters(self) -> list[str]:
+        """Return names for the counters that are the same in every session on this host."""
+        root = str(self._options.sys_root.resolve())
+        return [
+            f"{root}:cpu-packages" if finding.domain == "cpu" else finding.name
+            for finding in self._sensors.findings
+            if finding.status == "measured"
+        ]
+
+    def _programs(self) -> dict[str, Path]:
+        return {
             training.program.name: training.program.folder
-            for experiment in plan.experiments
+            for experiment in self._campaign.plan.experiments
             for training in (experiment.foreground, *experiment.backgrounds)
         }
-        options = self._options
+
+    def _context(self, environment: Mapping[str, Any]) -> Context:
+        plan = self._campaign.plan
         return Context(
             session_id=self._session_id,
             experiment_name=plan.settings.experiment_name,
@@ -116,8 +210,47 @@ class Session:
             registry_file=self._campaign.registry.file,
             seed=plan.seed,
             plan_digest=plan.digest,
-            environment=machine.environment(programs, options.sys_root, options.proc_root),
-            sensors=self._sensors.hardware(),
-            supervision=self._rung.value,
+            order=plan.order,
+            positions={one.id: at for at, one in enumerate(plan.experiments, start=1)},
+            environment=environment,
             thresholds=Thresholds().as_dict(),
         )
+
+
+def choose_rung(name: str | None) -> Rung:
+    """Return the rung called `name`, or the strongest that is advised where None.
+
+    Raises:
+        ProcessError: this machine does not grant it; the message says why.
+    """
+    mechanisms = probe()
+    if name is None:
+        return mechanisms.default
+    rung = Rung(name)
+    if not mechanisms.is_available(rung):
+        raise ProcessError(f"--supervision {name}: {mechanisms.reason_against(rung)}")
+    return rung
+
+
+class _PerfChild:
+    """`perf stat` in a process tree that cannot outlive us."""
+
+    def __init__(self, argv: Sequence[str], log: Path, rung: Rung, owners: tuple[int, ...]) -> None:
+        command = Command(tuple(argv), log.parent, dict(os.environ))
+        self._tree = Tree(command, log, rung=rung, owners=owners)
+        self._pid = self._tree.start()
+
+    def poll(self) -> int | None:
+        end = self._tree.poll()
+        if end is None:
+            return None
+        return end.exit_code if end.exit_code is not None else -(end.signal or 0)
+
+    def interrupt(self) -> None:
+        if self._tree.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGINT)
+
+    def close(self) -> None:
+        self._tree.stop(grace_seconds=0)
+        self._tree.close()

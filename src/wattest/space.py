@@ -135,7 +135,7 @@ class Space:
         less += [f"{taken} drawn already"] * bool(taken)
         detail = f" ({self.size} in all, of which {', '.join(less)})" if less else ""
         return (
-            f"asks for {asked} distinct mutants of {', '.join(self.names) or 'nothing'},"
-            f" but there are only {self.available}{detail};"
+            f"only {self.available} distinct mutants of {', '.join(self.names) or 'nothing'} exist,"
+            f" {asked} were asked for{detail};"
             " ask for fewer, mutate more names, or widen the ranges in the registry"
         )

@@ -39,8 +39,16 @@ def format_value(value: Value) -> str:
     return repr(value)
 
 
-def command_of(training: Training, environment: Mapping[str, str] | None = None) -> Command:
-    """Return the command of a training in the caller's environment, with its program's own."""
+def command_of(
+    training: Training,
+    gpu_memory_limit_mb: int | None = None,
+    run_as: tuple[int, int] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Command:
+    """Return the command of a training in the caller's environment, with its program's own.
+
+    The limit is exported as ``WATTEST_GPU_MEMORY_LIMIT_MB``; `run_as` is (uid, gid).
+    """
     program = training.program
     inherited = os.environ if environment is None else environment
     variables = {
@@ -52,8 +60,10 @@ def command_of(training: Training, environment: Mapping[str, str] | None = None)
     variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
     variables["PYTHON"] = str(python)
     variables.setdefault("PYTHONUNBUFFERED", "1")
+    if gpu_memory_limit_mb is not None:
+        variables["WATTEST_GPU_MEMORY_LIMIT_MB"] = str(gpu_memory_limit_mb)
     variables.update(program.environment)
-    return Command(argv_of(training), program.folder, variables)
+    return Command(argv_of(training), program.folder, variables, run_as)
 
 
 def program_faults(experiment: Experiment, settings_file: str, registry_file: str) -> list[Fault]:

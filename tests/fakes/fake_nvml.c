@@ -198,7 +198,8 @@ int nvmlDeviceGetUUID(Gpu *g, char *s, unsigned n) { snprintf(s, n, "%s", g->uui
 int nvmlDeviceGetVbiosVersion(Gpu *g, char *s, unsigned n) { (void)g; snprintf(s, n, "00.00.FA.4E.00"); return OK; }
 int nvmlSystemGetDriverVersion(char *s, unsigned n) { snprintf(s, n, "000.00-fake"); return OK; }
 int nvmlSystemGetNVMLVersion(char *s, unsigned n) { snprintf(s, n, "00.fake"); return OK; }
-int nvmlSystemGetCudaDriverVersion_v2(int *v) { *v = 12080; return OK; }
+int nvmlSystemGetCudaDriverVersion(int *v) { *v = 12080; return OK; }
+int nvmlSystemGetCudaDriverVersion_v2(int *v) { return nvmlSystemGetCudaDriverVersion(v); }
 int nvmlDeviceGetPersistenceMode(Gpu *g, int *mode) { (void)g; *mode = 1; return OK; }
 int nvmlDeviceGetComputeMode(Gpu *g, int *mode) { (void)g; *mode = 0; return OK; }
 int nvmlDeviceGetMigMode(Gpu *g, unsigned *current, unsigned *pending) {

@@ -124,7 +124,7 @@ class Finding:
 
     Attributes:
         domain: `cpu` or `gpu`.
-        name: The zone (`package-0`, `package-0/dram`), the GPU's UUID, or the domain if none exists.
+        name: The zone (`package-0`, `package-0/dram`), the GPU's UUID, or the domain.
         status: `measured`, `unavailable` (nothing to read) or `rejected` (exists, must not count).
         reason: Why it is not measured, or what is odd about it; empty if neither.
         remedy: A command or an act that would mend it, if there is one.

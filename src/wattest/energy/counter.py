@@ -240,7 +240,9 @@ class CounterTrack:
         gap_seconds = (at_ns - self._at_ns) / NS
         watts = self._neighbours.watts
         if reach is not None and 2 * watts * gap_seconds >= reach:
-            text = f"no reading for {gap_seconds:.3f} s at {watts:.0f} W: the range of {reach:.0f} J"
+            text = (
+                f"no reading for {gap_seconds:.3f} s at {watts:.0f} W: the range of {reach:.0f} J"
+            )
             self.refuse("wrap_missed", f"{text} may have been crossed unseen", gap_seconds)
 
     def settle(self, edge_ns: int) -> None:
@@ -283,7 +285,9 @@ class CounterTrack:
             return
         lost = lively_joules / lively_seconds * seconds - self._pause_joules
         if abs(lost) > self.joules * self._thresholds.frozen_loss_percent / 100:
-            text = f"frozen: the counter stood still for {seconds:.1f} s in all and did not catch up"
+            text = (
+                f"frozen: the counter stood still for {seconds:.1f} s in all and did not catch up"
+            )
             self.refuse("counter_frozen", text, seconds)
 
     def flags(self) -> tuple[Reason, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wattest.energy.base import NS, DomainResult, Reason
+from wattest.energy.base import NS, DomainResult, Reason, Status
 from wattest.energy.counter import CounterTrack
 from wattest.energy.gates import mean_power, sampling, too_few_periods
 from wattest.energy.schedule import Schedule
@@ -91,16 +91,16 @@ def judge_cpu_domain(
     ]
     if not used:
         reason = "its counter stands at 0: not wired" if own else _ABSENT[domain]
-        details = {"source": None, "reason": reason, "zones": [], "zones_not_used": unused}
-        return DomainResult(domain, "unavailable", None, details)
+        absent = {"source": None, "reason": reason, "zones": [], "zones_not_used": unused}
+        return DomainResult(domain, "unavailable", None, absent)
     faults = [reason for member in used for reason in _faults(member, thresholds)]
     flags = [reason for member in used for reason in _flags(member)]
     gap_seconds = max(member.track.longest_gap_ns for member in used) / NS
     flags += sampling(domain, domain, schedule, gap_seconds, thresholds)
     energy = None if faults else sum(member.track.joules for member in used)
-    details = _details(used, unused, faults, energy)
-    status = "invalid" if faults else "measured"
-    return DomainResult(domain, status, energy, details, tuple(faults), tuple(flags))
+    own_details = _details(used, unused, faults, energy)
+    status: Status = "invalid" if faults else "measured"
+    return DomainResult(domain, status, energy, own_details, tuple(faults), tuple(flags))
 
 
 def _came_alive(member: CpuMember) -> bool:

@@ -15,9 +15,7 @@ Take = Callable[[CounterTrack, int, int], None]
 """What a track does with a reading: `CounterTrack.open` or `CounterTrack.read`."""
 
 
-def read_edge(
-    counters: Sequence[Counter], take: Take, clock: Clock, retry_seconds: float
-) -> None:
+def read_edge(counters: Sequence[Counter], take: Take, clock: Clock, retry_seconds: float) -> None:
     """Read every counter once; again, for at most `retry_seconds`, those that fail or look odd."""
     deadline_ns = clock.monotonic_ns() + int(retry_seconds * NS)
     rest = [counter for counter in counters if not _read_once(*counter, take, clock)]

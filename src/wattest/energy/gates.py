@@ -147,7 +147,9 @@ def other_cpu_load(
     most = thresholds.other_cpu_load_flag_percent
     if share <= most:
         return None
-    return Reason("other_cpu_load", f"other CPU load took {share:.1f} % of the machine", None, share, most)
+    return Reason(
+        "other_cpu_load", f"other CPU load took {share:.1f} % of the machine", None, share, most
+    )
 
 
 def foreign_gpu_processes(found: Mapping[int, str], own: Iterable[int]) -> Reason | None:
@@ -161,4 +163,6 @@ def foreign_gpu_processes(found: Mapping[int, str], own: Iterable[int]) -> Reaso
     if not foreign:
         return None
     names = ", ".join(f"{pid} on {found[pid]}" for pid in foreign)
-    return Reason("foreign_gpu_process", f"foreign processes on a GPU: {names}", "gpu", len(foreign), 0)
+    return Reason(
+        "foreign_gpu_process", f"foreign processes on a GPU: {names}", "gpu", len(foreign), 0
+    )

@@ -66,7 +66,6 @@ class JudgedGpu:
     flags: tuple[Reason, ...]
 
 
-
 def power_metrics(window: GpuWindow) -> dict[str, float | None]:
     """Mean, greatest and least power of all boards together; empty without whole samples.
 
@@ -166,8 +165,11 @@ def _one(judged: JudgedGpu) -> dict[str, object]:
         "memory_clock_avg_mhz": track.memory_clock.value,
         "memory_used_max_mb": track.memory_used.high,
         "throttled_seconds": {
-            **throttled_seconds(track),
-            "power cap": track.throttled.get(FIELD_POWER_CAP),
+            "power_cap": track.throttled.get(FIELD_POWER_CAP),
+            **{
+                name.replace(" ", "_"): seconds
+                for name, seconds in throttled_seconds(track).items()
+            },
         },
         "limit_watts": gpu.limit_watts,
         "update_period_seconds": _period(track),

@@ -8,8 +8,9 @@ from wattest.energy.base import NS, Clock, DomainResult, Live
 from wattest.energy.counter import CounterTrack
 from wattest.energy.edges import read_edge, watch_still_counters
 from wattest.energy.gpu import GpuReader, Vitals
+from wattest.energy.gpu_provenance import GpuWindow
 from wattest.energy.gpu_track import GpuTrack
-from wattest.energy.gpu_verdict import GpuWindow, judge_gpus
+from wattest.energy.gpu_verdict import judge_gpus
 from wattest.energy.schedule import Schedule
 from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
@@ -22,7 +23,9 @@ class _Traces:
         self.stamp = folder.timestamp
         self.power = folder.open("gpu_power.csv", "timestamp,power_draw_w,power_second_w,gpu")
         self.energy = folder.open("gpu_energy.csv", "timestamp,energy_j,gpu")
-        self.temperature = folder.open("gpu_temperature.csv", "timestamp,gpu_temp_c,memory_temp_c,gpu")
+        self.temperature = folder.open(
+            "gpu_temperature.csv", "timestamp,gpu_temp_c,memory_temp_c,gpu"
+        )
         self.utilization = folder.open(
             "gpu_utilization.csv", "timestamp,gpu_util_percent,memory_util_percent,gpu"
         )
@@ -101,7 +104,9 @@ class GpuRecording:
     def read_opening(self) -> None:
         """Read power, then the counters."""
         self._read_power_patiently()
-        read_edge(self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds)
+        read_edge(
+            self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds
+        )
         self._opened_ns = self._clock.monotonic_ns()
         # Half a tick early, so that a tick which comes a little early is not put off to the next.
         early_ns = self._opened_ns - self.period_ns // 2
@@ -124,7 +129,9 @@ class GpuRecording:
 
     def read_closing(self) -> None:
         """Read the counters, then power."""
-        read_edge(self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds)
+        read_edge(
+            self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds
+        )
         self._closed_ns = self._clock.monotonic_ns()
         self._read_power_patiently()
 
@@ -158,7 +165,9 @@ class GpuRecording:
         joules: float | None = 0.0
         for track in self._tracks:
             own = track.counter.joules if track.counter else track.power.joules
-            joules = None if joules is None or (track.counter and track.counter.fault) else joules + own
+            joules = (
+                None if joules is None or (track.counter and track.counter.fault) else joules + own
+            )
         temperatures = [track.temperature.last for track in self._tracks]
         loads = [track.utilization.last for track in self._tracks]
         known_loads = [load for load in loads if load is not None]

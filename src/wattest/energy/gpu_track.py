@@ -123,7 +123,9 @@ class GpuTrack:
     def __init__(self, reader: GpuReader, thresholds: Thresholds, clock: Clock) -> None:
         gpu = reader.gpu
         self.reader = reader
-        self.counter = CounterTrack(_spec(reader, thresholds), thresholds) if gpu.has_counter else None
+        self.counter = (
+            CounterTrack(_spec(reader, thresholds), thresholds) if gpu.has_counter else None
+        )
         self.power = Integral()
         self.second_power = Integral()
         self.failed_power_reads = self.failed_vitals = 0

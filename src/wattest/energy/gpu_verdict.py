@@ -41,10 +41,14 @@ def judge_gpus(window: GpuWindow, schedule: Schedule, thresholds: Thresholds) ->
         return DomainResult("gpu", "invalid", None, details, faults, flags, metrics)
     energy = sum(one.joules for one in ones if one.joules is not None)
     metrics.update(power_metrics(window))
-    return DomainResult("gpu", "measured", energy, details_of(ones, None, energy), (), flags, metrics)
+    return DomainResult(
+        "gpu", "measured", energy, details_of(ones, None, energy), (), flags, metrics
+    )
 
 
-def _judge(track: GpuTrack, window: GpuWindow, schedule: Schedule, thresholds: Thresholds) -> JudgedGpu:
+def _judge(
+    track: GpuTrack, window: GpuWindow, schedule: Schedule, thresholds: Thresholds
+) -> JudgedGpu:
     gpu = track.reader.gpu
     start_ns, end_ns = _span(track, window)
     first = track.power.over(start_ns, end_ns)

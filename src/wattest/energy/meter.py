@@ -120,7 +120,10 @@ class Window:
 
         Raises:
             EnergyError: The window is closed.
+            ValueError: There is nothing to wait for.
         """
+        if not fds and until_ns is None:
+            raise ValueError("wait: neither a descriptor nor a time to wait for")
         if self._measurement is not None:
             raise EnergyError("the window is closed: it cannot wait any more")
         started_ns = self._clock.thread_cpu_ns()
@@ -215,8 +218,7 @@ class Window:
     def _watch(self, fds: tuple[int, ...]) -> None:
         if fds == self._fds:
             return
-        for fd in self._fds:
-            self._poll.unregister(fd)
+        self._poll = select.poll()
         for fd in fds:
             self._poll.register(fd, select.POLLIN)
         self._fds = fds

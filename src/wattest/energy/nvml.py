@@ -1,178 +1,19 @@
-"""NVIDIA GPUs through NVML: which are visible, what each offers, and reading one of them."""
+"""NVIDIA GPUs through NVML as one kind of source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from wattest.energy.base import Clock, Finding, ReadingError
-from wattest.energy.gpu_recording import GpuRecording
-from wattest.energy.gpu_state import GpuState, gpu_processes, hardware_of, state_of
-from wattest.energy.nvml_api import (
-    FIELD_POWER_AVERAGE,
-    FIELD_POWER_INSTANT,
-    Handle,
-    Nvml,
-    NvmlFault,
-    ask,
-    is_unsupported,
-    load_nvml,
-    read_fields,
-    why_absent,
-)
+from wattest.energy.base import Clock, Finding
 from wattest.energy.gpu import Gpu, GpuReader
+from wattest.energy.gpu_recording import GpuRecording
+from wattest.energy.gpu_search import GpuSearch
+from wattest.energy.gpu_state import GpuState, gpu_processes, hardware_of, state_of
+from wattest.energy.nvml_api import Nvml, ask
 from wattest.energy.probe import Probed
 from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
-from wattest.energy.visible import visible_gpus
-
-_PERMISSION_REMEDY = (
-    "run under sudo; or give this user the devices: ls -l /dev/nvidia* and "
-    "sudo usermod -aG video $USER, then log in again; or accept it with --allow-missing gpu"
-)
-_FAULT_REMEDY = (
-    "see `dmesg | grep -i nvrm`, reload the driver or reboot; or accept it with --allow-missing gpu"
-)
-
-
-@dataclass(frozen=True)
-class GpuSearch:
-    """What NVML offers.
-
-    Attributes:
-        gpus: Visible GPUs whose energy can be read.
-        findings: GPUs that are not measured, and absences, with reasons.
-        faults: GPUs that exist but cannot be read, one line each with its remedy.
-        refusal: Why the energy of the visible GPUs cannot be added up; empty if it can.
-        notes: What the reader should know, e.g. of CUDA's order of devices.
-    """
-
-    gpus: tuple[Gpu, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    faults: tuple[str, ...] = ()
-    refusal: str = ""
-    notes: tuple[str, ...] = ()
-
-
-def search_gpus(
-    nvml: Nvml, proc_root: Path, visible_devices: str | None, device_order: str | None
-) -> GpuSearch:
-    """Initialise NVML and see what is there; the caller shuts it down.
-
-    Args:
-        nvml: The module.
-        proc_root: /proc, to tell a driver without its library from a machine without a GPU.
-        visible_devices: The value of `CUDA_VISIBLE_DEVICES`.
-        device_order: The value of `CUDA_DEVICE_ORDER`.
-    """
-    try:
-        nvml.nvmlInit()
-        count = nvml.nvmlDeviceGetCount()
-    except nvml.NVMLError as error:
-        absent = why_absent(nvml, error, proc_root)
-        if absent is None:
-            return GpuSearch(faults=(_fault(nvml, "gpu", "NVML cannot start", error),))
-        return GpuSearch(findings=(Finding("gpu", "gpu", "unavailable", *absent),))
-    if not count:
-        return _absence("NVML sees no GPU")
-    handles, faults = _handles(nvml, count)
-    visible = visible_gpus(visible_devices, [uuid for _, uuid in handles])
-    if visible.mig:
-        return _mig(visible.note)
-    if not visible.indices:
-        if faults and visible_devices is None:
-            return GpuSearch(faults=tuple(faults))
-        note = visible.note or f"CUDA_VISIBLE_DEVICES={visible_devices!r}"
-        return _absence(f"{note}: no GPU is visible")
-    looks = [_look(nvml, *handles[index], index) for index in visible.indices]
-    if visible_devices is None:
-        looks.append(GpuSearch(faults=tuple(faults)))
-    search = _merge(looks)
-    names = {gpu.name for gpu in search.gpus}
-    notes = [visible.note] if visible.note else []
-    if visible.by_index and len(names) > 1 and device_order != "PCI_BUS_ID":
-        notes.append(
-            "GPUs of different models are chosen by index: CUDA orders them by speed, NVML by bus; "
-            "set CUDA_DEVICE_ORDER=PCI_BUS_ID or choose by UUID"
-        )
-    return replace(search, notes=tuple(notes))
-
-
-def _absence(reason: str) -> GpuSearch:
-    return GpuSearch(findings=(Finding("gpu", "gpu", "unavailable", reason),))
-
-
-def _mig(name: str) -> GpuSearch:
-    reason = f"{name}: the energy of a board is not that of one of its MIG instances"
-    return GpuSearch(findings=(Finding("gpu", "gpu", "rejected", reason),))
-
-
-def _handles(nvml: Nvml, count: int) -> tuple[list[tuple[Handle | None, str]], list[str]]:
-    """Handle and UUID by index; a GPU that does not give its own has the UUID ''."""
-    found: list[tuple[Handle | None, str]] = []
-    faults: list[str] = []
-    for index in range(count):
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            found.append((handle, nvml.nvmlDeviceGetUUID(handle)))
-        except nvml.NVMLError as error:
-            found.append((None, f"gpu {index}"))
-            faults.append(_fault(nvml, f"gpu {index}", "it is there but does not answer", error))
-    return found, faults
-
-
-def _fault(nvml: Nvml, name: str, what: str, error: NvmlFault) -> str:
-    forbidden = error.value == nvml.NVML_ERROR_NO_PERMISSION
-    remedy = _PERMISSION_REMEDY if forbidden else _FAULT_REMEDY
-    return f"{name}: {what}: {error}. Remedy: {remedy}"
-
-
-def _look(nvml: Nvml, handle: Handle | None, uuid: str, index: int) -> GpuSearch:
-    """See what one GPU offers."""
-    if handle is None:
-        return GpuSearch(faults=(f"{uuid}: it is there but does not answer. Remedy: {_FAULT_REMEDY}",))
-    mode = ask(nvml, nvml.nvmlDeviceGetMigMode, handle)
-    if mode is not None and mode[0] == 1:
-        reason = "MIG is enabled: the energy of the board is not that of one of its instances"
-        remedy = f"sudo nvidia-smi -i {index} -mig 0"
-        finding = Finding("gpu", uuid, "rejected", reason, remedy, details={"uuid": uuid})
-        return GpuSearch(findings=(finding,), refusal=f"{uuid}: {reason}")
-    try:
-        has_counter = _has_counter(nvml, handle)
-    except nvml.NVMLError as error:
-        return GpuSearch(faults=(_fault(nvml, uuid, "its energy counter cannot be read", error),))
-    answers = read_fields(nvml, handle, (FIELD_POWER_INSTANT, FIELD_POWER_AVERAGE))
-    fields = tuple(field for field, number in answers.items() if number is not None)
-    has_power = bool(fields) or ask(nvml, nvml.nvmlDeviceGetPowerUsage, handle) is not None
-    if not has_counter and not has_power:
-        reason = "it has neither an energy counter nor a power reading"
-        finding = Finding("gpu", uuid, "unavailable", reason, details={"uuid": uuid})
-        return GpuSearch(findings=(finding,), refusal=f"{uuid}: {reason}")
-    limit = ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
-    name = ask(nvml, nvml.nvmlDeviceGetName, handle) or "unknown"
-    limit_watts = limit / 1e3 if limit else None
-    gpu = Gpu(handle, index, uuid, name, has_counter, fields, has_power, limit_watts)
-    return GpuSearch(gpus=(gpu,))
-
-
-def _has_counter(nvml: Nvml, handle: Handle) -> bool:
-    try:
-        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except nvml.NVMLError as error:
-        if is_unsupported(nvml, error):
-            return False
-        raise
-    return True
-
-
-def _merge(searches: list[GpuSearch]) -> GpuSearch:
-    return GpuSearch(
-        gpus=tuple(gpu for search in searches for gpu in search.gpus),
-        findings=tuple(finding for search in searches for finding in search.findings),
-        faults=tuple(dict.fromkeys(fault for search in searches for fault in search.faults)),
-        refusal="; ".join(search.refusal for search in searches if search.refusal),
-    )
 
 
 class NvidiaGpus:
@@ -208,7 +49,9 @@ class NvidiaGpus:
     def counters(self) -> Mapping[str, Callable[[], int]]:
         """How to read each energy counter in millijoules, by UUID."""
         return {
-            gpu.uuid: GpuReader(self._nvml, gpu).millijoules for gpu in self._gpus if gpu.has_counter
+            gpu.uuid: GpuReader(self._nvml, gpu).millijoules
+            for gpu in self._gpus
+            if gpu.has_counter
         }
 
     def learn(self, probed: Mapping[str, Probed]) -> None:
@@ -279,12 +122,10 @@ def _finding(gpu: Gpu, search: GpuSearch) -> Finding:
         return Finding("gpu", gpu.uuid, "unavailable", reason, details=details)
     notes = list(search.notes)
     if search.refusal:
-        notes.append(f"not added up, because of {search.refusal}")
+        reason = f"measured alone but not added up, because of {search.refusal}"
+        return Finding("gpu", gpu.uuid, "rejected", reason, None, gpu.source, details)
     if not gpu.has_counter:
         notes.append("no energy counter: sampled power is integrated")
     elif probed and probed.step_counts is None:
         notes.append(f"its counter did not move in the probe of {probed.seconds:.1f} s")
     return Finding("gpu", gpu.uuid, "measured", "; ".join(notes), None, gpu.source, details)
-
-
-__all__ = ["GpuSearch", "NvidiaGpus", "ReadingError", "load_nvml", "search_gpus"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from wattest.energy.base import NS, Clock, DomainResult, Finding, Live, Reason
+from wattest.energy.base import NS, Clock, DomainResult, Finding, Live, Reason, Status
 from wattest.energy.gates import sampling
 from wattest.energy.perf_log import EventSum, IntervalLog
 from wattest.energy.probe import Probed
@@ -159,7 +159,10 @@ class Perf:
 
     def findings(self) -> tuple[Finding, ...]:
         """One per event."""
-        details = {"program": self._perf, "interval_seconds": self._thresholds.perf_interval_seconds}
+        details = {
+            "program": self._perf,
+            "interval_seconds": self._thresholds.perf_interval_seconds,
+        }
         return tuple(
             Finding("cpu", event, "measured", "", None, "perf", details) for event in self._events
         )
@@ -293,7 +296,7 @@ class PerfRecording:
             "edge_uncertainty_joules": edge_joules,
             "edge_uncertainty_percent": 100 * edge_joules / energy if energy else None,
         }
-        status = "invalid" if faults else "measured"
+        status: Status = "invalid" if faults else "measured"
         return DomainResult(domain, status, energy, details, tuple(faults), flags)
 
     def _faults(self, event: str, one: EventSum) -> list[Reason]:

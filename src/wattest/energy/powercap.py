@@ -276,7 +276,9 @@ class PowercapRecording:
         self._idle_watts = idle_watts
         self._traces = traces
         self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone")
-        self._members = [(member, CounterTrack(member.spec(thresholds), thresholds)) for member in members]
+        self._members = [
+            (member, CounterTrack(member.spec(thresholds), thresholds)) for member in members
+        ]
         self._counters = [(track, member.reader()) for member, track in self._members]
         self._closed_ns = 0
         self.period_ns = int(NS * _period_seconds(members, thresholds))
@@ -286,7 +288,9 @@ class PowercapRecording:
 
     def read_opening(self) -> None:
         """Read every zone; those that fail again for a short while."""
-        read_edge(self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds)
+        read_edge(
+            self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds
+        )
 
     def sample(self, now_ns: int) -> None:
         """Read every zone once."""
@@ -302,7 +306,9 @@ class PowercapRecording:
 
     def read_closing(self) -> None:
         """Read every zone; those that fail again for a short while."""
-        read_edge(self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds)
+        read_edge(
+            self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds
+        )
         self._closed_ns = self._clock.monotonic_ns()
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from wattest.energy.base import NS, Clock, ReadingError
@@ -59,7 +60,7 @@ class _Watched:
 
     def result(self, seconds: float) -> Probed:
         changes = self.changes_ns
-        spans = [later - earlier for earlier, later in zip(changes, changes[1:], strict=False)]
+        spans = [later - earlier for earlier, later in pairwise(changes)]
         period = median(spans) / NS if spans else None
         return Probed(period, min(self.steps, default=None), self.first, self.last, seconds)
 

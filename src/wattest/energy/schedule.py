@@ -64,10 +64,12 @@ class Schedule:
         self.samples += 1
 
     def close(self, now_ns: int) -> None:
-        """Let the time up to the closing edge count as a gap, but not as a period."""
+        """Let the time up to the closing edge count as a gap, but not as a period.
+
+        The reading at the edge stands for a sample that is due by then.
+        """
         self.longest_gap_ns = max(self.longest_gap_ns, now_ns - self._last_ns)
-        if now_ns >= self.due_ns:
-            self.missed += 1 + (now_ns - self.due_ns) // self.period_ns
+        self.missed += max(0, (now_ns - self.due_ns) // self.period_ns)
 
     def expected(self) -> int:
         """How many samples the window had room for."""

@@ -44,7 +44,7 @@ class SensorConfig:
     device_order: str | None = None
     allow_missing: frozenset[str] = frozenset()
     sample_hz: float = 10.0
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = field(default_factory=Thresholds)
     perf_launcher: PerfLauncher | None = None
     clock: Clock = field(default_factory=SystemClock)
 

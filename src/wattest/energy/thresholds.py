@@ -1,4 +1,4 @@
-"""Design values of measuring, in one frozen place, because every record that used them carries them.
+"""Design values of measuring, in one frozen place: every record that used them carries them.
 
 Each is a choice of ours (a `[D]` value of the measurement rules), never a property of hardware.
 """

@@ -96,7 +96,9 @@ class TraceFolder:
         except OSError as error:
             raise EnergyError(f"{folder}: cannot hold the energy of a run: {error}") from error
         if stale is not None:
-            raise EnergyError(f"{folder}: holds {stale.name} of an earlier run; name another folder")
+            raise EnergyError(
+                f"{folder}: holds {stale.name} of an earlier run; name another folder"
+            )
 
     def open(self, name: str, header: str) -> Trace:
         """Begin a trace named `name` with its header line."""

@@ -44,7 +44,7 @@ class Neighbours:
         return len(self._seen) >= _NEIGHBOURS
 
     def most(self, seconds: float) -> float:
-        """The most joules that fit `seconds` beside these: half as much power again, and one step."""
+        """The most joules that fit `seconds` beside them: half as much power more, and one step."""
         step = max((joules for _, joules in self._seen), default=0.0)
         return _POWER_TOLERANCE * self.watts * seconds + step
 

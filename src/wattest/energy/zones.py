@@ -47,7 +47,7 @@ class Zone:
 
     @property
     def control_type(self) -> str:
-        """`intel-rapl`, `intel-rapl-mmio` …"""
+        """The part of its id that names the interface, e.g. `intel-rapl-mmio`."""
         return self.id.partition(":")[0]
 
     @property

@@ -1,11 +1,13 @@
 """What holds a tree together beside its ancestry: nothing, a cgroup leaf, or a PID namespace."""
 
-# ruff: noqa: PTH  (pathlib would cost a third of the start-up)
+# pathlib would cost a third of the start-up.
+# ruff: noqa: PTH102, PTH106
 from __future__ import annotations
 
 import os
 import select
 import signal
+from contextlib import suppress
 
 from . import linux
 
@@ -61,21 +63,22 @@ class Leaf(Enclosure):
         self._procs = os.open(f"{self._folder}/cgroup.procs", flags)
 
     def enter(self) -> None:
+        """Move into the leaf."""
         os.write(self._procs, b"0")
 
     def kill(self) -> None:
+        """End everything in the leaf."""
         if self._kill < 0:
             try:
                 self._kill = os.open(f"{self._folder}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
+            except OSError:
+                # Never made, or removed under us: the rounds of SIGKILL go on without it.
                 return
-        try:
+        with suppress(OSError):
             os.write(self._kill, b"1")
-        except OSError:
-            # Removed under us. The rounds of SIGKILL go on, and ECHILD remains the proof.
-            return
 
     def remove(self) -> None:
+        """Remove the leaf, and what the training made below it."""
         remove_cgroup(self._folder)
 
 
@@ -109,13 +112,16 @@ class Namespace(Enclosure):
         family.spared.add(pid)
 
     def enter(self) -> None:
+        """See the own PID namespace in /proc."""
         linux.mount_own_proc()
 
     def kill(self) -> None:
+        """End the init, and with it everything inside."""
         if self._init:
             os.kill(self._init, signal.SIGKILL)
 
     def reaped(self, pid: int, family: Family) -> None:
+        """Forget an init that is gone."""
         if pid == self._init:
             self._init = 0
             family.spared.discard(pid)
@@ -132,8 +138,10 @@ def _be_init(supervisor_pidfd: int) -> None:
     with os.scandir("/proc/self/fd") as entries:
         held = [int(entry.name) for entry in entries]
     for descriptor in held:
+        # One of them was the listing's own, and is closed already.
         if descriptor > 2:
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG | linux.WAIT_ALL)[0]:

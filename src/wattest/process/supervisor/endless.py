@@ -120,13 +120,13 @@ class Endless(Mission):
 
     def advance(self, now_ns: int) -> int | None:
         """Start the next run when its time has come, and keep the log under its cap."""
-        if not self._is_on:
-            return None
-        if self._next_ns is not None:
+        if self._is_on and self._next_ns is not None:
             if now_ns < self._next_ns:
                 return self._next_ns
             self._launch()
             return now_ns
+        if self._run is None:
+            return None
         if now_ns >= self._look_ns:
             self._look_ns = self._logs.look(now_ns)
         return self._look_ns

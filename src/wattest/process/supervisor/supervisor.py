@@ -8,8 +8,8 @@ import signal
 import time
 
 from . import linux, proc
-from .ending import FOREVER_NS, Ending
 from .enclosure import Enclosure, Leaf, Namespace
+from .ending import FOREVER_NS, Ending
 from .family import MILLISECOND_NS, Clearance, Family
 from .launch import Order, Refusal, Spawned, spawn
 from .wire import Link
@@ -110,7 +110,7 @@ class Supervisor:
             if due_ns is None:
                 self._finish_ending(mission, self._ending, now_ns)
                 return now_ns
-            return due_ns
+            return min(due_ns, mission.advance(now_ns) or due_ns)
         if self._leaving:
             self._ending = Ending(self, 0, FOREVER_NS, now_ns)
             return now_ns

@@ -1,0 +1,43 @@
+"""Energy of a window of time, from hardware counters, with everything that speaks against it.
+
+`find_sensors` looks once per session; `Sensors.meter` opens windows; `Window.wait` is the loop that
+waits for a training and samples meanwhile; `Window.close` yields a frozen `Measurement`. This
+package knows nothing of trainings, settings or tests.
+"""
+
+from wattest.energy.base import Clock, DomainResult, Finding, Reason, SystemClock
+from wattest.energy.cpu_time import MachineCpu, machine_cpu
+from wattest.energy.estimate import estimate
+from wattest.energy.gates import foreign_gpu_processes, other_cpu_load
+from wattest.energy.gpu_state import GpuState
+from wattest.energy.measurement import DOMAINS, METRICS, Measurement, Snapshot
+from wattest.energy.meter import Meter, Window
+from wattest.energy.perf import PerfChild, PerfLauncher
+from wattest.energy.sensors import SensorConfig, Sensors, find_sensors
+from wattest.energy.thresholds import Thresholds
+
+__all__ = [
+    "DOMAINS",
+    "METRICS",
+    "Clock",
+    "DomainResult",
+    "Finding",
+    "GpuState",
+    "MachineCpu",
+    "Measurement",
+    "Meter",
+    "PerfChild",
+    "PerfLauncher",
+    "Reason",
+    "SensorConfig",
+    "Sensors",
+    "Snapshot",
+    "SystemClock",
+    "Thresholds",
+    "Window",
+    "estimate",
+    "find_sensors",
+    "foreign_gpu_processes",
+    "machine_cpu",
+    "other_cpu_load",
+]

@@ -1,0 +1,79 @@
+"""Before each experiment: the machine is as idle as at the start, and what is needed is free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wattest.cooldown import Watcher, cool_down
+from wattest.energy import GpuState, Sensors
+from wattest.errors import GpuMemoryError
+from wattest.plan import Experiment
+from wattest.settings import Settings
+
+# Memory of a GPU above that of the session's start by more than this was left by someone.
+LEFTOVER_MEMORY_MB = 256.0
+
+
+class Preflight:
+    """Knows how the machine was when the session began, and compares."""
+
+    def __init__(self, settings: Settings, sensors: Sensors, proc_root: Path) -> None:
+        self._settings = settings
+        self._sensors = sensors
+        self._watcher = Watcher(sensors.gpu_state, proc_root)
+        self._memory_used_mb = {gpu.uuid: gpu.memory_used_mb for gpu in sensors.gpu_state()}
+        self._experiments_begun = 0
+        self._idle = self._watcher.look()
+
+    def remember_idle(self) -> None:
+        """Take the load since the last look, and the GPUs' state now, for idle."""
+        self._idle = self._watcher.look()
+
+    def pause(self) -> dict[str, Any] | None:
+        """Cool down before every experiment but the first; return what came of it."""
+        self._experiments_begun += 1
+        if self._experiments_begun == 1 or self._settings.cooldown_seconds <= 0:
+            return None
+        return cool_down(
+            self._watcher,
+            self._idle,
+            self._settings.cooldown_seconds,
+            self._settings.cooldown_limit_seconds,
+        )
+
+    def check(self, experiment: Experiment) -> list[str]:
+        """Return flags on what an earlier experiment or a stranger left on the GPUs.
+
+        Raises:
+            GpuMemoryError: the programs need more GPU memory than is free, or may take.
+        """
+        gpus = self._sensors.gpu_state()
+        _require_memory(experiment, gpus)
+        flags = []
+        for gpu in gpus:
+            before = self._memory_used_mb.get(gpu.uuid)
+            if gpu.memory_used_mb is None or before is None:
+                continue
+            extra = gpu.memory_used_mb - before
+            if extra > LEFTOVER_MEMORY_MB:
+                flags.append(
+                    f"GPU {gpu.uuid} holds {extra:.0f} MB more than when the session began"
+                )
+        return flags
+
+
+def _require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:
+    limit = experiment.entry.gpu_memory_limit_mb
+    trainings = (experiment.foreground, *experiment.backgrounds)
+    needs = {training.model: training.program.gpu_memory_mb for training in trainings}
+    for model, need in needs.items():
+        if limit is not None and need is not None and need > limit:
+            raise GpuMemoryError(f"{model} needs {need} MB of GPU memory, and gpu_memory_limit_mb"
+                              f" is {limit}; raise the limit")  # fmt: skip
+    needed = sum(training.program.gpu_memory_mb or 0 for training in trainings)
+    free = next((gpu.memory_free_mb for gpu in gpus), None)
+    if free is not None and needed > free:
+        raise GpuMemoryError(f"the trainings need {needed} MB of GPU memory together, {free:.0f} MB"
+                          " are free; free some, or choose smaller models")  # fmt: skip

@@ -1,0 +1,41 @@
+"""Process trees that cannot outlive us.
+
+A `Tree` runs one training, a `Loop` a background load, a `Keeper` a promise to restore. Each has
+a guard and a supervisor of its own, which kill the whole tree when they are told to, or when one
+of its owners is gone in whatever way. `probe` tells what holds trees together here, `sweep`
+clears up after sessions that were killed with their guards and supervisors.
+"""
+
+from wattest.process.keeper import Keeper
+from wattest.process.loop import Loop
+from wattest.process.reports import (
+    Command,
+    Exit,
+    LoopNews,
+    LoopStatus,
+    RunExit,
+    Rung,
+    StopReport,
+    Survivor,
+)
+from wattest.process.rungs import Mechanisms, probe
+from wattest.process.sweep import Swept, sweep
+from wattest.process.tree import Tree
+
+__all__ = [
+    "Command",
+    "Exit",
+    "Keeper",
+    "Loop",
+    "LoopNews",
+    "LoopStatus",
+    "Mechanisms",
+    "RunExit",
+    "Rung",
+    "StopReport",
+    "Survivor",
+    "Swept",
+    "Tree",
+    "probe",
+    "sweep",
+]

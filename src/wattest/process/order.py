@@ -1,0 +1,120 @@
+"""From a command to the order that the supervisor executes, and from its refusal to words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wattest.errors import ProcessError, SpawnError
+from wattest.process.mark import OWNER_VARIABLE, ROLE_VARIABLE, TREE_VARIABLE, Owner
+from wattest.process.reports import Command
+
+_MOST_OOM_SCORE = 1000
+
+
+def order_for(command: Command, tree: str, oom_score_above_owner: int = 0) -> dict[str, Any]:
+    """Return the fields of the supervisor's `Order`; every string as the bytes that exec gets.
+
+    Raises:
+        SpawnError: the command cannot be passed to a program.
+        ProcessError: `run_as` is another user, and this one is not root.
+    """
+    if not command.argv:
+        raise SpawnError("cannot start a training: its command is empty")
+    environment = {
+        **command.environment,
+        OWNER_VARIABLE: str(Owner.current()),
+        TREE_VARIABLE: tree,
+    }
+    environment.pop(ROLE_VARIABLE, None)
+    try:
+        return {
+            "argv": [os.fsencode(argument) for argument in command.argv],
+            "cwd": os.fsencode(command.cwd.absolute()),
+            "environment": {
+                os.fsencode(name): os.fsencode(value) for name, value in environment.items()
+            },
+            "run_as": _checked_user(command.run_as),
+            "groups": _groups_of(command.run_as),
+            "oom_score_adj": _oom_score(oom_score_above_owner),
+        }
+    except (UnicodeEncodeError, TypeError) as error:
+        raise SpawnError(f"cannot start {command.argv[0]!r}: {error}") from error
+
+
+def spawn_error(command: Command, refusal: Mapping[str, Any]) -> SpawnError:
+    """Return the error that tells a reader why the program did not start."""
+    number, step, text = refusal["errno"], refusal["step"], refusal["text"]
+    program = command.argv[0]
+    if step == "folder":
+        why = f"its working folder {str(command.cwd)!r} cannot be entered: {os.strerror(number)}"
+    elif step == "program":
+        why = _explain(command, number) or text
+    else:
+        why = f"{step}: {text}"
+    return SpawnError(f"cannot start {program!r}: {why}")
+
+
+def _explain(command: Command, number: int) -> str | None:
+    """Say in words what execve(2) meant, with the remedy; None where its own words must do."""
+    program = command.argv[0]
+    path = command.cwd / program
+    if number == errno.ENOENT:
+        if "/" not in program:
+            return f"no such program in PATH={command.environment.get('PATH', os.defpath)!r}"
+        if not path.exists():
+            return f"no such file: {str(path)!r}"
+        return f"{_interpreter(path)} does not exist"
+    if number == errno.EACCES:
+        if path.is_dir():
+            return "it is a folder"
+        return f"permission denied: is it executable? (chmod +x {str(path)!r})"
+    if number == errno.ENOEXEC:
+        return "the kernel does not know its format: a script needs a first line such as #!/bin/sh"
+    if number == errno.E2BIG:
+        return "its arguments and environment are larger than the kernel takes"
+    return None
+
+
+def _interpreter(script: Path) -> str:
+    try:
+        with script.open("rb") as file:
+            first = file.readline(4096)
+    except OSError:
+        return "its interpreter"
+    if not first.startswith(b"#!"):
+        return "the program loader that it names"
+    name = first[2:].rstrip(b"\n").decode(errors="replace").strip(" \t")
+    hint = " (the line ends in a carriage return: a Windows file)" if name.endswith("\r") else ""
+    return f"the interpreter {name!r} of its first line{hint}"
+
+
+def _checked_user(run_as: tuple[int, int] | None) -> tuple[int, int] | None:
+    if run_as is None:
+        return None
+    own = (os.geteuid(), os.getegid())
+    if own[0] != 0 and run_as != own:
+        raise ProcessError(f"cannot run a training as user {run_as[0]}: only root can do that")
+    return run_as if own[0] == 0 else None
+
+
+def _groups_of(run_as: tuple[int, int] | None) -> list[int]:
+    if run_as is None:
+        return []
+    uid, gid = run_as
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return [gid]
+    return os.getgrouplist(name, gid)
+
+
+def _oom_score(above_owner: int) -> int | None:
+    if not above_owner:
+        return None
+    own = int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
+    return min(_MOST_OOM_SCORE, own + above_owner)

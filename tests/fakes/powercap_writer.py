@@ -1,0 +1,146 @@
+"""The process that keeps a fake powercap tree alive; started by `fakes.powercap.PowercapWriter`.
+
+Reads one JSON document from its standard input, then advances every counter until it is told to
+end. Each line of its log is one JSON object: `ready`, `started` (with the epoch) and every event.
+It ends by itself when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from fakes.profile import Profile, as_points
+
+
+class Zone:
+    """One counter."""
+
+    def __init__(self, given: dict) -> None:
+        self.path = Path(given["path"])
+        self.profile: Profile = as_points(given["points"])
+        self.start = given["start_uj"]
+        self.range = given["range_uj"]
+        self.events = sorted(given["events"], key=lambda event: event["at"])
+        self.joules_before = 0.0
+        self.taken_off = 0.0
+        self.frozen_at: float | None = None
+        self.is_spoilt = False
+
+    def value(self, now: float) -> int:
+        """Microjoules that the counter shows at `now` seconds."""
+        at = now if self.frozen_at is None else self.frozen_at
+        joules = self.joules_before + self.profile.joules(0.0, at) - self.taken_off
+        return (self.start + round(joules * 1e6)) % (self.range + 1)
+
+    def idle_joules(self, seconds: float) -> float:
+        """What it uses in `seconds` before the profile begins."""
+        return self.profile.joules(-seconds, 0.0)
+
+    def write_idle(self, seconds: float) -> None:
+        """Show the value `seconds` after the start, the profile not having begun."""
+        joules = self.idle_joules(seconds)
+        self.put(f"{(self.start + round(joules * 1e6)) % (self.range + 1)}\n")
+
+    def act_until(self, now: float, log: Log) -> None:
+        """Let everything happen that is due."""
+        while self.events and self.events[0]["at"] <= now:
+            event = self.events.pop(0)
+            self.act(event, now)
+            log.say(event["kind"], zone=str(self.path), at=now)
+
+    def write(self, now: float) -> None:
+        """Show the value, whole or not at all."""
+        if not self.is_spoilt:
+            self.put(f"{self.value(now)}\n")
+
+    def put(self, text: str) -> None:
+        """Replace the file."""
+        partial = self.path.with_name(".energy_uj")
+        partial.write_text(text)
+        partial.replace(self.path)
+
+    def act(self, event: dict, now: float) -> None:
+        """Let an event happen."""
+        kind = event["kind"]
+        if kind == "freeze":
+            self.write(now)
+            self.frozen_at = now
+        elif kind == "thaw":
+            self.taken_off += self.profile.joules(self.frozen_at or now, now)
+            self.frozen_at = None
+        elif kind == "reset":
+            self.start = 0
+            self.taken_off = self.joules_before + self.profile.joules(0.0, now)
+        elif kind == "unlink":
+            self.path.unlink()
+            self.is_spoilt = True
+        elif kind == "directory":
+            self.path.unlink()
+            self.path.mkdir()
+            self.is_spoilt = True
+        elif kind == "text":
+            self.put(event["text"])
+            self.is_spoilt = True
+        elif kind == "deny":
+            self.path.chmod(0)
+            self.is_spoilt = True
+        elif kind == "restore":
+            if self.path.is_dir():
+                self.path.rmdir()
+            self.is_spoilt = False
+            self.write(now)
+
+
+class Log:
+    """What happened, one JSON object per line."""
+
+    def __init__(self, path: str) -> None:
+        self._file = Path(path).open("a", buffering=1)
+
+    def say(self, what: str, **facts: object) -> None:
+        """Write one line."""
+        print(json.dumps({"what": what, **facts}), file=self._file)
+
+
+def main() -> None:
+    """Advance the counters until standard input closes."""
+    plan = json.loads(sys.stdin.readline())
+    zones = [Zone(given) for given in plan["zones"]]
+    trigger = Path(plan["trigger"]) if plan["trigger"] else None
+    log = Log(plan["log"])
+    period_ns = int(plan["period"] * 1e9)
+    epoch_ns = time.monotonic_ns()
+    due_ns = epoch_ns
+    is_ready = False
+    if trigger is None:
+        log.say("started", epoch_ns=epoch_ns)
+    while not select.select([sys.stdin], [], [], max(0, due_ns - time.monotonic_ns()) / 1e9)[0]:
+        now_ns = time.monotonic_ns()
+        if trigger is not None and trigger.exists():
+            trigger = None
+            for zone in zones:
+                zone.joules_before = zone.idle_joules((now_ns - epoch_ns) / 1e9)
+            epoch_ns = now_ns
+            log.say("started", epoch_ns=epoch_ns)
+        now = (now_ns - epoch_ns) / 1e9
+        for zone in zones:
+            if trigger is not None:
+                zone.write_idle(now)
+            else:
+                zone.act_until(now, log)
+                zone.write(now)
+        if not is_ready:
+            is_ready = True
+            log.say("ready", pid=os.getpid())
+        due_ns = max(due_ns + period_ns, now_ns)
+
+
+if __name__ == "__main__":
+    main()
