@@ -50,7 +50,7 @@ def follow(
         late = jitter.uniform(0.0, 0.1 * period) if jitter else 0.0
         track.read(int((at + late) * NS), read(at + late))
     track.read(int(seconds * NS), read(seconds))
-    if track.suspicious:
+    if track.is_suspicious:
         track.read(int((seconds + 0.005) * NS), read(seconds + 0.005))
     track.settle(int(seconds * NS))
     return track
@@ -209,7 +209,7 @@ def test_no_reading_at_the_opening_edge_is_refused_though_later_ones_succeed():
 def test_a_frozen_counter_is_refused(period, from_second):
     hardware = Hardware(steady(80), 3_000_000, REAL_RANGE)
     track = follow(track_of(), lambda at: hardware.value(min(at, from_second)), 10.0, period)
-    track.watch(10 * NS, int(10.95 * NS), hardware.value(from_second))
+    track.watch(int(10.95 * NS), hardware.value(from_second))
     track.settle(10 * NS)
     assert track.fault is not None
     assert track.fault.gate == "counter_frozen"

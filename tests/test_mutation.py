@@ -248,7 +248,7 @@ def test_an_exhausted_space_says_why_with_numbers():
 
 
 def test_nothing_to_mutate_is_an_exhausted_space():
-    with pytest.raises(SpaceExhausted, match="^only 0 distinct mutants of nothing"):
+    with pytest.raises(SpaceExhausted, match=r"^only 0 distinct mutants of nothing"):
         draw_mutants([], 1, seed=1)
 
 

@@ -12,4 +12,8 @@ if [[ -z $python ]]; then
     python=../../.venv/bin/python
     [[ -x $python ]] || python=python3
 fi
+
+# An idle thread of the OpenMP runtime spins by default. Where two trainings share the cores, it
+# spins away the time of the thread that it waits for, and small networks slow down several times.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 exec "$python" train.py "$@"

@@ -107,7 +107,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
         **{f"perf_{name}": value for name, value in result["performance_metrics"].items()},
         **{name: result["energy_metrics"].get(key) for name, key in _ENERGY.items()},
         "num_mutated_params": len(planned["mutated"]),
-        "mutated_param": "+".join(planned["mutated"]),
+        "mutated_param": ",".join(planned["mutated"]),
         "error_message": " ".join(result["error_message"].split()),
         "bg_repository": load.get("repo"),
         "bg_model": load.get("model"),

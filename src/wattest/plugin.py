@@ -253,9 +253,9 @@ def _results_folder(config: pytest.Config) -> Path:
 def session_of(config: pytest.Config) -> Session:
     """Return the session, opened at the first call: results folder, sensors, supervision."""
     if SESSION not in config.stash:
+        from wattest.livewriter import live_writer
         from wattest.session import Session, SessionOptions
 
-        writer = config.pluginmanager.get_plugin("terminalreporter")
         with usage_errors():
             options = SessionOptions(
                 results_folder=_results_folder(config),
@@ -268,7 +268,7 @@ def session_of(config: pytest.Config) -> Session:
                 run_as=_user(option(config, "run-as")),
             )
             config.stash[SESSION] = Session.open(
-                config.stash[CAMPAIGN], options, writer, config.get_verbosity()
+                config.stash[CAMPAIGN], options, live_writer(config), config.get_verbosity()
             )
     return config.stash[SESSION]
 

@@ -52,7 +52,7 @@ class CpuMember:
             "failed_reads": track.failed,
             "wraps": track.wraps,
             "longest_gap_seconds": track.longest_gap_ns / NS,
-            "longest_still_seconds": track.longest_flat_ns / NS,
+            "longest_still_seconds": track.stillness.longest_ns / NS,
             "update_period_seconds": spec.period_seconds,
             "resolution_joules": self.resolution_joules,
             "range_joules": spec.range_joules,

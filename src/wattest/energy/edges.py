@@ -11,49 +11,83 @@ Counter = tuple[CounterTrack, Callable[[], int]]
 """A track, and how to read its counter once (raises `ReadingError`)."""
 
 
-Take = Callable[[CounterTrack, int, int], None]
-"""What a track does with a reading: `CounterTrack.open` or `CounterTrack.read`."""
-
-
-def read_edge(counters: Sequence[Counter], take: Take, clock: Clock, retry_seconds: float) -> None:
-    """Read every counter once; again, for at most `retry_seconds`, those that fail or look odd."""
+def read_opening_edge(counters: Sequence[Counter], clock: Clock, retry_seconds: float) -> None:
+    """Open every track, by two readings that agree; again for at most `retry_seconds`."""
     deadline_ns = clock.monotonic_ns() + int(retry_seconds * NS)
-    rest = [counter for counter in counters if not _read_once(*counter, take, clock)]
+    rest = _until_done(counters, _open, clock, deadline_ns)
+    _until_done([one for one in counters if one not in rest], _reopen, clock, deadline_ns)
+
+
+def read_closing_edge(counters: Sequence[Counter], clock: Clock, retry_seconds: float) -> None:
+    """Read every counter; again, for at most `retry_seconds`, those that fail or look odd."""
+    deadline_ns = clock.monotonic_ns() + int(retry_seconds * NS)
+    _until_done(counters, _read, clock, deadline_ns)
+
+
+Attempt = Callable[[CounterTrack, int, int], bool]
+"""Gives a track a reading (time, value); whether that is enough."""
+
+
+def _open(track: CounterTrack, at_ns: int, value: int) -> bool:
+    track.open(at_ns, value)
+    return True
+
+
+def _reopen(track: CounterTrack, at_ns: int, value: int) -> bool:
+    track.read(at_ns, value)
+    if track.is_suspicious:
+        track.open(at_ns, value)
+        return False
+    return True
+
+
+def _read(track: CounterTrack, at_ns: int, value: int) -> bool:
+    track.read(at_ns, value)
+    return not track.is_suspicious
+
+
+def _until_done(
+    counters: Sequence[Counter], attempt: Attempt, clock: Clock, deadline_ns: int
+) -> list[Counter]:
+    """Attempt every counter, then those that it was not enough for; what is left at the end."""
+    rest = [counter for counter in counters if not _try_once(*counter, attempt, clock)]
     pause = 0.001
     while rest and clock.monotonic_ns() < deadline_ns:
         clock.sleep(pause)
         pause *= 2
-        rest = [counter for counter in rest if not _read_once(*counter, take, clock)]
+        rest = [counter for counter in rest if not _try_once(*counter, attempt, clock)]
+    return rest
 
 
-def _read_once(track: CounterTrack, read: Callable[[], int], take: Take, clock: Clock) -> bool:
+def _try_once(track: CounterTrack, read: Callable[[], int], attempt: Attempt, clock: Clock) -> bool:
     before_ns = clock.monotonic_ns()
     try:
         value = read()
     except ReadingError as error:
         track.fail(before_ns, error)
         return False
-    at_ns = (before_ns + clock.monotonic_ns()) // 2
-    take(track, at_ns, value)
-    return not track.suspicious
+    return attempt(track, (before_ns + clock.monotonic_ns()) // 2, value)
 
 
-def watch_still_counters(counters: Sequence[Counter], clock: Clock, edge_ns: int) -> None:
-    """After the closing edge, see whether counters that stand still are frozen or only slow.
+def watch_after_edge(counters: Sequence[Counter], clock: Clock) -> None:
+    """After the closing edge, see that every counter still moves: none may have frozen unseen.
 
-    Takes no time unless one stands still longer than usual, and then at most the time after which
-    it counts as frozen.
+    Takes one update period of the slowest counter; one that does not move, the time after which it
+    counts as frozen.
     """
-    still = [counter for counter in counters if counter[0].needs_watching(edge_ns)]
-    while still:
-        clock.sleep(0.01)
-        now_ns = clock.monotonic_ns()
-        still = [
-            (track, read) for track, read in still if not track.watch(edge_ns, now_ns, _try(read))
+    rest = [counter for counter in counters if counter[0].is_watchable()]
+    pause = 0.002
+    while rest:
+        clock.sleep(pause)
+        pause = min(0.01, 1.5 * pause)
+        rest = [
+            (track, read)
+            for track, read in rest
+            if not track.watch(clock.monotonic_ns(), _value_or_none(read))
         ]
 
 
-def _try(read: Callable[[], int]) -> int | None:
+def _value_or_none(read: Callable[[], int]) -> int | None:
     try:
         return read()
     except ReadingError:

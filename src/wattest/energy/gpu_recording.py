@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wattest.energy.base import NS, Clock, DomainResult, Live
-from wattest.energy.counter import CounterTrack
-from wattest.energy.edges import read_edge, watch_still_counters
+from wattest.energy.edges import read_closing_edge, read_opening_edge, watch_after_edge
 from wattest.energy.gpu import GpuReader, Vitals
 from wattest.energy.gpu_provenance import GpuWindow
 from wattest.energy.gpu_track import GpuTrack
@@ -104,9 +103,7 @@ class GpuRecording:
     def read_opening(self) -> None:
         """Read power, then the counters."""
         self._read_power_patiently()
-        read_edge(
-            self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds
-        )
+        read_opening_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
         self._opened_ns = self._clock.monotonic_ns()
         # Half a tick early, so that a tick which comes a little early is not put off to the next.
         early_ns = self._opened_ns - self.period_ns // 2
@@ -129,9 +126,7 @@ class GpuRecording:
 
     def read_closing(self) -> None:
         """Read the counters, then power."""
-        read_edge(
-            self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds
-        )
+        read_closing_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
         self._closed_ns = self._clock.monotonic_ns()
         self._read_power_patiently()
 
@@ -141,7 +136,7 @@ class GpuRecording:
         for track in self._tracks:
             track.read_throttling()
         self._read_vitals(self._clock.monotonic_ns())
-        watch_still_counters(self._counters, self._clock, self._closed_ns)
+        watch_after_edge(self._counters, self._clock)
         for counter, _ in self._counters:
             counter.settle(self._closed_ns)
             counter.add_edge_delay(opened_ns, ended_ns)

@@ -23,7 +23,7 @@ from wattest.energy.base import (
 )
 from wattest.energy.counter import CounterTrack
 from wattest.energy.cpu import CpuMember, judge_cpu_domain
-from wattest.energy.edges import read_edge, watch_still_counters
+from wattest.energy.edges import read_closing_edge, read_opening_edge, watch_after_edge
 from wattest.energy.probe import Probed
 from wattest.energy.schedule import Schedule
 from wattest.energy.thresholds import Thresholds
@@ -288,9 +288,7 @@ class PowercapRecording:
 
     def read_opening(self) -> None:
         """Read every zone; those that fail again for a short while."""
-        read_edge(
-            self._counters, CounterTrack.open, self._clock, self._thresholds.edge_retry_seconds
-        )
+        read_opening_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
 
     def sample(self, now_ns: int) -> None:
         """Read every zone once."""
@@ -306,15 +304,13 @@ class PowercapRecording:
 
     def read_closing(self) -> None:
         """Read every zone; those that fail again for a short while."""
-        read_edge(
-            self._counters, CounterTrack.read, self._clock, self._thresholds.edge_retry_seconds
-        )
+        read_closing_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
         self._closed_ns = self._clock.monotonic_ns()
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """See whether counters that stand still are frozen, and decide what is open."""
         self._write_trace(self._closed_ns)
-        watch_still_counters(self._counters, self._clock, self._closed_ns)
+        watch_after_edge(self._counters, self._clock)
         for track, _ in self._counters:
             track.settle(self._closed_ns)
             track.add_edge_delay(opened_ns, ended_ns)

@@ -1,79 +1,94 @@
 """Telling a wrap of a counter from a reset, by what the counter did just before and just after.
 
 A 32-bit counter of 262 kJ that falls back has wrapped if the power this implies is plausible, and
-was reset if it implies a megawatt. Where the range is crossed in seconds, power alone cannot tell,
-and the interval is compared with its neighbours.
+was reset if it implies a megawatt. Where plausible power crosses much of the range between two
+readings, that is not enough, and the interval is compared with its neighbours.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _NEIGHBOURS = 4
 _POWER_TOLERANCE = 1.5
 
 
+@dataclass
 class Neighbours:
-    """The last few intervals in which the counter moved, as (watts, joules)."""
+    """Intervals in which the counter moved, as (watts, joules), the last few of them."""
 
-    __slots__ = ("_seen",)
-
-    def __init__(self, seen: Neighbours | None = None) -> None:
-        before = () if seen is None else tuple(seen._seen)
-        self._seen: deque[tuple[float, float]] = deque(before, maxlen=2 * _NEIGHBOURS)
+    seen: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_NEIGHBOURS))
 
     def add(self, joules: float, seconds: float) -> None:
-        """Note an interval that was accepted."""
-        if len(self._seen) >= _NEIGHBOURS:
-            self._seen.popleft()
-        self._seen.append((joules / seconds, joules))
-
-    def add_after(self, joules: float, seconds: float) -> None:
-        """Note an interval that followed, without forgetting those before."""
-        self._seen.append((joules / seconds, joules))
+        """Note an interval."""
+        self.seen.append((joules / seconds, joules))
 
     @property
     def watts(self) -> float:
         """The highest power among them, 0 if there are none."""
-        return max((watts for watts, _ in self._seen), default=0.0)
-
-    @property
-    def enough(self) -> bool:
-        """Whether there are as many as a judgement needs."""
-        return len(self._seen) >= _NEIGHBOURS
+        return max((watts for watts, _ in self.seen), default=0.0)
 
     def most(self, seconds: float) -> float:
         """The most joules that fit `seconds` beside them: half as much power more, and one step."""
-        step = max((joules for _, joules in self._seen), default=0.0)
+        step = max((joules for _, joules in self.seen), default=0.0)
         return _POWER_TOLERANCE * self.watts * seconds + step
 
     def allow(self, joules: float, seconds: float) -> bool:
         """Whether `joules` in `seconds` is like them; never without enough of them."""
-        return self.enough and joules <= self.most(seconds)
+        return len(self.seen) >= _NEIGHBOURS and joules <= self.most(seconds)
 
 
 @dataclass
-class Doubt:
-    """A decrease that may be a wrap or a reset, until its later neighbours are known.
-
-    Attributes:
-        joules: What the interval gave if it was a wrap.
-        seconds: How long the interval was.
-        neighbours: The intervals around it.
-    """
+class _Doubt:
+    """A decrease that may be a wrap or a reset, until its later neighbours are known."""
 
     joules: float
     seconds: float
-    neighbours: Neighbours
-    _later: int = 0
-
-    def add_later(self, joules: float, seconds: float) -> bool:
-        """Note an interval that came after; true once there are enough of them."""
-        self.neighbours.add_after(joules, seconds)
-        self._later += 1
-        return self._later >= _NEIGHBOURS
+    is_plausible_alone: bool
+    before: Neighbours
+    after: Neighbours = field(default_factory=Neighbours)
 
     def excess_joules(self) -> float:
         """What the wrap would give beyond anything its neighbours allow."""
-        return max(0.0, self.joules - self.neighbours.most(self.seconds))
+        if self.is_plausible_alone and not (self.before.seen or self.after.seen):
+            return 0.0
+        most = max(self.before.most(self.seconds), self.after.most(self.seconds))
+        return max(0.0, self.joules - most)
+
+
+class WrapJudge:
+    """Keeps the neighbourhood of every interval, and the doubts about those that fell.
+
+    Attributes:
+        neighbours: The last intervals that were beyond doubt.
+    """
+
+    def __init__(self) -> None:
+        self.neighbours = Neighbours()
+        self._doubts: list[_Doubt] = []
+        self._excess_joules = 0.0
+
+    def note(self, joules: float, seconds: float) -> None:
+        """Take an interval that is beyond doubt."""
+        self.neighbours.add(joules, seconds)
+        for doubt in tuple(self._doubts):
+            doubt.after.add(joules, seconds)
+            if len(doubt.after.seen) >= _NEIGHBOURS:
+                self._doubts.remove(doubt)
+                self._excess_joules += doubt.excess_joules()
+
+    def doubt(self, joules: float, seconds: float, *, is_plausible_alone: bool) -> None:
+        """Take an interval in which the counter fell; its later neighbours will judge it.
+
+        Args:
+            joules: What it gave if it was a wrap.
+            seconds: How long it was.
+            is_plausible_alone: Whether its power settles the matter if there are no neighbours.
+        """
+        before = Neighbours(self.neighbours.seen.copy())
+        self._doubts.append(_Doubt(joules, seconds, is_plausible_alone, before))
+
+    def doubtful_joules(self) -> float:
+        """Energy that would be wrong if the decreases in doubt were resets."""
+        return self._excess_joules + sum(doubt.excess_joules() for doubt in self._doubts)

@@ -1,0 +1,103 @@
+"""Who is still there? Answered from /proc alone, by code that shares nothing with wattest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+CREATURE = Path(__file__).parent / "zoo" / "creature.py"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A process that should not be there."""
+
+    pid: int
+    state: str
+    how: str
+
+
+class Oracle:
+    """Knows every process of one creature: by its token in the command line, and by its ledger.
+
+    The token survives a cleared environment, closed descriptors and changed sessions; the ledger
+    also tells zombies, which have no command line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+        self.token = f"zoo-{token_hex(8)}"
+        self.ledger = folder / f"{self.token}.ledger"
+        self.ledger.touch()
+        self.ledger.chmod(0o666)
+
+    def argv(self, kind: str, python: str) -> tuple[str, ...]:
+        """Return the command of a creature that this oracle knows."""
+        return (python, "-I", "-S", str(CREATURE), kind, self.token, str(self.ledger))
+
+    def births(self) -> set[tuple[int, int]]:
+        """Return (PID, start) of every process that was ever written down."""
+        lines = self.ledger.read_text().split("\n")[:-1]
+        return {(int(pid), int(start)) for pid, start in (line.split() for line in lines)}
+
+    def sightings(self) -> list[Sighting]:
+        """Return every process of the creature that exists in any state, zombies included."""
+        births = self.births()
+        found = []
+        for entry in os.scandir("/proc"):
+            if not entry.name.isdigit():
+                continue
+            with suppress(OSError):
+                stat = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+                line = Path(entry.path, "cmdline").read_bytes()
+                state, start = stat[0].decode(), int(stat[19])
+                if (int(entry.name), start) in births:
+                    found.append(Sighting(int(entry.name), state, "ledger"))
+                elif self.token.encode() in line:
+                    found.append(Sighting(int(entry.name), state, "token"))
+        return found
+
+    def await_births(self, count: int, seconds: float = 10.0) -> None:
+        """Wait until the ledger has so many lines."""
+        deadline = time.monotonic() + seconds
+        while (lines := self.ledger.read_text().count("\n")) < count:
+            assert time.monotonic() < deadline, f"only {lines} of {count} were born"
+            time.sleep(0.005)
+
+    def await_end(self, seconds: float = 2.0) -> list[Sighting]:
+        """Return what is still there after so many seconds, nothing as soon as all are gone."""
+        deadline = time.monotonic() + seconds
+        while found := self.sightings():
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.005)
+        return found
+
+    def destroy(self, seconds: float = 5.0) -> None:
+        """Kill what is left, so that a failed test leaves nothing."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            alive = [one for one in self.sightings() if one.state not in "ZX"]
+            if not alive:
+                return
+            for one in alive:
+                with suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGKILL)
+
+
+def own_zombies() -> list[int]:
+    """Return the zombies among the children of this very process."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with suppress(OSError):
+                stat = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+                if stat[0] == b"Z" and int(stat[1]) == os.getpid():
+                    found.append(int(entry.name))
+    return found
