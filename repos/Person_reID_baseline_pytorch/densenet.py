@@ -75,7 +75,9 @@ class IdentityNet(nn.Module):
     def __init__(self, identities: int, dropout: float) -> None:
         super().__init__()
         self.features = densenet121_features()
-        self.embedding = nn.Sequential(nn.Linear(1024, EMBEDDING_SIZE), nn.BatchNorm1d(EMBEDDING_SIZE))
+        self.embedding = nn.Sequential(
+            nn.Linear(1024, EMBEDDING_SIZE), nn.BatchNorm1d(EMBEDDING_SIZE)
+        )
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(EMBEDDING_SIZE, identities)
         nn.init.normal_(self.classifier.weight, std=0.001)

@@ -170,7 +170,7 @@ def _loader(
     return DataLoader(
         batches,
         batch_size=None,
-        sampler=requests,  # type: ignore[arg-type]  # typed for integers, but any key will do
+        sampler=requests,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

@@ -6,7 +6,6 @@ The format: https://www.cs.toronto.edu/~kriz/cifar.html, "Baseline" and "Dataset
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO

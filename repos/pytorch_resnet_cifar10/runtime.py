@@ -57,7 +57,9 @@ def whole(least: int, most: int = LARGEST_SEED) -> Callable[[str], int]:
     return parse
 
 
-def real(least: float, *, below: float = math.inf, open_start: bool = False) -> Callable[[str], float]:
+def real(
+    least: float, *, below: float = math.inf, open_start: bool = False
+) -> Callable[[str], float]:
     """Make an argument type: a finite number in [least, below), or in (least, below)."""
 
     def parse(text: str) -> float:
@@ -232,6 +234,8 @@ def _device(name: str) -> torch.device:
 
 
 def _one_line(text: str) -> str:
+    if "Original Traceback" in text:  # a worker's failure: its own message is the last line
+        text = text.rstrip().rpartition("\n")[2]
     return " ".join(text.split())
 
 

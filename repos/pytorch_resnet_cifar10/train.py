@@ -9,7 +9,10 @@ from runtime import run, say
 def main() -> None:
     """Read the flags, then load PyTorch, which takes seconds, and train."""
     options = read_options()
-    say(f"training {options.model} for {options.epochs} epochs: lr {options.lr!r}, wd {options.wd!r}")
+    say(
+        f"training {options.model} for {options.epochs} epochs: "
+        f"lr {options.lr!r}, weight decay {options.wd!r}"
+    )
     from training import train
 
     train(options)

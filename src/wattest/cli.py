@@ -12,7 +12,7 @@ from wattest.errors import WattestError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 where something cannot be measured, 4 on bad input."""
+    """Run the command line; return 0, or 4 on bad input."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -42,12 +42,40 @@ def _parser() -> argparse.ArgumentParser:
         help="another root for /sys (WATTEST_SYSFS)",
     )
     doctor.set_defaults(run=_doctor)
+    plan = commands.add_parser("plan", help="show what a settings file would run, without running")
+    plan.add_argument("settings", help="settings file")
+    plan.add_argument("--models-config", metavar="REGISTRY", help="registry")
+    plan.add_argument("--seed", type=int, metavar="N", help="root seed of the plan")
+    plan.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
+    plan.set_defaults(run=_plan)
     return parser
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from wattest.doctor import examine
 
-    report = examine(options.sysfs)
-    sys.stdout.write("\n".join(report.lines) + "\n")
-    return 0 if report.can_measure else 1
+    sys.stdout.write("\n".join(examine(options.sysfs)) + "\n")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from wattest.campaign import Places, load_campaign
+    from wattest.listing import listing
+
+    root = options.root or _project_root(Path.cwd())
+    places = Places(Path.cwd(), root)
+    campaign = load_campaign(places, options.settings, options.models_config, options.seed)
+    for warning in campaign.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    for line in listing(campaign.plan, options.format):
+        sys.stdout.write(line + "\n")
+    return 0
+
+
+def _project_root(start: Path) -> Path:
+    """Return the nearest folder upwards that holds a registry, else `start`."""
+    for folder in (start, *start.parents):
+        if (folder / "config/models_config.json").is_file():
+            return folder
+    return start

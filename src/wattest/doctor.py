@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from wattest import machine
 from wattest.energy import Finding, SensorConfig, find_sensors
-from wattest.process import probe
+from wattest.process import Rung, probe
 
 
-@dataclass(frozen=True)
-class Report:
-    """The lines to print, and whether any energy can be measured."""
-
-    lines: tuple[str, ...]
-    can_measure: bool
-
-
-def examine(sys_root: Path) -> Report:
-    """Look at this machine without changing anything on it."""
+def examine(sys_root: Path) -> list[str]:
+    """Return the lines to print; nothing is changed on this machine."""
     config = SensorConfig(
         sys_root=sys_root,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
@@ -36,8 +27,18 @@ def examine(sys_root: Path) -> Report:
     if not measured:
         lines.append("  Nothing can be measured here: records will hold null and the reason.")
     lines += ["", "Process trees:"]
-    lines += [f"  {line}" for line in probe().lines()]
-    return Report(tuple(lines), measured)
+    lines += _supervision()
+    return lines
+
+
+def _supervision() -> list[str]:
+    mechanisms = probe()
+    lines = []
+    for rung in Rung:
+        state = mechanisms.reason_against(rung) or "available"
+        chosen = " (used by default)" if rung is mechanisms.default else ""
+        lines.append(f"  {rung.value}: {state}{chosen}")
+    return lines
 
 
 def _machine(sys_root: Path) -> list[str]:

@@ -121,7 +121,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(*map(str, faults))
     opened = session_of(config)
     with usage_errors():
-        opened.begin(selected, config.stash.get(_FINISHED, {}))
+        opened.begin(selected, config.stash.get(_FINISHED, None) or {})
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

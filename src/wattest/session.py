@@ -29,6 +29,7 @@ from wattest.progress import ProgressBoard
 from wattest.record import Context
 from wattest.recorder import Published, Recorder, Records
 from wattest.results import ResultsFolder
+from wattest.signals import OrderlySignals
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ class Session:
             WattestError: the counters are taken, or a file cannot be written.
         """
         plan = self._campaign.plan
+        signals = OrderlySignals()
+        signals.install()
+        self._closing.callback(signals.restore)
         for swept in sweep():
             self.console.warn(f"a dead session had left {swept}; ended it")
         leases = Leases.take(self._counters(), self._options.wait_seconds)

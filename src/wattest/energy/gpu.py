@@ -20,6 +20,7 @@ _POWER_FIELDS = {
     FIELD_POWER_AVERAGE: "field 185 (POWER_AVERAGE)",
 }
 _MEGA = 1e6
+_BOARD = 0  # NVML_POWER_SCOPE_GPU: not the module, which on Grace-Hopper contains the CPU
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class GpuReader:
         self._energy = nvml.nvmlDeviceGetTotalEnergyConsumption
         self._power = nvml.nvmlDeviceGetPowerUsage
         self._read_fields = nvml.nvmlDeviceGetFieldValues
-        self._fields = list(gpu.power_fields)
+        self._fields = [(field, _BOARD) for field in gpu.power_fields]
 
     def millijoules(self) -> int:
         """Its energy counter.
@@ -120,7 +121,7 @@ class GpuReader:
             raise self._lost(error) from error
         first = field_number(answers[0])
         if first is None:
-            text = f"NVML: field {self._fields[0]} answered error {answers[0].nvmlReturn}"
+            text = f"NVML: field {self._fields[0][0]} answered error {answers[0].nvmlReturn}"
             raise ReadingError("source_lost", text)
         second = field_number(answers[1]) if len(self._fields) > 1 else None
         return first / 1e3, None if second is None else second / 1e3
@@ -147,7 +148,7 @@ class GpuReader:
 
     def fields(self, numbers: tuple[int, ...]) -> dict[int, float | None]:
         """Several fields by number; None for those that are not answered."""
-        answers = ask(self._nvml, self._read_fields, self.gpu.handle, list(numbers))
+        answers = ask(self._nvml, self._read_fields, self.gpu.handle, [(one, 0) for one in numbers])
         if answers is None:
             return dict.fromkeys(numbers)
         return {number: field_number(one) for number, one in zip(numbers, answers, strict=True)}

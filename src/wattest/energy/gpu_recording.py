@@ -19,33 +19,21 @@ class _Traces:
     """The CSV files of the GPUs; the first columns are those that earlier tools read."""
 
     def __init__(self, folder: TraceFolder) -> None:
-        self.stamp = folder.timestamp
-        self.power = folder.open("gpu_power.csv", "timestamp,power_draw_w,power_second_w,gpu")
+        self.power = folder.open("gpu_power.csv", "timestamp,power_draw_w,power_second_w,gpu", 2)
         self.energy = folder.open("gpu_energy.csv", "timestamp,energy_j,gpu")
-        self.temperature = folder.open(
-            "gpu_temperature.csv", "timestamp,gpu_temp_c,memory_temp_c,gpu"
-        )
-        self.utilization = folder.open(
-            "gpu_utilization.csv", "timestamp,gpu_util_percent,memory_util_percent,gpu"
-        )
-        self.clocks = folder.open(
-            "gpu_clocks.csv", "timestamp,sm_clock_mhz,memory_clock_mhz,memory_used_mb,gpu"
-        )
+        header = "timestamp,gpu_temp_c,memory_temp_c,gpu"
+        self.temperature = folder.open("gpu_temperature.csv", header, 0)
+        header = "timestamp,gpu_util_percent,memory_util_percent,gpu"
+        self.utilization = folder.open("gpu_utilization.csv", header, 0)
+        header = "timestamp,sm_clock_mhz,memory_clock_mhz,memory_used_mb,gpu"
+        self.clocks = folder.open("gpu_clocks.csv", header, 0)
 
-    def write_vitals(self, stamp: str, vitals: Vitals, uuid: str) -> None:
-        self.temperature.write(f"{stamp},{_cell(vitals.temperature_celsius)},N/A,{uuid}\n")
-        self.utilization.write(
-            f"{stamp},{_cell(vitals.utilization_percent)},"
-            f"{_cell(vitals.memory_utilization_percent)},{uuid}\n"
-        )
-        self.clocks.write(
-            f"{stamp},{_cell(vitals.sm_clock_mhz)},{_cell(vitals.memory_clock_mhz)},"
-            f"{_cell(vitals.memory_used_mb)},{uuid}\n"
-        )
-
-
-def _cell(value: float | None) -> str:
-    return "N/A" if value is None else f"{value:g}"
+    def write_vitals(self, at_ns: int, one: Vitals, uuid: str) -> None:
+        self.temperature.write((at_ns, one.temperature_celsius, None, uuid))
+        loads = (one.utilization_percent, one.memory_utilization_percent)
+        self.utilization.write((at_ns, *loads, uuid))
+        clocks = (one.sm_clock_mhz, one.memory_clock_mhz)
+        self.clocks.write((at_ns, *clocks, one.memory_used_mb, uuid))
 
 
 class GpuRecording:
@@ -180,7 +168,6 @@ class GpuRecording:
     def _read_power(self, now_ns: int) -> None:
         total = 0.0
         complete = True
-        stamp = self._traces.stamp(now_ns)
         for track in self._tracks:
             if not track.reader.gpu.has_power:
                 complete = False
@@ -191,8 +178,7 @@ class GpuRecording:
                 continue
             total += watts
             second = track.second_power.last_watts if track.second_power.samples else None
-            shown = "N/A" if second is None else f"{second:.2f}"
-            self._traces.power.write(f"{stamp},{watts:.2f},{shown},{track.reader.gpu.uuid}\n")
+            self._traces.power.write((now_ns, watts, second, track.reader.gpu.uuid))
         self._last_watts = total if complete else None
         if not complete:
             return
@@ -212,13 +198,11 @@ class GpuRecording:
             self._read_power(self._clock.monotonic_ns())
 
     def _read_vitals(self, now_ns: int) -> None:
-        stamp = self._traces.stamp(now_ns)
         for track in self._tracks:
-            self._traces.write_vitals(stamp, track.read_vitals(), track.reader.gpu.uuid)
+            self._traces.write_vitals(now_ns, track.read_vitals(), track.reader.gpu.uuid)
 
     def _write_energy(self, now_ns: int) -> None:
-        stamp = self._traces.stamp(now_ns)
         for track in self._tracks:
             if track.counter is not None:
-                line = f"{stamp},{track.counter.joules:.3f},{track.reader.gpu.uuid}\n"
-                self._traces.energy.write(line)
+                row = (now_ns, track.counter.joules, track.reader.gpu.uuid)
+                self._traces.energy.write(row)

@@ -70,7 +70,8 @@ class Window:
     def __init__(self, meter: Meter, folder: Path) -> None:
         self._meter = meter
         self._clock = meter.clock
-        self._cpu_ns = -self._clock.thread_cpu_ns()
+        self._loop_cpu_ns = 0
+        self._edges_cpu_ns = -self._clock.thread_cpu_ns()
         begun_ns = self._clock.monotonic_ns()
         self._traces = TraceFolder(folder, self._clock)
         self._recordings: list[Recording] = []
@@ -94,7 +95,7 @@ class Window:
         self._schedules = [
             Schedule(self.opened_ns, recording.period_ns) for recording in self._recordings
         ]
-        self._cpu_ns += self._clock.thread_cpu_ns()
+        self._edges_cpu_ns += self._clock.thread_cpu_ns()
 
     def __enter__(self) -> Window:
         return self
@@ -130,7 +131,7 @@ class Window:
         try:
             return self._wait(tuple(fds), until_ns)
         finally:
-            self._cpu_ns += self._clock.thread_cpu_ns() - started_ns
+            self._loop_cpu_ns += self._clock.thread_cpu_ns() - started_ns
 
     def latest(self) -> Snapshot:
         """The values of the last samples; nothing is read."""
@@ -156,7 +157,7 @@ class Window:
         """
         if self._measurement is not None:
             return self._measurement
-        cpu_ns = -self._clock.thread_cpu_ns()
+        self._edges_cpu_ns -= self._clock.thread_cpu_ns()
         closed_ns = self._clock.monotonic_ns()
         for recording in reversed(self._recordings):
             recording.read_closing()
@@ -172,7 +173,7 @@ class Window:
             self._traces.write_text("cpu_energy.txt", report)
         finally:
             self.abandon()
-        self._cpu_ns += cpu_ns + self._clock.thread_cpu_ns()
+        self._edges_cpu_ns += self._clock.thread_cpu_ns()
         used = cpu_end.since(self._cpu_start) if cpu_end and self._cpu_start else None
         self._measurement = Measurement(
             opened_ns=self.opened_ns,
@@ -246,8 +247,11 @@ class Window:
         seconds = (closed_ns - self.opened_ns) / NS
         fastest = min(self._schedules, key=lambda one: one.period_ns, default=None)
         cost: dict[str, object] = {
-            "cpu_seconds": self._cpu_ns / NS,
-            "cpu_percent_of_core": 100 * self._cpu_ns / NS / seconds if seconds > 0 else None,
+            "cpu_seconds": (self._loop_cpu_ns + self._edges_cpu_ns) / NS,
+            "loop_cpu_seconds": self._loop_cpu_ns / NS,
+            "loop_cpu_percent_of_core": (
+                100 * self._loop_cpu_ns / NS / seconds if seconds > 0 else None
+            ),
             "setup_seconds": self._setup_ns / NS,
         }
         if fastest is None:

@@ -105,7 +105,7 @@ class Nvml(Protocol):
     nvmlDeviceGetPowerUsage: Callable[[Handle], int]
     nvmlDeviceGetTotalEnergyConsumption: Callable[[Handle], int]
     nvmlDeviceGetComputeRunningProcesses: Callable[[Handle], Sequence[Process]]
-    nvmlDeviceGetFieldValues: Callable[[Handle, Sequence[int]], Sequence[FieldValue]]
+    nvmlDeviceGetFieldValues: Callable[[Handle, Sequence[tuple[int, int]]], Sequence[FieldValue]]
 
 
 def load_nvml() -> Nvml:
@@ -138,7 +138,7 @@ def field_number(answer: FieldValue) -> float | None:
 
 def read_fields(nvml: Nvml, handle: Handle, fields: Sequence[int]) -> dict[int, float | None]:
     """Several fields of one GPU by number; None for those that are not answered."""
-    answers = ask(nvml, nvml.nvmlDeviceGetFieldValues, handle, list(fields))
+    answers = ask(nvml, nvml.nvmlDeviceGetFieldValues, handle, [(one, 0) for one in fields])
     if answers is None:
         return dict.fromkeys(fields)
     return {field: field_number(one) for field, one in zip(fields, answers, strict=True)}

@@ -274,8 +274,7 @@ class PowercapRecording:
         self._thresholds = thresholds
         self._clock = clock
         self._idle_watts = idle_watts
-        self._traces = traces
-        self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone")
+        self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone", digits=6)
         self._members = [
             (member, CounterTrack(member.spec(thresholds), thresholds)) for member in members
         ]
@@ -350,11 +349,9 @@ class PowercapRecording:
         """Nothing is held open."""
 
     def _write_trace(self, at_ns: int) -> None:
-        stamp = self._traces.timestamp(at_ns)
         for track, _ in self._counters:
             if track.last_watts is not None:
-                line = f"{stamp},{track.last_watts:.3f},{track.joules:.6f},{track.spec.label}\n"
-                self._trace.write(line)
+                self._trace.write((at_ns, track.last_watts, track.joules, track.spec.label))
 
 
 def _period_seconds(members: Sequence[Member], thresholds: Thresholds) -> float:
