@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,25 @@ from typing import Any
 from wattest.attempt import Outcome
 from wattest.console import Console
 from wattest.errors import LoadError, ProcessError
+from wattest.loadreport import (
+    RunningLoad,
+    describe,
+    explain_failure,
+    name_of,
+    newest_log,
+    window_report,
+)
 from wattest.plan import Experiment, Training, slug
-from wattest.process import Loop, LoopStatus, Rung, StopReport
+from wattest.process import Loop, LoopStatus, Rung
 from wattest.training import command_of, last_lines
 
-NOTE = "Background training served as GPU load only, not monitored"
 # A load that is up for less than this share of the window was not the load of the label.
 MINIMUM_DUTY = 0.9
 # Below this share of one core, over a window long enough to tell, a load is hardly one.
 IDLE_CPU_SHARE = 0.01
 IDLE_WINDOW_SECONDS = 5.0
+# A load whose ready_pattern has not appeared after so long will not become ready.
+READY_LIMIT_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 
 
@@ -32,38 +42,10 @@ class LoadEdge:
     statuses: tuple[LoopStatus, ...]
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What one background loop did during the window.
-
-    `alive_share` is the share of the window in which a run was alive (0 to 1); `cpu_seconds` is
-    the CPU time of its whole tree during the window.
-    """
-
-    alive_share: float
-    cpu_seconds: float
-    runs_completed: int
-    restarts: int
-    failures: int
-    stopped: bool
-    status: LoopStatus
-
-
-@dataclass
-class _Running:
-    training: Training
-    folder: Path
-    loop: Loop
-    pid: int = 0
-    last_status: LoopStatus | None = None
-    report: LoadReport | None = None
-    stop: StopReport | None = None
-
-
 class ActiveLoad:
     """The background loops of one experiment while they run."""
 
-    def __init__(self, running: list[_Running]) -> None:
+    def __init__(self, running: list[RunningLoad]) -> None:
         self._running = running
 
     def filenos(self) -> list[int]:
@@ -87,9 +69,9 @@ class ActiveLoad:
             try:
                 news = one.loop.poll()
             except ProcessError as error:
-                return f"background load {_name(one.training)}: {error}"
+                return f"background load {name_of(one.training)}: {error}"
             if news is not None and news.ineffective:
-                return _explain_failure(one, str(news))
+                return explain_failure(one, str(news))
         return None
 
     def edge(self) -> LoadEdge:
@@ -108,12 +90,12 @@ class ActiveLoad:
         faults: list[str] = []
         flags: list[str] = []
         for one, before, after in zip(self._running, opened.statuses, closed.statuses, strict=True):
-            one.report = report = _window_report(before, after, one.loop.pids())
-            name = f"background load {_name(one.training)}"
+            one.report = report = window_report(before, after, one.loop.pids())
+            name = f"background load {name_of(one.training)}"
             window_seconds = (after.now_ns - before.now_ns) / 1e9
             if report.alive_share < MINIMUM_DUTY:
                 share = f"{report.alive_share:.1%} of the window (below {MINIMUM_DUTY:.0%})"
-                faults.append(_explain_failure(one, f"was alive for {share}"))
+                faults.append(explain_failure(one, f"was alive for {share}"))
             elif report.stopped:
                 faults.append(f"{name} was stopped (state T): it loaded nothing")
             elif (
@@ -131,7 +113,7 @@ class ActiveLoad:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return `background_info` for every loop, in the order of the settings."""
-        return [_info(one) for one in self._running]
+        return [describe(one) for one in self._running]
 
 
 class BackgroundLoad:
@@ -163,63 +145,72 @@ class BackgroundLoad:
             yield None
             return
         folder = outcome.files.background_folder
-        running: list[_Running] = []
+        running: list[RunningLoad] = []
         load = outcome.load = ActiveLoad(running)
-        try:
+        with ExitStack() as stops:
             for number, training in enumerate(experiment.backgrounds, start=1):
                 own = folder
                 if len(experiment.backgrounds) > 1:
                     own = folder / f"{number}_{slug(training.model)}"
                 limit = experiment.entry.gpu_memory_limit_mb
                 running.append(self._start(training, own, limit))
-            self._prove(running, load, experiment.entry.startup_seconds)
+                stops.callback(self._stop, running[-1])
+            self._prove(experiment, running, load)
             yield load
-        finally:
-            for one in running:
-                self._stop(one)
 
     def close(self) -> None:
         """Stop whatever is still open: the last net under the per-experiment stop."""
         while self._open:
             self._open.pop().stop(grace_seconds=0)
 
-    def _start(self, training: Training, folder: Path, limit_mb: int | None) -> _Running:
+    def _start(self, training: Training, folder: Path, limit_mb: int | None) -> RunningLoad:
         folder.mkdir(parents=True, exist_ok=True)
         command = command_of(training, limit_mb, self._run_as)
         try:
             loop = Loop(command, folder, rung=self._rung, owners=self._owners)
         except ProcessError as error:
-            raise LoadError(f"background load {_name(training)}: {error}") from error
+            raise LoadError(f"background load {name_of(training)}: {error}") from error
         self._open.append(loop)
-        one = _Running(training, folder, loop)
+        one = RunningLoad(training, folder, loop)
         try:
             one.pid = loop.start()
         except ProcessError as error:
             self._stop(one)
-            raise LoadError(f"background load {_name(training)}: {error}") from error
-        self._console.step("load", f"{_name(training)}, PID {one.pid}, logs in {folder}/")
+            raise LoadError(f"background load {name_of(training)}: {error}") from error
+        self._console.step("load", f"{name_of(training)}, PID {one.pid}, logs in {folder}/")
         self._console.detail("command", " ".join(command.argv))
         return one
 
-    def _prove(self, running: list[_Running], load: ActiveLoad, startup_seconds: float) -> None:
-        """Let the start-up time pass while watching, then prove every loop alive."""
-        deadline = time.monotonic() + startup_seconds
-        while running:
-            trouble = load.check()
-            if trouble is not None:
+    def _prove(self, experiment: Experiment, running: list[RunningLoad], load: ActiveLoad) -> None:
+        """Let the start-up time pass while watching; then every loop must be alive and ready."""
+        began = time.monotonic()
+        startup_seconds = experiment.entry.startup_seconds
+        ready = dict(zip(running, experiment.entry.backgrounds, strict=True))
+        while True:
+            if (trouble := load.check()) is not None:
                 raise LoadError(trouble)
-            left = deadline - time.monotonic()
-            if left <= 0:
+            waited = time.monotonic() - began
+            late = [one for one, asked in ready.items() if not _is_ready(one, asked.ready_pattern)]
+            if waited >= startup_seconds and not late:
                 break
-            time.sleep(min(left, _POLL_SECONDS))
+            if waited >= max(startup_seconds, READY_LIMIT_SECONDS):
+                raise LoadError(explain_failure(late[0], f"is not ready after {waited:.0f} s"))
+            time.sleep(min(max(startup_seconds - waited, 0.001), _POLL_SECONDS))
         for one, status in zip(running, load.edge().statuses, strict=True):
             share = status.alive_ns / max(status.now_ns - status.started_ns, 1)
             if status.failures and not status.runs_completed and share < MINIMUM_DUTY:
-                raise LoadError(_explain_failure(one, "failed in its start-up time"))
-            alive = f"alive {share:.0%}, run {status.current_run}"
-            self._console.detail("proof", f"{alive}, {status.cpu_seconds:.1f} s of CPU so far")
+                raise LoadError(explain_failure(one, "failed in its start-up time"))
+            one.proof = {
+                "waited_seconds": waited,
+                "alive_share": min(1.0, share),
+                "cpu_seconds": status.cpu_seconds,
+                "run": status.current_run,
+                "ready_pattern_matched": ready[one].ready_pattern is not None or None,
+            }
+            used = f"alive, {status.cpu_seconds:.1f} s of CPU in its first {waited:.1f} s"
+            self._console.step("load", f"{name_of(one.training)} is {used}")
 
-    def _stop(self, one: _Running) -> None:
+    def _stop(self, one: RunningLoad) -> None:
         try:
             one.last_status = one.loop.status()
         except ProcessError:
@@ -230,87 +221,13 @@ class BackgroundLoad:
         how = "killed after 10 s" if one.stop.sigkill_needed else "stopped"
         left = f", {len(one.stop.survivors)} LEFT" if one.stop.survivors else ", nothing left"
         self._console.step(
-            "load", f"{_name(one.training)} {how} in {one.stop.duration_seconds:.2f} s{left}"
+            "load", f"{name_of(one.training)} {how} in {one.stop.duration_seconds:.2f} s{left}"
         )
 
 
-def _window_report(before: LoopStatus, after: LoopStatus, pids: Sequence[int]) -> LoadReport:
-    window_ns = max(after.now_ns - before.now_ns, 1)
-    return LoadReport(
-        alive_share=min(1.0, (after.alive_ns - before.alive_ns) / window_ns),
-        cpu_seconds=after.cpu_seconds - before.cpu_seconds,
-        runs_completed=after.runs_completed - before.runs_completed,
-        restarts=after.runs_started - before.runs_started,
-        failures=after.failures - before.failures,
-        stopped=bool(pids) and all(_state(pid) in "Tt" for pid in pids),
-        status=after,
-    )
-
-
-def _state(pid: int) -> str:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "X"
-    return stat.rpartition(")")[2].split()[0]
-
-
-def _explain_failure(one: _Running, what: str) -> str:
-    log = _newest_log(one.folder)
-    lines = last_lines(log) if log else []
-    tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
-    return f"background load {_name(one.training)} {what}; its last lines ({log}):\n{tail}"
-
-
-def _newest_log(folder: Path) -> Path | None:
-    logs = [log for log in folder.glob("run_*.log") if log.stem[4:].isdecimal()]
-    return max(logs, key=lambda log: int(log.stem[4:]), default=None)
-
-
-def _name(training: Training) -> str:
-    return f"{training.program.name}/{training.model}"
-
-
-def _info(one: _Running) -> dict[str, Any]:
-    training = one.training
-    info: dict[str, Any] = {
-        "repo": training.program.name,
-        "model": training.model,
-        "hyperparameters": dict(training.hyperparameters),
-        "ignored_hyperparameters": dict(training.ignored),
-        "note": NOTE,
-        "command": list(command_of(training).argv),
-        "log_folder": one.folder.name,
-        "pid": one.pid or None,
-    }
-    status = one.last_status
-    if status is not None:
-        info |= {
-            "runs_started": status.runs_started,
-            "runs_completed": status.runs_completed,
-            "restarts": max(0, status.runs_started - 1),
-            "failures": status.failures,
-            "exit_codes": dict(status.exit_codes),
-            "restart_gap_median_seconds": _seconds(status.gap_median_ns),
-            "restart_gap_longest_seconds": _seconds(status.gap_max_ns),
-            "cpu_seconds": status.cpu_seconds,
-        }
-    if one.report is not None:
-        info["window"] = {
-            "alive_share": one.report.alive_share,
-            "cpu_seconds": one.report.cpu_seconds,
-            "runs_completed": one.report.runs_completed,
-            "restarts": one.report.restarts,
-            "failures": one.report.failures,
-        }
-    if one.stop is not None:
-        info["stop"] = {
-            "duration_seconds": one.stop.duration_seconds,
-            "sigkill_needed": one.stop.sigkill_needed,
-            "survivors": [survivor.pid for survivor in one.stop.survivors],
-        }
-    return info
-
-
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e9
+def _is_ready(one: RunningLoad, pattern: re.Pattern[str] | None) -> bool:
+    """Tell whether the load's newest log shows the pattern; without one it is ready at once."""
+    if pattern is None:
+        return True
+    log = newest_log(one.folder)
+    return log is not None and pattern.search("\n".join(last_lines(log, 1000))) is not None

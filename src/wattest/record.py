@@ -191,11 +191,10 @@ def _attempt(attempt: Attempt, folder: Path) -> dict[str, Any]:
 
 
 def _background_info(experiment: Experiment, outcome: Outcome) -> list[dict[str, Any]]:
-    if outcome.load is not None:
-        return outcome.load.describe()
-    return [
+    started = outcome.load.describe() if outcome.load is not None else []
+    return started + [
         {**load.identity(), "ignored_hyperparameters": dict(load.ignored), "note": "never started"}
-        for load in experiment.backgrounds
+        for load in experiment.backgrounds[len(started) :]
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from wattest.artefacts import SessionArtefacts
 from wattest.attempt import Outcome
 from wattest.console import Console
-from wattest.errors import WattestError
+from wattest.errors import RecordError, WattestError
 from wattest.pair import compare
 from wattest.plan import Experiment
 from wattest.preflight import Preflight
@@ -94,22 +94,23 @@ class Recorder:
     def recording(self, experiment: Experiment) -> Iterator[Outcome]:
         """Yield the outcome to be filled; on the way out write its record.
 
-        What wattest itself raises inside becomes a reason in the record, not a traceback.
-
-        Raises:
-            RecordError: the record cannot be written.
+        What wattest or the disk raises inside becomes a reason in the record, not a traceback; a
+        record that cannot be written becomes the outcome's trouble.
         """
         outcome = self._records.prepare(experiment)
         try:
             self._records.check(experiment, outcome)
             yield outcome
-        except WattestError as error:
+        except (WattestError, OSError) as error:
             outcome.trouble = str(error)
         except BaseException as error:
             outcome.trouble = outcome.trouble or _interruption(error)
             raise
         finally:
-            self._publish(self._records.write(experiment, outcome))
+            try:
+                self._publish(self._records.write(experiment, outcome))
+            except (RecordError, OSError) as error:
+                outcome.trouble = f"no record: {error}"
 
 
 def _values(experiment: Experiment) -> str:

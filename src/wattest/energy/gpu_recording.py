@@ -29,11 +29,11 @@ class _Traces:
         self.clocks = folder.open("gpu_clocks.csv", header, 0)
 
     def write_vitals(self, at_ns: int, one: Vitals, uuid: str) -> None:
-        self.temperature.write((at_ns, one.temperature_celsius, None, uuid))
+        self.temperature.write(at_ns, one.temperature_celsius, None, uuid)
         loads = (one.utilization_percent, one.memory_utilization_percent)
-        self.utilization.write((at_ns, *loads, uuid))
+        self.utilization.write(at_ns, *loads, uuid)
         clocks = (one.sm_clock_mhz, one.memory_clock_mhz)
-        self.clocks.write((at_ns, *clocks, one.memory_used_mb, uuid))
+        self.clocks.write(at_ns, *clocks, one.memory_used_mb, uuid)
 
 
 class GpuRecording:
@@ -178,7 +178,7 @@ class GpuRecording:
                 continue
             total += watts
             second = track.second_power.last_watts if track.second_power.samples else None
-            self._traces.power.write((now_ns, watts, second, track.reader.gpu.uuid))
+            self._traces.power.write(now_ns, watts, second, track.reader.gpu.uuid)
         self._last_watts = total if complete else None
         if not complete:
             return
@@ -204,5 +204,5 @@ class GpuRecording:
     def _write_energy(self, now_ns: int) -> None:
         for track in self._tracks:
             if track.counter is not None:
-                row = (now_ns, track.counter.joules, track.reader.gpu.uuid)
-                self._traces.energy.write(row)
+                joules = track.counter.joules
+                self._traces.energy.write(now_ns, joules, track.reader.gpu.uuid)

@@ -351,7 +351,7 @@ class PowercapRecording:
     def _write_trace(self, at_ns: int) -> None:
         for track, _ in self._counters:
             if track.last_watts is not None:
-                self._trace.write((at_ns, track.last_watts, track.joules, track.spec.label))
+                self._trace.write(at_ns, track.last_watts, track.joules, track.spec.label)
 
 
 def _period_seconds(members: Sequence[Member], thresholds: Thresholds) -> float:

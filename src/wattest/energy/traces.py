@@ -15,8 +15,8 @@ from wattest.errors import EnergyError
 
 _FLUSH_ROWS = 32
 
-Row = tuple[int, *tuple[float | str | None, ...]]
-"""Monotonic time in nanoseconds, then the cells; None is not known."""
+Cell = float | str | None
+"""What stands in a column after the time; None is not known."""
 
 
 class Trace:
@@ -38,7 +38,7 @@ class Trace:
         self.path = path
         self.failure: str | None = None
         self._fd = -1
-        self._rows: list[Row] = []
+        self._rows: list[tuple[int, tuple[Cell, ...]]] = []
         self._stamp = stamp
         self._digits = digits
         try:
@@ -47,9 +47,9 @@ class Trace:
             self._stop(error)
         self._put(f"{header}\n")
 
-    def write(self, row: Row) -> None:
-        """Append a row; it reaches the disk a little later."""
-        self._rows.append(row)
+    def write(self, at_ns: int, *cells: Cell) -> None:
+        """Append a row for a monotonic time; it reaches the disk a little later."""
+        self._rows.append((at_ns, cells))
         if len(self._rows) >= _FLUSH_ROWS:
             self.flush()
 
@@ -57,13 +57,12 @@ class Trace:
         """Hand what is waiting to the operating system."""
         rows, self._rows = self._rows, []
         if self._fd >= 0:
-            self._put("".join(self._line(row) for row in rows))
+            self._put("".join(self._line(*row) for row in rows))
 
-    def _line(self, row: Row) -> str:
-        at_ns, *cells = row
+    def _line(self, at_ns: int, cells: tuple[Cell, ...]) -> str:
         return ",".join([self._stamp(at_ns), *(self._cell(cell) for cell in cells)]) + "\n"
 
-    def _cell(self, value: float | str | None) -> str:
+    def _cell(self, value: Cell) -> str:
         if value is None:
             return "N/A"
         return value if isinstance(value, str) else f"{value:.{self._digits}f}"
