@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from conftest import toy_registry
-from wattest.plan import Plan, expand, slug
+from wattest.identity import slug
+from wattest.plan import Plan, expand
 from wattest.registry import load_registry
 from wattest.settings import load_settings
 from wattest.training import argv_of, format_value

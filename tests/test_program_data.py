@@ -1,108 +1,20 @@
-"""The bundled programs from inside: networks, data sets, retrieval."""
+"""The data sets that the bundled programs read."""
 
 from __future__ import annotations
 
 import gzip
-import importlib
-import importlib.util
 import os
 import pickle
 import struct
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from programs import EVERY_PROGRAM, EXAMPLES, RESNET, modules
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
 pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
-np = pytest.importorskip("numpy")
-
-REPOS = Path(__file__).parents[1] / "repos"
-RESNET = "pytorch_resnet_cifar10"
-REID = "Person_reID_baseline_pytorch"
-EXAMPLES = "examples"
-Load = Callable[[str, str], ModuleType]
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Import a module of one program; the programs' modules share names, so forget them after."""
-    names = {path.stem for path in REPOS.glob("*/*.py")}
-
-    def load_module(repo: str, name: str) -> ModuleType:
-        monkeypatch.syspath_prepend(str(REPOS / repo))
-        return importlib.import_module(name)
-
-    yield load_module
-    for name in names:
-        sys.modules.pop(name, None)
-
-
-def parameters(module: Any) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [("resnet20", 269_722), ("resnet32", 464_154), ("resnet44", 658_586), ("resnet56", 853_018)],
-)
-def test_cifar_resnets_have_the_parameters_of_the_paper(
-    load: Load, model: str, expected: int
-) -> None:
-    resnet, options = load(RESNET, "resnet"), load(RESNET, "options")
-    assert parameters(resnet.CifarResNet(options.BLOCKS_PER_STAGE[model])) == expected
-
-
-def test_the_option_a_shortcut_subsamples_and_pads_with_zero_channels(load: Load) -> None:
-    images = torch.randn(2, 16, 8, 8)
-    shortcut = load(RESNET, "resnet").OptionAShortcut(16)
-    result = shortcut(images)
-    assert parameters(shortcut) == 0
-    assert result.shape == (2, 32, 4, 4)
-    assert torch.equal(result[:, 8:24], images[:, :, ::2, ::2])
-    assert not result[:, :8].any()
-    assert not result[:, 24:].any()
-
-
-def test_a_cifar_resnet_maps_pictures_to_ten_scores(load: Load) -> None:
-    assert load(RESNET, "resnet").CifarResNet(3)(torch.randn(2, 3, 32, 32)).shape == (2, 10)
-
-
-def test_densenet121_has_the_parameters_of_the_paper_in_its_feature_part(load: Load) -> None:
-    densenet = load(REID, "densenet")
-    features = densenet.densenet121_features()
-    assert parameters(features) == 6_953_856
-    assert features(torch.randn(2, 3, 64, 32)).shape == (2, 1024, 2, 1)
-    model = densenet.IdentityNet(7, 0.5).eval()
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
-    assert model.dropout.p == 0.5
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 4, 200])
-def test_the_step_schedule_divides_by_ten_at_half_and_three_quarters(
-    load: Load, epochs: int
-) -> None:
-    steps = 40 * epochs
-    factor = load(RESNET, "training").step_schedule(steps)
-    factors = [factor(step) for step in range(steps)]
-    assert max(factors) == 1.0
-    assert factors[steps // 2 - 1] == 1.0
-    assert factors[steps // 2] == 0.1
-    assert factors[steps * 3 // 4 - 1] == 0.1
-    assert factors[steps * 3 // 4] == factors[-1] == 0.01
-    rising = factors[: steps // 2]
-    assert rising == sorted(rising)
-    assert rising[0] > 0
-
-
-def test_one_batch_is_enough_for_the_schedules(load: Load) -> None:
-    assert load(RESNET, "training").step_schedule(1)(0) > 0
-
-
-# CIFAR-10
+np = pytest.importorskip("numpy", reason="the bundled programs need numpy")
 
 
 def cifar_fields(count: int, seed: int) -> dict[Any, Any]:
@@ -120,8 +32,8 @@ def cifar(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_cifar_batches_are_read_channel_by_channel(load: Load, cifar: Path) -> None:
-    images, labels = load(RESNET, "cifar").read_batch(cifar / "test_batch")
+def test_cifar_batches_are_read_channel_by_channel(cifar: Path) -> None:
+    images, labels = modules(RESNET).cifar.read_batch(cifar / "test_batch")
     fields = cifar_fields(8, 5)
     assert labels.tolist() == fields[b"labels"]
     assert images.dtype == torch.uint8
@@ -130,10 +42,8 @@ def test_cifar_batches_are_read_channel_by_channel(load: Load, cifar: Path) -> N
     assert images[3, 2, 31].tolist() == fields[b"data"][3, -32:].tolist()
 
 
-def test_a_tenth_of_the_cifar_training_images_is_held_out_and_never_trained_on(
-    load: Load, cifar: Path
-) -> None:
-    data = load(RESNET, "cifar").load(cifar)
+def test_a_tenth_of_the_cifar_training_images_is_held_out_and_never_trained_on(cifar: Path) -> None:
+    data = modules(RESNET).cifar.load(cifar)
     assert (len(data.training), len(data.validation), len(data.test)) == (36, 4, 8)
     everything = torch.cat((data.training.source.images, data.validation.source.images))
     assert len(everything.unique(dim=0)) == 40
@@ -141,18 +51,18 @@ def test_a_tenth_of_the_cifar_training_images_is_held_out_and_never_trained_on(
     assert data.augmentation.mirror
 
 
-def test_cifar_is_found_in_the_folder_that_its_archive_makes(load: Load, cifar: Path) -> None:
+def test_cifar_is_found_in_the_folder_that_its_archive_makes(cifar: Path) -> None:
     nested = cifar / "cifar-10-batches-py"
     nested.mkdir()
     for path in cifar.glob("*_batch*"):
         path.rename(nested / path.name)
-    assert "CIFAR-10 from" in load(RESNET, "cifar").load(cifar).title
+    assert "CIFAR-10 from" in modules(RESNET).cifar.load(cifar).title
 
 
-def test_a_cifar_folder_with_a_batch_missing_is_refused_by_name(load: Load, cifar: Path) -> None:
+def test_a_cifar_folder_with_a_batch_missing_is_refused_by_name(cifar: Path) -> None:
     (cifar / "data_batch_3").unlink()
-    with pytest.raises(load(RESNET, "runtime").TrainingError, match="data_batch_3 missing"):
-        load(RESNET, "cifar").load(cifar)
+    with pytest.raises(modules(RESNET).runtime.TrainingError, match="data_batch_3 missing"):
+        modules(RESNET).cifar.load(cifar)
 
 
 @pytest.mark.parametrize(
@@ -171,13 +81,11 @@ def test_a_cifar_folder_with_a_batch_missing_is_refused_by_name(load: Load, cifa
         pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [1]})[:-20],
     ],
 )
-def test_a_damaged_cifar_batch_is_refused_by_its_path(
-    load: Load, tmp_path: Path, content: bytes
-) -> None:
+def test_a_damaged_cifar_batch_is_refused_by_its_path(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "test_batch"
     path.write_bytes(content)
-    with pytest.raises(load(RESNET, "runtime").TrainingError, match="test_batch"):
-        load(RESNET, "cifar").read_batch(path)
+    with pytest.raises(modules(RESNET).runtime.TrainingError, match="test_batch"):
+        modules(RESNET).cifar.read_batch(path)
 
 
 class Hostile:
@@ -190,15 +98,12 @@ class Hostile:
         return os.mkdir, (str(self._path),)
 
 
-def test_a_cifar_pickle_cannot_run_code(load: Load, tmp_path: Path) -> None:
+def test_a_cifar_pickle_cannot_run_code(tmp_path: Path) -> None:
     path = tmp_path / "test_batch"
     path.write_bytes(pickle.dumps({b"data": Hostile(tmp_path / "made"), b"labels": [1]}))
-    with pytest.raises(load(RESNET, "runtime").TrainingError, match="mkdir"):
-        load(RESNET, "cifar").read_batch(path)
+    with pytest.raises(modules(RESNET).runtime.TrainingError, match="mkdir"):
+        modules(RESNET).cifar.read_batch(path)
     assert not (tmp_path / "made").exists()
-
-
-# MNIST
 
 
 def idx(array: Any) -> bytes:
@@ -218,14 +123,12 @@ def mnist_files() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("folder", [".", "MNIST/raw"])
-def test_mnist_idx_files_are_read(
-    load: Load, tmp_path: Path, compressed: bool, folder: str
-) -> None:
+def test_mnist_idx_files_are_read(tmp_path: Path, compressed: bool, folder: str) -> None:
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     for name, content in mnist_files().items():
         path = tmp_path / folder / (f"{name}.gz" if compressed else name)
         path.write_bytes(gzip.compress(content) if compressed else content)
-    data = load(EXAMPLES, "mnist").load(tmp_path)
+    data = modules(EXAMPLES).mnist.load(tmp_path)
     assert data.test.labels.tolist() == [3, 1, 4, 1]
     assert data.training.source.images.shape == (12, 1, 28, 28)
     assert data.test.source.images[2, 0, 5].tolist() == list(
@@ -247,76 +150,67 @@ def test_mnist_idx_files_are_read(
         ("t10k-images-idx3-ubyte.gz", b"not compressed"),
     ],
 )
-def test_a_damaged_mnist_file_is_refused(
-    load: Load, tmp_path: Path, name: str, content: bytes
-) -> None:
+def test_a_damaged_mnist_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     for good_name, good in mnist_files().items():
         (tmp_path / good_name).write_bytes(good)
     (tmp_path / name.removesuffix(".gz")).unlink()
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(load(EXAMPLES, "runtime").TrainingError):
-        load(EXAMPLES, "mnist").load(tmp_path)
+    with pytest.raises(modules(EXAMPLES).runtime.TrainingError):
+        modules(EXAMPLES).mnist.load(tmp_path)
 
 
-# Market-1501
-
-PILLOW_STAND_IN = '''
-class Picture:
-    """What the program uses of a Pillow image, for binary PPM files of any size."""
-
-    def __init__(self, path):
-        header, sizes, depth, self.pixels = open(path, "rb").read().split(b"\\n", 3)
-        if header != b"P6":
-            raise OSError("cannot identify image file")
-        self.width, self.height = map(int, sizes.split())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *fault):
-        return None
-
-    def convert(self, mode):
-        assert mode == "RGB"
-        return self
-
-    def resize(self, size):
-        width, height = size
-        self.pixels = b"".join(
-            self.pixels[start : start + 3]
-            for row in range(height)
-            for column in range(width)
-            for start in [3 * (row * self.height // height * self.width
-                               + column * self.width // width)]
-        )
-        return self
-
-    def tobytes(self):
-        return self.pixels
+def test_the_digits_are_split_alike_for_every_seed_and_no_image_twice() -> None:
+    splits = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        splits.append(modules(RESNET).cifar.load(None))
+    first, second = splits
+    assert torch.equal(first.test.source.images, second.test.source.images)
+    assert [len(part) for part in (first.training, first.validation, first.test)] == [
+        1257, 180, 360,
+    ]  # fmt: skip
+    assert first.test.labels.bincount().tolist() == [36] * 10
 
 
-open_file, open = None, None
+@pytest.mark.parametrize("repo", EVERY_PROGRAM)
+def test_the_digits_keep_their_brightness_when_resized(repo: str) -> None:
+    images, labels = modules(repo).digits.load_digits(32, channels=3)
+    assert images.shape == (1797, 3, 32, 32)
+    assert images.dtype == torch.uint8
+    assert (int(images.min()), int(images.max())) == (0, 255)
+    assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
-def open(path):
-    return Picture(path)
-'''
+def test_crops_shift_and_mirroring_mirrors() -> None:
+    batches = modules(RESNET).batches
+    images = torch.arange(2 * 3 * 32 * 32).remainder(251).to(torch.uint8).reshape(2, 3, 32, 32)
+    data = batches.Labelled(batches.MemoryImages(images), torch.tensor([4, 5]))
+    request = batches.Request(
+        torch.tensor([1, 0]), torch.tensor([[4, 4], [8, 3]]), torch.tensor([True, False])
+    )
+    result, labels = batches.Batches(data, padding=4)[request]
+    assert labels.tolist() == [5, 4]
+    assert torch.equal(result[0], images[1].flip(2))
+    assert torch.equal(result[1][:, :28, 1:], images[0][:, 4:, :31])
+    assert not result[1][:, 28:].any()
+    assert not result[1][:, :, 0].any()
 
 
-@pytest.fixture
-def pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pillow where it is installed, else a stand-in that reads PPM; return its folder."""
-    folder = tmp_path / "modules"
-    (folder / "PIL").mkdir(parents=True)
-    if importlib.util.find_spec("PIL") is None:
-        (folder / "PIL" / "__init__.py").touch()
-        stand_in = PILLOW_STAND_IN
-        (folder / "PIL" / "Image.py").write_text(stand_in)
-        monkeypatch.syspath_prepend(str(folder))
-        importlib.invalidate_caches()
-    return folder
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"), [(10, 4, [4, 4, 2]), (9, 4, [4, 4]), (3, 8, [3])]
+)
+def test_an_epoch_shows_each_image_once_but_never_a_batch_of_one(
+    count: int, batch_size: int, sizes: list[int]
+) -> None:
+    batches = modules(RESNET).batches
+    requests = batches.RandomRequests(count, batch_size, batches.Augmentation(), seed=1)
+    shown = [request.indices for request in requests]
+    assert [len(indices) for indices in shown] == sizes
+    assert len(requests) == len(sizes)
+    assert len(torch.cat(shown).unique()) == sum(sizes)
 
 
-def photograph(path: Path, red: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"P6\n2 4\n255\n" + bytes((red, 10, 200)) * 8)
+def test_one_image_is_too_few_to_train_on() -> None:
+    program = modules(RESNET)
+    with pytest.raises(program.runtime.TrainingError, match="too few"):
+        program.batches.RandomRequests(1, 4, program.batches.Augmentation(), seed=1)

@@ -99,4 +99,5 @@ def load_campaign(
     plan = expand(asked, root_seed, history, stored.mutants if stored else None)
     if stored is not None and (changed := planfile.changes(stored, plan)):
         raise ConfigurationError(changed)
+    warnings += [f"{asked.file}::{note}" for note in plan.notes]
     return Campaign(asked, known, plan, origin, tuple(warnings))

@@ -13,6 +13,7 @@ from typing import Any
 from wattest.attempt import Outcome
 from wattest.console import Console
 from wattest.errors import LoadError, ProcessError
+from wattest.identity import slug
 from wattest.loadreport import (
     RunningLoad,
     describe,
@@ -21,7 +22,7 @@ from wattest.loadreport import (
     newest_log,
     window_report,
 )
-from wattest.plan import Experiment, Training, slug
+from wattest.plan import Experiment, Training
 from wattest.process import Loop, LoopStatus, Rung
 from wattest.training import command_of, last_lines
 

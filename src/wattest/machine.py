@@ -15,7 +15,16 @@ from typing import Any
 import wattest
 
 # Frameworks whose version decides what a training costs.
-_PACKAGES = ("torch", "tensorflow", "jax", "numpy", "scikit-learn", "pytest", "nvidia-ml-py")
+_PACKAGES = (
+    "torch",
+    "tensorflow",
+    "jax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pytest",
+    "nvidia-ml-py",
+)
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "NVIDIA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF",

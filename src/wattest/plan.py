@@ -6,18 +6,17 @@ order and on how many workers changes no value.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wattest.drawing import MutantPools, Mutants
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault
 from wattest.history import History
-from wattest.mutation import derive_seed, draw_mutants, mutant_key
+from wattest.identity import digest_of, slug
+from wattest.mutation import derive_seed
 from wattest.registry import Program, Value
 from wattest.settings import Entry, Settings, TrainingRequest
 
@@ -81,15 +80,16 @@ class Plan:
     seed: int
     order: str
     experiments: tuple[Experiment, ...]
-    mutants: Mapping[str, Sequence[Mapping[str, Value]]]
+    mutants: Mapping[str, Mutants]
     digest: str
+    notes: tuple[str, ...] = ()
 
 
 def expand(
     settings: Settings,
     seed: int,
     history: History | None = None,
-    stored: Mapping[str, Sequence[dict[str, Value]]] | None = None,
+    stored: Mapping[str, Mutants] | None = None,
 ) -> Plan:
     """Return the plan of `settings` for the root seed.
 
@@ -101,12 +101,12 @@ def expand(
     """
     faults: list[Fault] = []
     numbers: Counter[str] = Counter()
-    pools: dict[str, list[dict[str, Value]]] = {}
+    pools = MutantPools(settings.entries, seed, history)
     written: list[Experiment] = []
-    drawn: dict[str, Sequence[dict[str, Value]]] = {}
+    drawn: dict[str, Mutants] = {}
     for entry in settings.entries:
         try:
-            mutants = (stored or {}).get(entry.path) or _mutants(entry, seed, pools, history)
+            mutants = (stored or {}).get(entry.path) or pools.take(entry)
         except ConfigurationError as error:
             faults += [Fault(settings.file, entry.path, text) for text in error.faults]
             continue
@@ -118,7 +118,7 @@ def expand(
     order = settings.order or ("randomized_blocks" if repeated else "as_written")
     ordered = arrange(written, order, seed)
     digest = digest_of([seed, [experiment.key for experiment in ordered]])
-    return Plan(settings, seed, order, ordered, drawn, digest)
+    return Plan(settings, seed, order, ordered, drawn, digest, tuple(pools.notes))
 
 
 def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Experiment, ...]:
@@ -141,7 +141,7 @@ def _block(experiment: Experiment, blocks: int) -> int:
 
 
 def _entry_experiments(
-    entry: Entry, mutants: Sequence[dict[str, Value]], seed: int, numbers: Counter[str]
+    entry: Entry, mutants: Mutants, seed: int, numbers: Counter[str]
 ) -> list[Experiment]:
     """Return the experiments of one entry as written: runs, repetitions, and their lone halves."""
     made = []
@@ -194,61 +194,8 @@ def _key(experiment: Experiment) -> str:
     return digest_of([experiment.id, experiment.mode, experiment.foreground.identity(), loads])
 
 
-def slug(text: str) -> str:
-    """Return `text` as one safe part of a file name or test id."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".")[:80] or "_"
-
-
-def _mutants(
-    entry: Entry, seed: int, pools: dict[str, list[dict[str, Value]]], history: History | None
-) -> Sequence[dict[str, Value]]:
-    """Return the mutants of an entry; an empty one for every repetition of a fixed training.
-
-    Entries that train the same thing draw from one pool, so that no mutant comes twice.
-    """
-    request = entry.foreground
-    if not request.mutate:
-        return [{} for _ in range(entry.runs_per_config or 1)]
-    names = request.mutate
-    subject = digest_of(
-        [
-            entry.mode,
-            request.program.name,
-            request.model,
-            names,
-            dict(request.fixed),
-            [_training(load, {}).identity() for load in entry.backgrounds],
-        ]
-    )
-    pool = pools.setdefault(subject, [])
-    parameters = [request.program.hyperparameters[name] for name in names]
-
-    def earlier(mutated: tuple[str, ...]) -> frozenset[tuple[Value, ...]]:
-        if history is None:
-            return frozenset()
-        parallel = entry.mode == "parallel"
-        return history.taken(request.program.name, request.model, parallel=parallel, names=mutated)
-
-    mutants = draw_mutants(
-        parameters,
-        entry.runs_per_config or (None if entry.design.name == "factorial" else 1),
-        seed=derive_seed(seed, subject, str(len(pool))),
-        design=entry.design,
-        taken=[mutant_key(mutant, parameters) for mutant in pool],
-        history=earlier,
-    )
-    pool += mutants
-    return mutants
-
-
 def _training(request: TrainingRequest, mutant: Mapping[str, Value]) -> Training:
     """Lay mutant over fixed values over the registry's defaults, in the registry's order."""
     values = {**request.program.defaults(), **request.fixed, **mutant}
     ordered = {name: values[name] for name in request.program.hyperparameters if name in values}
     return Training(request.program, request.model, ordered, request.ignored)
-
-
-def digest_of(value: object) -> str:
-    """Return 64 bits of the SHA-256 of a JSON value, as hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,7 +10,8 @@ from typing import Any
 
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault
-from wattest.plan import Plan, digest_of, slug
+from wattest.identity import digest_of, slug
+from wattest.plan import Plan
 from wattest.registry import Value
 from wattest.results import give_back, write_atomically
 

@@ -15,13 +15,14 @@ def latin_hypercube(
     """Yield `count` strata (one index in each dimension) with a random point in each.
 
     McKay, Beckman and Conover 1979: every dimension is cut into `count` equally likely strata,
-    and each stratum is used once. (numpy, on which `scipy.stats.qmc` draws, does not promise the
-    same numbers for the same seed in other versions.)
+    and each stratum is used once. The points are those of `scipy.stats.qmc.LatinHypercube`, so
+    they are the same for the same seed and the same scipy and numpy, which a record names.
     """
-    columns = [_permutation(count, random) for _ in range(dimensions)]
-    for row in range(count):
-        strata = [column[row] for column in columns]
-        yield strata, point_within(strata, count, random)
+    from scipy.stats import qmc
+
+    engine = qmc.LatinHypercube(dimensions, seed=int(random.random() * 2**_UNIT_BITS))
+    for point in engine.random(count).tolist():
+        yield [min(int(unit * count), count - 1) for unit in point], point
 
 
 def point_within(strata: Sequence[int], count: int, random: Random) -> list[float]:
@@ -48,15 +49,6 @@ def sobol(dimensions: int, count: int, random: Random) -> Iterator[list[float]]:
                 for unit, shift in zip(point, shifts, strict=True)
             ]
         block = (engine.num_generated - 1).bit_length()
-
-
-def _permutation(count: int, random: Random) -> list[int]:
-    """Return a random permutation; `Random.shuffle` may differ between versions of Python."""
-    order = list(range(count))
-    for index in range(count - 1, 0, -1):
-        other = int(random.random() * (index + 1))
-        order[index], order[other] = order[other], order[index]
-    return order
 
 
 def _below_one(unit: float) -> float:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import RecordError
+from wattest.identity import slug
 from wattest.jsonfile import schema_faults
-from wattest.plan import Experiment, slug
+from wattest.plan import Experiment
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from wattest.energy.estimate import estimate
 from wattest.energy.gates import foreign_gpu_processes, other_cpu_load
 from wattest.energy.gpu_state import GpuState
 from wattest.energy.measurement import DOMAINS, METRICS, Measurement, Snapshot
-from wattest.energy.meter import Meter, Window
-from wattest.energy.perf import PerfChild, PerfLauncher
+from wattest.energy.meter import Meter
+from wattest.energy.perf_search import PerfChild, PerfLauncher
 from wattest.energy.sensors import SensorConfig, Sensors, find_sensors
 from wattest.energy.thresholds import Thresholds
+from wattest.energy.window import Window
 
 __all__ = [
     "DOMAINS",

@@ -110,6 +110,19 @@ class CounterSpec:
     wrap_watts: float
     jump_watts: float
 
+    def joules_between(self, earlier: int, later: int) -> float | None:
+        """Energy between two values of the counter; None for a decrease that cannot be a wrap."""
+        counts = later - earlier
+        if counts < 0:
+            if not self.wraps or self.max_range is None or earlier > self.max_range:
+                return None
+            counts += self.max_range + 1
+        return counts * self.joules_per_count
+
+    def bound_watts(self, earlier: int, later: int) -> float:
+        """Power above which that change is a reset (a decrease) or a jump (an increase)."""
+        return self.wrap_watts if later < earlier else self.jump_watts
+
     @property
     def range_joules(self) -> float | None:
         """The energy after which it wraps; None if unknown or if it does not."""

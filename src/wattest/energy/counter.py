@@ -123,7 +123,9 @@ class CounterTrack:
             self._suspect = (at_ns, value)
         elif self._judge.neighbours.allow(joules, seconds):
             self._accept(at_ns, value, joules, seconds)
-        elif self._is_range_small(seconds) or joules / seconds > self._bound_watts(value):
+        elif self._is_range_small(seconds) or joules / seconds > self.spec.bound_watts(
+            self._value, value
+        ):
             self._suspect = (at_ns, value)
         else:
             self._accept_or_doubt(at_ns, value, joules, seconds, is_plausible_alone=True)
@@ -133,18 +135,8 @@ class CounterTrack:
 
         One update period is added to the time: a reading just after an update holds a whole step.
         """
-        counts = value - self._value
         seconds = (at_ns - self.stillness.moved_ns) / NS + self._hold_seconds
-        if counts < 0:
-            top = self.spec.max_range
-            if not self.spec.wraps or top is None or self._value > top:
-                return None, seconds
-            counts += top + 1
-        return counts * self.spec.joules_per_count, seconds
-
-    def _bound_watts(self, value: int) -> float:
-        """Power above which a change to `value` is a reset, or a jump."""
-        return self.spec.wrap_watts if value < self._value else self.spec.jump_watts
+        return self.spec.joules_between(self._value, value), seconds
 
     def _is_range_small(self, seconds: float) -> bool:
         """Whether plausible power crosses too much of the range to tell a wrap from a reset."""
@@ -161,7 +153,7 @@ class CounterTrack:
         if joules is None:
             why = "and its range is not known" if self.spec.wraps else "which no counter does"
             self.refuse("counter_reset", f"the counter fell {change}, {why}: reset")
-        elif joules / seconds <= self._bound_watts(value):
+        elif joules / seconds <= self.spec.bound_watts(self._value, value):
             self._accept_or_doubt(at_ns, value, joules, seconds, is_plausible_alone=False)
         elif value < self._value:
             watts = joules / seconds
@@ -224,7 +216,7 @@ class CounterTrack:
         if value is None or value == self._value:
             return still_ns >= self.stillness.frozen_ns
         joules, seconds = self._interval(at_ns, value)
-        if joules is None or joules / seconds > self._bound_watts(value):
+        if joules is None or joules / seconds > self.spec.bound_watts(self._value, value):
             text = "the counter shows after the closing edge that it was reset or garbled there"
             self.refuse("counter_reset", text)
         if still_ns > _USUAL_PERIODS * NS * self._hold_seconds:

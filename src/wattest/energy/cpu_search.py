@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wattest.energy.base import Finding, ReadingError, SourceKind
-from wattest.energy.perf import Perf, PerfSearch, search_perf
-from wattest.energy.powercap import Powercap, PowercapSearch, search_powercap
+from wattest.energy.perf import Perf
+from wattest.energy.perf_search import PerfSearch, search_perf
+from wattest.energy.powercap import Powercap
+from wattest.energy.powercap_search import PowercapSearch, search_powercap
 from wattest.energy.zones import Zone
 
 if TYPE_CHECKING:

@@ -7,122 +7,25 @@ it gets SIGINT, upon which it prints the interval so far.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from wattest.energy.base import NS, Clock, DomainResult, Finding, Live, Reason, Status
 from wattest.energy.gates import sampling
 from wattest.energy.perf_log import EventSum, IntervalLog
+from wattest.energy.perf_search import (
+    EVENTS,
+    FIRST_INTERVAL_SECONDS,
+    LOG_NAME,
+    PerfLauncher,
+    await_perf,
+    perf_command,
+)
 from wattest.energy.probe import Probed
 from wattest.energy.schedule import Schedule
 from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
 
-EVENTS = {"power/energy-pkg/": "cpu_pkg", "power/energy-ram/": "cpu_ram"}
-"""The events of perf's `power` unit that are added up, and their domains."""
-
-_FIRST_INTERVAL_SECONDS = 1.5
 _LAST_INTERVAL_SECONDS = 1.0
-_LOG = "cpu_perf.log"
-
-
-class PerfChild(Protocol):
-    """A `perf stat` that its launcher supervises."""
-
-    def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
-
-    def interrupt(self) -> None:
-        """Send it SIGINT; nothing happens if it has ended."""
-
-    def close(self) -> None:
-        """End it and reap it; may be called twice."""
-
-
-PerfLauncher = Callable[[Sequence[str], Path], PerfChild]
-"""Starts a command with its output and errors going to a new file."""
-
-
-def perf_command(perf: str, events: Sequence[str], interval_seconds: float) -> list[str]:
-    """The command line; `env` keeps numbers free of the user's locale."""
-    interval = str(max(10, round(interval_seconds * 1000)))
-    selection = ",".join(events)
-    return ["env", "LC_ALL=C", perf, "stat", "-a", "-I", interval, "-x", ",", "-e", selection]
-
-
-@dataclass(frozen=True)
-class PerfSearch:
-    """Whether perf can count energy here.
-
-    Attributes:
-        perf: The program; empty if there is none.
-        events: Those of `EVENTS` that it counts.
-        reason: Why it counts none; empty if it does.
-        is_forbidden: Whether only a permission is missing.
-    """
-
-    perf: str
-    events: tuple[str, ...]
-    reason: str
-    is_forbidden: bool = False
-
-
-def search_perf(launcher: PerfLauncher | None, thresholds: Thresholds, clock: Clock) -> PerfSearch:
-    """Let perf count for one interval, with all events, else with each alone."""
-    perf = shutil.which("perf")
-    if perf is None or launcher is None:
-        reason = "perf is not installed" if perf is None else "perf is not used here"
-        return PerfSearch("", (), reason)
-    search = _try_events(perf, tuple(EVENTS), launcher, thresholds, clock)
-    if search.events or search.is_forbidden:
-        return search
-    package, *_ = EVENTS
-    return _try_events(perf, (package,), launcher, thresholds, clock)
-
-
-def _try_events(
-    perf: str,
-    events: tuple[str, ...],
-    launcher: PerfLauncher,
-    thresholds: Thresholds,
-    clock: Clock,
-) -> PerfSearch:
-    command = perf_command(perf, events, thresholds.perf_interval_seconds)
-    with tempfile.TemporaryDirectory(prefix="wattest-perf-") as folder:
-        log = IntervalLog(Path(folder) / _LOG, events)
-        child = launcher(command, log.path)
-        try:
-            _await(child, log, clock, _FIRST_INTERVAL_SECONDS, lambda: log.has_interval)
-        finally:
-            child.close()
-        log.read()
-    counted = tuple(event for event, one in log.sums.items() if one.intervals)
-    if counted:
-        return PerfSearch(perf, counted, "")
-    said = " ".join(log.others) or "it printed nothing"
-    is_forbidden = "paranoid" in said or "ermission" in said
-    return PerfSearch(perf, (), f"perf counts no energy: {said[:200]}", is_forbidden)
-
-
-def _await(
-    child: PerfChild,
-    log: IntervalLog,
-    clock: Clock,
-    seconds: float,
-    is_done: Callable[[], bool],
-) -> None:
-    """Read the log until `is_done`, perf has ended, or `seconds` have passed."""
-    deadline_ns = clock.monotonic_ns() + int(seconds * NS)
-    while True:
-        has_ended = child.poll() is not None
-        log.read()
-        if has_ended or is_done() or clock.monotonic_ns() >= deadline_ns:
-            return
-        clock.sleep(0.002)
 
 
 class Perf:
@@ -198,7 +101,7 @@ class PerfRecording:
         self._events = events
         self._thresholds = thresholds
         self._clock = clock
-        self._log = IntervalLog(traces.folder / _LOG, events)
+        self._log = IntervalLog(traces.folder / LOG_NAME, events)
         self._child = launcher(command, self._log.path)
         self._opened_ns = self._closed_ns = 0
         self._died = ""
@@ -206,7 +109,7 @@ class PerfRecording:
 
     def prepare(self) -> None:
         """Wait until perf has printed its first interval."""
-        self._wait(_FIRST_INTERVAL_SECONDS, lambda: self._log.has_interval)
+        self._wait(FIRST_INTERVAL_SECONDS, lambda: self._log.has_interval)
 
     def read_opening(self) -> None:
         """Wait for the end of an interval and let the window begin there."""
@@ -266,7 +169,7 @@ class PerfRecording:
         self._child.close()
 
     def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
-        _await(self._child, self._log, self._clock, seconds, is_done)
+        await_perf(self._child, self._log, self._clock, seconds, is_done)
 
     def _notice_death(self, now_ns: int) -> None:
         code = self._child.poll()

@@ -16,9 +16,10 @@ from wattest.energy.measurement import Measurement
 from wattest.energy.meter import Meter
 from wattest.energy.nvml import NvidiaGpus
 from wattest.energy.nvml_api import ask, load_nvml
-from wattest.energy.perf import PerfLauncher
+from wattest.energy.perf_search import PerfLauncher
 from wattest.energy.probe import probe
 from wattest.energy.thresholds import Thresholds
+from wattest.energy.window import Rig
 from wattest.errors import SensorPermissionError
 
 
@@ -153,7 +154,8 @@ class Sensors:
             reasons = [f"{one.name}: {one.reason}" for one in own if one.status != "measured"]
             absences[domain] = "; ".join(reasons) or "no source"
         config = self._config
-        return Meter(self._kinds, absences, config.thresholds, config.clock, config.proc_root)
+        rig = Rig(self._kinds, absences, config.thresholds, config.clock, config.proc_root)
+        return Meter(rig)
 
     def measure_idle(self, seconds: float, folder: Path | None = None) -> dict[str, float]:
         """Measure the machine while it is idle, as the baseline of later windows.

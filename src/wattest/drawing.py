@@ -1,0 +1,102 @@
+"""Draws the mutants of all entries: entries that train the same thing share one pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wattest.history import History
+from wattest.identity import digest_of
+from wattest.mutation import derive_seed, draw, mutant_key
+from wattest.registry import Value
+from wattest.settings import Entry, TrainingRequest
+
+Mutants = Sequence[Mapping[str, Value]]
+
+
+@dataclass
+class _Pool:
+    """What has been drawn for one subject, and how much of it is handed out."""
+
+    wanted: int = 0
+    drawn: list[Mapping[str, Value]] = field(default_factory=list)
+    given: int = 0
+
+
+class MutantPools:
+    """Hands out mutants entry by entry, none twice for the same training."""
+
+    def __init__(self, entries: Sequence[Entry], seed: int, history: History | None) -> None:
+        self._seed = seed
+        self._history = history or History()
+        self._pools: dict[str, _Pool] = {}
+        self.notes: list[str] = []
+        for entry in entries:
+            if entry.foreground.mutate:
+                self._pool(entry).wanted += _count(entry) or 0
+
+    def take(self, entry: Entry) -> Mutants:
+        """Return the mutants of an entry; an empty one for each repetition of a fixed training.
+
+        Raises:
+            ConfigurationError: there are fewer distinct mutants than are asked for.
+        """
+        if not entry.foreground.mutate:
+            return [{} for _ in range(entry.runs_per_config or 1)]
+        pool, count = self._pool(entry), _count(entry)
+        if entry.design.name != "random":
+            mutants = self._draw(entry, pool, count)
+            pool.given += len(mutants)
+            return mutants
+        if not pool.drawn:
+            # A random sequence only extends, so all entries' shares are drawn in one go.
+            self._draw(entry, pool, pool.wanted)
+        share = pool.drawn[pool.given : pool.given + (count or 1)]
+        pool.given += len(share)
+        return share
+
+    def _draw(self, entry: Entry, pool: _Pool, count: int | None) -> Mutants:
+        request = entry.foreground
+        parameters = [request.program.hyperparameters[name] for name in request.mutate]
+        drawing = draw(
+            parameters,
+            count,
+            seed=derive_seed(self._seed, _subject(entry), str(len(pool.drawn))),
+            design=entry.design,
+            taken=[mutant_key(dict(mutant), parameters) for mutant in pool.drawn],
+            history=self._history.lookup(
+                request.program.name, request.model, parallel=entry.mode == "parallel"
+            ),
+        )
+        self.notes += [f"{entry.path}: {note}" for note in drawing.notes]
+        pool.drawn += drawing.mutants
+        return drawing.mutants
+
+    def _pool(self, entry: Entry) -> _Pool:
+        return self._pools.setdefault(_subject(entry), _Pool())
+
+
+def _count(entry: Entry) -> int | None:
+    """Return how many mutants an entry asks for; None leaves it to its design."""
+    if entry.runs_per_config is not None:
+        return entry.runs_per_config
+    parameters = entry.foreground.program.hyperparameters
+    levelled = all(
+        name in entry.design.levels or parameters[name].levels for name in entry.foreground.mutate
+    )
+    leaves = entry.design.name == "factorial" or (entry.design.name == "one_at_a_time" and levelled)
+    return None if leaves else 1
+
+
+def _subject(entry: Entry) -> str:
+    """Return what is trained: entries with the same subject must not share a mutant."""
+    loads = [_facts(load) for load in entry.backgrounds]
+    design = [
+        entry.design.name,
+        {name: list(levels) for name, levels in entry.design.levels.items()},
+    ]
+    return digest_of([entry.mode, _facts(entry.foreground), loads, design])
+
+
+def _facts(request: TrainingRequest) -> list[object]:
+    return [request.program.name, request.model, request.mutate, dict(request.fixed)]

@@ -1,0 +1,283 @@
+"""The bundled programs as the harness meets them: `train.sh`, its log and its exit code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import EVERY_PROGRAM, EXAMPLES, REID, REPOS, RESNET, modules, train
+
+pytest.importorskip("torch", reason="the bundled programs need torch")
+pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
+np = pytest.importorskip("numpy", reason="the bundled programs need numpy")
+
+# As they stand in registries that people already have: the programs' output must keep to them.
+LOG_PATTERNS = {
+    RESNET: {
+        "test_accuracy": "测试准确率[:\\s]+([0-9.]+)",
+        "best_val_accuracy": "最佳验证准确率[:\\s]+([0-9.]+)",
+    },
+    REID: {
+        "rank1": "Rank@1[:\\s]+([0-9.]+)",
+        "rank5": "Rank@5[:\\s]+([0-9.]+)",
+        "map": "mAP[:\\s]+([0-9.]+)",
+    },
+    EXAMPLES: {
+        "test_accuracy": "Final Test Accuracy[:\\s]+([0-9.]+)%",
+        "test_loss": "Test.*Loss[:\\s]+([0-9.]+)",
+    },
+}
+SHARED_FILES = ("batches.py", "digits.py", "fitting.py", "runtime.py", "train.sh")
+
+
+def metrics(repo: str, log: str) -> dict[str, float]:
+    """Read the metrics, each of which must stand in the log once and only once."""
+    found = {name: re.findall(pattern, log) for name, pattern in LOG_PATTERNS[repo].items()}
+    assert {name: len(texts) for name, texts in found.items()} == dict.fromkeys(found, 1)
+    return {name: float(texts[0]) for name, texts in found.items()}
+
+
+def without_times(log: str) -> list[str]:
+    """Return the lines whose content the seed determines."""
+    lines = [re.sub(r" seconds \d+\.\d$", "", line) for line in log.splitlines()]
+    return [line for line in lines if not re.match(r"Epoch \d+/\d+ step|seed ", line)]
+
+
+def epochs_seen(log: str) -> list[tuple[str, str]]:
+    return re.findall(r"^Epoch (\d+)/(\d+) train_loss \d+\.\d+ train_accuracy", log, re.MULTILINE)
+
+
+def test_resnet20_learns_the_digits_in_two_epochs() -> None:
+    done = train(RESNET, "-n", "resnet20", "-e", "2", "--lr", "0.1", "--wd", "0.0", "--seed", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = metrics(RESNET, done.stdout)
+    assert 40 < found["test_accuracy"] <= 100
+    assert 40 < found["best_val_accuracy"] <= 100
+    assert epochs_seen(done.stdout) == [("1", "2"), ("2", "2")]
+    assert "269,722 parameters" in done.stdout
+    assert "handwritten digits" in done.stdout
+
+
+def test_densenet121_retrieves_digits_after_one_epoch() -> None:
+    done = train(REID, "-n", "densenet121", "--total_epoch", "1", "--droprate", "0", "--seed", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = metrics(REID, done.stdout)
+    assert 0.5 < found["rank1"] <= found["rank5"] <= 1
+    assert 0.2 < found["map"] <= 1
+    assert epochs_seen(done.stdout) == [("1", "1")]
+    assert "6,953,856 of them in the feature part" in done.stdout
+    assert re.search(r"^Epoch 1/1 step 1/19 train_loss \d", done.stdout, re.MULTILINE)
+
+
+def test_mnist_learns_the_digits_and_its_drawn_seed_repeats_it() -> None:
+    arguments = ("-n", "mnist", "-e", "2", "-l", "0.02", "-b", "16")
+    done = train(EXAMPLES, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = metrics(EXAMPLES, done.stdout)
+    assert 50 < found["test_accuracy"] <= 100
+    assert 0 < found["test_loss"] < 1.5
+    seed = re.search(r"^seed (\d+) \(drawn", done.stdout, re.MULTILINE)
+    assert seed is not None
+    again = train(EXAMPLES, *arguments, "--seed", seed[1])
+    assert without_times(again.stdout) == without_times(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six tiny batches of noise, in a folder with a space in its name."""
+    folder = tmp_path_factory.mktemp("data sets") / "cifar of noise"
+    folder.mkdir()
+    generator = np.random.default_rng(5)
+    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+        pixels = generator.integers(0, 256, (8, 3072), dtype=np.uint8)
+        labels = generator.integers(0, 10, 8).tolist()
+        (folder / name).write_bytes(pickle.dumps({b"data": pixels, b"labels": labels}, protocol=2))
+    return folder
+
+
+def test_neither_workers_nor_the_locale_change_a_result_but_the_seed_does(cifar: Path) -> None:
+    def run(seed: str, *more: str, **environment: str) -> list[str]:
+        learning_rate = "5.123456789e-06"
+        done = train(
+            RESNET, "-e", "2", "--lr", learning_rate, "--batch-size", "16", "--seed", seed,
+            "--data", str(cifar), *more, **environment,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"lr {learning_rate}, weight decay 0.0001\n" in done.stdout
+        assert f"CIFAR-10 from {cifar}" in done.stdout
+        metrics(RESNET, done.stdout)
+        return without_times(done.stdout)
+
+    first = run("8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    assert run("8", "--workers", "2", **ascii_only) == first
+    assert run("9") != first
+
+
+@pytest.mark.parametrize(
+    ("repo", "arguments", "said"),
+    [
+        (RESNET, ("-n", "resnet18"), "resnet18"),
+        (RESNET, ("-e", "0"), "-e/--epochs"),
+        (RESNET, ("-e", "1.5"), "-e/--epochs"),
+        (RESNET, ("--lr", "nan"), "--lr"),
+        (RESNET, ("--lr", "inf"), "--lr"),
+        (RESNET, ("--lr", "-0.1"), "--lr"),
+        (RESNET, ("--wd", "-1"), "--wd"),
+        (RESNET, ("--seed", "-1"), "--seed"),
+        (RESNET, ("--batch-size", "1"), "--batch-size"),
+        (RESNET, ("--workers", "two"), "--workers"),
+        (RESNET, ("--learning_rate", "0.1"), "--learning_rate"),
+        (RESNET, ("extra\nline",), "extra line"),
+        (REID, ("-n", "hrnet18"), "not bundled"),
+        (REID, ("-n", "pcb"), "not bundled"),
+        (REID, ("--droprate", "1"), "--droprate"),
+        (REID, ("--total", "3"), "--total"),
+        (EXAMPLES, ("-n", "mnist_rnn"), "not bundled"),
+        (EXAMPLES, ("-n", "siamese"), "not bundled"),
+        (EXAMPLES, ("-l", "0"), "-l/--lr"),
+        (EXAMPLES, ("-b",), "-b/--batch-size"),
+    ],
+)
+def test_a_wrong_flag_is_answered_in_one_line(
+    repo: str, arguments: tuple[str, ...], said: str
+) -> None:
+    done = train(repo, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("-l", "1e9"), "diverged"), (("--data", "/nowhere"), "no such folder")],
+    ids=["diverged", "no data"],
+)
+def test_a_failed_training_prints_no_metric_and_one_line(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    done = train(EXAMPLES, "-e", "1", "--seed", "1", *arguments)
+    assert done.returncode == 1
+    assert not any(re.search(p, done.stdout) for p in LOG_PATTERNS[EXAMPLES].values())
+    assert re.fullmatch(rf"error: .*{said}.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("repo", EVERY_PROGRAM)
+def test_an_empty_data_folder_is_an_error_and_not_the_digits(repo: str, tmp_path: Path) -> None:
+    program = modules(repo)
+    loader = {RESNET: "cifar", REID: "market", EXAMPLES: "mnist"}[repo]
+    with pytest.raises(program.runtime.TrainingError, match="missing"):
+        getattr(program, loader).load(tmp_path)
+
+
+@pytest.mark.parametrize("repo", EVERY_PROGRAM)
+def test_an_interpreter_without_torch_is_named(repo: str, tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    bare.chmod(0o755)
+    done = train(repo, PYTHON=str(bare), PYTHONPATH="")
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: No module named 'torch'; install it for .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "cuda:x", "meta", ""])
+def test_an_impossible_device_is_refused(device: str) -> None:
+    runtime = modules(EXAMPLES).runtime
+    options = runtime.CommonOptions("mnist", 1, 0.1, 2, 1, device, None)
+    with pytest.raises(runtime.TrainingError, match="--device"):
+        runtime.start(options)
+
+
+def test_the_gpu_memory_limit_is_a_share_of_the_memory() -> None:
+    runtime = modules(EXAMPLES).runtime
+    assert runtime.memory_fraction("2048", 8 * 2**30) == 0.25
+    assert runtime.memory_fraction("99999", 8 * 2**30) == 1
+    for wrong in ("0", "-1", "1.5", "much", "²"):
+        with pytest.raises(runtime.TrainingError, match="WATTEST_GPU_MEMORY_LIMIT_MB"):
+            runtime.memory_fraction(wrong, 8 * 2**30)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the programs under a path with spaces."""
+    root = tmp_path / "my project"
+    shutil.copytree(REPOS, root / "repos", ignore=shutil.ignore_patterns("__pycache__", "data"))
+    return root
+
+
+def interpreter(path: Path) -> Path:
+    """Make a program that prints its name, folder, PID, OpenMP policy and arguments."""
+    path.parent.mkdir(parents=True)
+    path.write_text('#!/bin/bash\nprintf "%s\\n" "$0" "$PWD" $$ "$OMP_WAIT_POLICY" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def start(
+    project: Path, *arguments: str, cwd: Path, program: str = EXAMPLES, **environment: str
+) -> tuple[int, list[str]]:
+    """Run a copied `train.sh` with nothing but the given environment; return PID and lines."""
+    with subprocess.Popen(
+        [project / "repos" / program / "train.sh", *arguments],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    return process.pid, output.splitlines()
+
+
+@pytest.mark.parametrize("program", EVERY_PROGRAM)
+def test_train_sh_becomes_the_interpreter_and_passes_arguments_as_they_are(
+    project: Path, tmp_path: Path, program: str
+) -> None:
+    python = interpreter(tmp_path / "some where" / "python")
+    arguments = ["--lr", "5.123456789e-06", "", "a b", "$(touch x)", "*"]
+    pid, lines = start(project, *arguments, cwd=tmp_path, program=program, PYTHON=str(python))
+    folder = project / "repos" / program
+    assert lines == [str(python), str(folder), str(pid), "PASSIVE", "train.py", *arguments]
+    assert not (folder / "x").exists()
+
+
+def test_python_may_be_relative_to_the_callers_folder(project: Path, tmp_path: Path) -> None:
+    python = interpreter(tmp_path / "bin dir" / "python")
+    _, lines = start(project, cwd=tmp_path, PYTHON="bin dir/python", OMP_WAIT_POLICY="ACTIVE")
+    assert lines[0] == str(python)
+    assert lines[3] == "ACTIVE"
+
+
+def test_the_projects_environment_comes_before_python3_on_the_path(
+    project: Path, tmp_path: Path
+) -> None:
+    on_path = interpreter(tmp_path / "path" / "python3")
+    search = f"{on_path.parent}:/usr/bin:/bin"
+    assert start(project, cwd=tmp_path, PATH=search)[1][0] == str(on_path)
+    interpreter(project / ".venv" / "bin" / "python")
+    assert start(project, cwd=tmp_path, PATH=search)[1][0] == "../../.venv/bin/python"
+
+
+def test_a_copied_program_trains_alone_from_another_folder(
+    project: Path, tmp_path: Path, cifar: Path
+) -> None:
+    alone = tmp_path / "only one" / "of them"
+    shutil.copytree(project / "repos" / RESNET, alone / RESNET)
+    shutil.copytree(cifar, alone / RESNET / "data")
+    done = train(RESNET, "-e", "1", "--batch-size", "16", "--seed", "1", repos=alone)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "data: CIFAR-10 from data\n" in done.stdout
+    metrics(RESNET, done.stdout)
+
+
+@pytest.mark.parametrize("name", SHARED_FILES)
+def test_what_the_programs_share_is_the_same_in_each(name: str) -> None:
+    contents = {(REPOS / repo / name).read_bytes() for repo in EVERY_PROGRAM}
+    assert len(contents) == 1
