@@ -122,4 +122,5 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src")]))
     for name in ("PYTEST_ADDOPTS", "WATTEST_SYSFS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WATTEST_LOCK_DIR", str(pytester.path / "locks"))
     return Project(pytester)

@@ -11,7 +11,7 @@ from pathlib import Path
 from wattest import planfile
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault
-from wattest.history import load_history
+from wattest.history import history_from_records, load_history
 from wattest.plan import Experiment, Plan, expand
 from wattest.registry import Registry, load_registry
 from wattest.settings import Settings, load_settings
@@ -64,12 +64,14 @@ def load_campaign(
     settings: str | None,
     registry: str | None,
     seed: int | None,
-    resumed_results: Path | None = None,
+    results: Path,
+    *,
+    resume: bool = False,
 ) -> Campaign:
     """Read settings and registry, and expand the plan.
 
-    The root seed is `seed`, else that of the plan which `resumed_results` holds, else the
-    settings' own, else one that is drawn here.
+    The root seed is `seed`, else that of the plan which is resumed, else the settings' own, else
+    one that is drawn here. With deduplication the records in `results` are history, too.
 
     Raises:
         ConfigurationError: one line for every fault.
@@ -82,7 +84,7 @@ def load_campaign(
     )
     known = load_registry(registry_path, places.root, places.shown(registry_path))
     asked = load_settings(settings_path, known, places.shown(settings_path))
-    stored = planfile.load_stored(resumed_results, asked.file) if resumed_results else None
+    stored = planfile.load_stored(results, asked.file) if resume else None
     if seed is not None:
         root_seed, origin = seed, "given"
     elif stored is not None:
@@ -95,6 +97,7 @@ def load_campaign(
     warnings = [*known.warnings, *asked.warnings]
     if asked.use_deduplication:
         history = load_history([places.existing(name) for name in asked.historical_csvs])
+        history += history_from_records(results)
         warnings += history.warnings
     plan = expand(asked, root_seed, history, stored.mutants if stored else None)
     if stored is not None and (changed := planfile.changes(stored, plan)):

@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--models-config", metavar="REGISTRY", help="registry")
     plan.add_argument("--seed", type=int, metavar="N", help="root seed of the plan")
     plan.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    plan.add_argument("--results-dir", type=Path, metavar="DIR", help="records that are history")
     plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
     plan.set_defaults(run=_plan)
     return parser
@@ -60,12 +61,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from wattest.campaign import Places, load_campaign
+    from wattest.campaign import DEFAULT_RESULTS, Places, load_campaign
     from wattest.listing import listing
 
     root = options.root or _project_root(Path.cwd())
     places = Places(Path.cwd(), root)
-    campaign = load_campaign(places, options.settings, options.models_config, options.seed)
+    results = options.results_dir or root / DEFAULT_RESULTS
+    campaign = load_campaign(places, options.settings, options.models_config, options.seed, results)
     for warning in campaign.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     for line in listing(campaign.plan, options.format):

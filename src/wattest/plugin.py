@@ -121,7 +121,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(*map(str, faults))
     opened = session_of(config)
     with usage_errors():
-        opened.begin(selected, config.stash.get(_FINISHED, None) or {})
+        opened.begin(selected, _finished(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -149,7 +149,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A campaign with nothing left to do has succeeded."""
     nothing_left = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
-    if nothing_left and session.config.stash.get(_FINISHED, None):
+    if nothing_left and _finished(session.config):
         session.exitstatus = pytest.ExitCode.OK
 
 
@@ -226,10 +226,14 @@ def _campaign(config: pytest.Config) -> Campaign:
         if worker is not None:
             seed = worker.get("wattest_seed", seed)
         places = Places(config.invocation_params.dir, config.rootpath)
-        resumed = _results_folder(config) if config.getoption("--resume") else None
         with usage_errors():
             config.stash[CAMPAIGN] = load_campaign(
-                places, option(config, "config"), option(config, "models-config"), seed, resumed
+                places,
+                option(config, "config"),
+                option(config, "models-config"),
+                seed,
+                _results_folder(config),
+                resume=config.getoption("--resume"),
             )
     return config.stash[CAMPAIGN]
 
@@ -284,6 +288,10 @@ def _user(name: str | None) -> tuple[int, int] | None:
     if os.geteuid() not in (0, entry.pw_uid):
         raise ConfigurationError([f"--run-as {name}: only root can run trainings as another user"])
     return entry.pw_uid, entry.pw_gid
+
+
+def _finished(config: pytest.Config) -> dict[str, Path]:
+    return config.stash.get(_FINISHED, {})
 
 
 def _is_controller(config: pytest.Config) -> bool:
