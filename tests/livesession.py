@@ -19,7 +19,7 @@ from conftest import Project, toy_registry
 from oracle import Oracle, Sighting
 
 _TOKEN = "WATTEST_TEST_TOKEN"
-_LOOK_SECONDS = 0.01
+_LOOK_SECONDS = 0.03
 _ON_TERMINAL = 'tty=$1; shift; exec "$@" <"$tty" >"$tty" 2>&1'
 
 

@@ -28,7 +28,7 @@ class Ending:
         self._began_ns = now_ns
         self._term_until_ns = now_ns + grace_ns
         self._kill_until_ns = self._term_until_ns + kill_ns
-        self._was_running = not supervisor.family.childless
+        self._was_running = supervisor.is_running
         self._told: set[int] = set()
         self._clearance: Clearance | None = None
         self._main_was_over = True

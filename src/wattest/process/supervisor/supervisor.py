@@ -98,6 +98,12 @@ class Supervisor:
         return self._run is None or self._run.ended_ns > 0
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is a run, or something that one has left."""
+        refused = self._run is not None and self._run.refusal is not None
+        return not self.family.childless and not refused
+
+    @property
     def is_stopping(self) -> bool:
         """Whether a stop is under way or the owner is gone."""
         return self._ending is not None or self._leaving

@@ -1,0 +1,29 @@
+"""What the documentation says is what the code does."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+from conftest import ROOT
+
+
+def test_the_settings_reference_is_that_of_the_schemas() -> None:
+    render = runpy.run_path(str(ROOT / "docs/generate_settings.py"))["render"]
+    assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == render()
+
+
+def test_every_option_is_in_the_readme() -> None:
+    source = (ROOT / "src/wattest/plugin.py").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    options = re.findall(r'group\.addoption\(\s*"(--[a-z-]+)"', source)
+    assert len(options) > 5
+    assert [option for option in options if option not in readme] == []
+
+
+def test_links_in_the_documentation_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "repos").glob("*/*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / Path(target)).exists(), (page, target)
