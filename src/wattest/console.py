@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Protocol
+
+
+def shown(path: Path) -> str:
+    """Return `path` as seen from the current folder where it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 class Writer(Protocol):

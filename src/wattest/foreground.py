@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from wattest.attempt import Attempt, CpuUse, Outcome, exit_faults
-from wattest.console import Console
+from wattest.console import Console, shown
 from wattest.energy import (
     Measurement,
     Sensors,
@@ -102,9 +102,9 @@ class Foreground:
         files = outcome.files
         progress = self._board.watcher(experiment, files.log, load) if self._board else None
         self._console.step("command", " ".join(command.argv))
-        self._console.detail("folder", str(command.cwd))
-        self._console.detail("log", str(files.log))
-        self._console.detail("energy", f"{files.energy_folder}/")
+        self._console.step("in", shown(command.cwd))
+        self._console.step("log", shown(files.log))
+        self._console.step("traces", f"{shown(files.energy_folder)}/")
         run = _Run()
         started_at = datetime.now().isoformat(timespec="milliseconds")
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.attempt import Outcome
-from wattest.console import Console
+from wattest.console import Console, shown
 from wattest.errors import LoadError, ProcessError
 from wattest.identity import slug
 from wattest.loadreport import (
@@ -178,7 +178,7 @@ class BackgroundLoad:
         except ProcessError as error:
             self._stop(one)
             raise LoadError(f"background load {name_of(training)}: {error}") from error
-        self._console.step("load", f"{name_of(training)}, PID {one.pid}, logs in {folder}/")
+        self._console.step("load", f"{name_of(training)}, PID {one.pid}, logs in {shown(folder)}/")
         self._console.detail("command", " ".join(command.argv))
         return one
 

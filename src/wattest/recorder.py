@@ -10,7 +10,7 @@ from typing import Any
 
 from wattest.artefacts import SessionArtefacts
 from wattest.attempt import Outcome
-from wattest.console import Console
+from wattest.console import Console, shown
 from wattest.errors import RecordError, WattestError
 from wattest.pair import compare
 from wattest.plan import Experiment
@@ -79,7 +79,7 @@ class Records:
         self._console.step("energy", _energy(summary))
         if document.get("pair"):
             self._console.step("pair", _pair(document["pair"]))
-        self._console.step("record", str(path))
+        self._console.step("record", shown(path))
         return summary
 
 
