@@ -95,10 +95,14 @@ class Oracle:
     def destroy(self, seconds: float = 5.0) -> None:
         """Kill what is left, so that a failed test leaves nothing."""
         deadline = time.monotonic() + seconds
-        while self.await_end(0) and time.monotonic() < deadline:
-            for one in self.sightings():
+        while time.monotonic() < deadline:
+            alive = [one for one in self.await_end(0) if one.state not in "ZX"]
+            if not alive:
+                return
+            for one in alive:
                 with suppress(ProcessLookupError):
-                    os.kill(one.pid, signal.SIGKILL)
+                    if one.pid:
+                        os.kill(one.pid, signal.SIGKILL)
 
 
 def own_zombies() -> list[int]:

@@ -75,7 +75,7 @@ def await_text(log: Path, text: str, seconds: float = 10.0) -> None:
 
 
 def test_an_exit_code_comes_back_with_times_and_usage(make: MakeTree, rung: Rung) -> None:
-    tree = make(*python("import time; x = bytearray(50 << 20); time.sleep(0.2); exit(7)"), rung=rung)
+    tree = make(*python("import time; x = bytearray(50 << 20); time.sleep(0.2); raise SystemExit(7)"), rung=rung)
     before_ns = time.monotonic_ns()
     tree.start()
     exit = finish(tree)
@@ -262,28 +262,28 @@ for _ in range(2):
     if os.fork() == 0:
         if os.fork():
             os._exit(0)
-        burn(0.3)
+        burn(0.1)
         os._exit(0)
-burn(0.3)
+burn(0.1)
 print("burnt", flush=True)
 time.sleep({sleep})
 """
 
 
 def test_cpu_time_is_that_of_the_whole_tree(make: MakeTree, rung: Rung, log: Path) -> None:
-    tree = make(*python(BUSY.replace("{sleep}", "1.5")), rung=rung)
+    tree = make(*python(BUSY.replace("{sleep}", "0.5")), rung=rung)
     tree.start()
     await_text(log, "burnt")
     readings = []
     deadline = time.monotonic() + 5
-    while not readings or readings[-1] < 0.9:
+    while not readings or readings[-1] < 0.3:
         assert time.monotonic() < deadline, f"CPU time stays at {readings[-1]}"
         readings.append(tree.cpu_seconds())
         time.sleep(0.05)
     assert readings == sorted(readings)
     exit = finish(tree)
     total = exit.user_cpu_seconds + exit.system_cpu_seconds
-    assert 0.9 <= total < 1.5
+    assert 0.3 <= total < 0.7
     assert tree.cpu_seconds() == total
 
 
@@ -359,7 +359,8 @@ def test_a_program_may_clean_up_with_helpers_in_its_grace(make: MakeTree, log: P
     exit = tree.poll()
     assert exit is not None
     assert exit.exit_code == 5
-    assert log.read_text() == "up\nsaved\n"
+    # The helper that was running was told to end, as everybody was; the new one was not.
+    assert log.read_text() == "up\nTerminated\nsaved\n"
 
 
 def test_stopping_again_is_harmless(make: MakeTree) -> None:
@@ -390,28 +391,19 @@ def test_a_second_interrupt_shortens_the_grace(make: MakeTree, tmp_path: Path) -
     assert oracle.sightings() == []
 
 
-def test_a_tree_that_was_forgotten_dies(make: MakeTree, tmp_path: Path) -> None:
+def test_a_tree_that_was_forgotten_dies(tmp_path: Path) -> None:
     oracle = Oracle(tmp_path)
     environment = {"PATH": os.environ["PATH"]}
     command = Command(oracle.argv("zoo", sys.executable), tmp_path, environment)
-    with pytest.warns(ResourceWarning, match="still running"):
-        forget_a_tree(command, tmp_path / "forgotten.log", oracle)
-    assert oracle.await_end() == []
-    assert_no_zombie_stays()
+    forget_a_tree(command, tmp_path / "forgotten.log", oracle)
+    assert oracle.sightings() == []
+    assert own_zombies() == []
 
 
 def forget_a_tree(command: Command, log: Path, oracle: Oracle) -> None:
     tree = Tree(command, log)
     tree.start()
     oracle.await_births(20)
-
-
-def assert_no_zombie_stays() -> None:
-    """Popen reaps what was forgotten when the next process is started."""
-    deadline = time.monotonic() + 5
-    while own_zombies():
-        assert time.monotonic() < deadline
-        subprocess.run(["true"], check=True)
 
 
 def test_a_fork_of_the_owner_cannot_hold_or_end_the_tree(make: MakeTree) -> None:

@@ -23,18 +23,16 @@ _SPINS = 2000
 def main() -> None:
     """Load this machine until ended."""
     kind, period, share = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
-    if kind == "gpu":
-        _load(_multiply_on_gpus(), period, share)
-    context = multiprocessing.get_context("fork")
-    for _ in range(len(os.sched_getaffinity(0)) - 1):
-        context.Process(target=_load, args=(_spin, period, share, False), daemon=True).start()
-    _load(_spin, period, share)
+    work = _multiply_on_gpus() if kind == "gpu" else _spin
+    if kind == "cpu":
+        context = multiprocessing.get_context("fork")
+        for _ in range(len(os.sched_getaffinity(0)) - 1):
+            context.Process(target=_load, args=(work, period, share), daemon=True).start()
+    print("ready", flush=True)
+    _load(work, period, share)
 
 
-def _load(work: Callable[[], object], period: float, share: float, speaks: bool = True) -> None:
-    work()
-    if speaks:
-        print("ready", flush=True)
+def _load(work: Callable[[], int], period: float, share: float) -> None:
     while True:
         begin = time.monotonic() // period * period
         while time.monotonic() < begin + share * period:
@@ -46,18 +44,19 @@ def _spin() -> int:
     return sum(range(_SPINS))
 
 
-def _multiply_on_gpus() -> Callable[[], object]:
+def _multiply_on_gpus() -> Callable[[], int]:
     import torch  # the interpreter that runs this may have none: then nobody asks for a GPU
 
     devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
     factors = [torch.rand(_SIDE, _SIDE, device=device) for device in devices]
     products = [torch.empty_like(factor) for factor in factors]
 
-    def multiply() -> None:
+    def multiply() -> int:
         for factor, product in zip(factors, products, strict=True):
             torch.matmul(factor, factor, out=product)
         for device in devices:
             torch.cuda.synchronize(device)
+        return len(devices)
 
     for _ in range(20):
         multiply()

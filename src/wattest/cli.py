@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wattest.errors import WattestError
+from wattest.errors import EnergyError, WattestError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +42,21 @@ def _parser() -> argparse.ArgumentParser:
         help="another root for /sys (WATTEST_SYSFS)",
     )
     doctor.set_defaults(run=_doctor)
+    calibrate = commands.add_parser(
+        "calibrate", help="measure known loads, and set this machine's counters against each other"
+    )
+    calibrate.add_argument(
+        "--sysfs",
+        metavar="DIR",
+        type=Path,
+        default=Path(os.environ.get("WATTEST_SYSFS") or "/sys"),
+        help="another root for /sys (WATTEST_SYSFS)",
+    )
+    calibrate.add_argument(
+        "--seconds", metavar="N", type=_seconds, default=20.0, help="for each load (20)"
+    )
+    calibrate.add_argument("--output", metavar="FILE.json", type=Path, help="everything, as JSON")
+    calibrate.set_defaults(run=_calibrate)
     plan = commands.add_parser("plan", help="show what a settings file would run, without running")
     plan.add_argument("settings", help="settings file")
     plan.add_argument("--models-config", metavar="REGISTRY", help="registry")
@@ -57,6 +72,36 @@ def _doctor(options: argparse.Namespace) -> int:
     from wattest.doctor import examine
 
     sys.stdout.write("\n".join(examine(options.sysfs)) + "\n")
+    return 0
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text}: from 1 to 3600 seconds")
+    return seconds
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    """Return 1 where there is nothing to calibrate."""
+    from wattest.calibrate import calibrate, store
+    from wattest.calibration_table import lines_of
+    from wattest.energy import SensorConfig
+
+    config = SensorConfig(
+        sys_root=options.sysfs,
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        device_order=os.environ.get("CUDA_DEVICE_ORDER"),
+        allow_missing=frozenset({"cpu", "gpu"}),
+    )
+    try:
+        found = calibrate(config, options.seconds, lambda line: print(line, file=sys.stderr))
+        if options.output is not None:
+            store(found, options.output)
+    except EnergyError as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 1
+    sys.stdout.write("\n".join(lines_of(found)) + "\n")
     return 0
 
 

@@ -1,7 +1,7 @@
 /* A libnvidia-ml.so.1 that plays a script, for machines without a GPU.
  *
- * WATTEST_FAKE_NVML names the script; fakes/nvml.py writes it and knows the same truth. Times in the
- * script are seconds after `epoch_ns` (CLOCK_MONOTONIC); the power of a GPU is piecewise linear
+ * WATTEST_FAKE_NVML names the script; fakes/nvml.py writes it and knows the same truth. Times in
+ * the script are seconds after `epoch_ns` (CLOCK_MONOTONIC); the power of a GPU is piecewise linear
  * between its points, so that energy over any span is exact. Struct layouts follow nvml.h. */
 
 #include <stdint.h>
@@ -23,7 +23,7 @@ typedef struct {
     double *times, *watts, *joules;
     int points;
     double counter_period, counter_start, power_period, power_sampled, average_window, limit;
-    double reset_at, freeze_from, freeze_to, temperature, utilization;
+    double counter_scale, reset_at, freeze_from, freeze_to, temperature, utilization;
     int has_counter, has_fields, mig;
     Rule errors[MAX_RULES], delays[MAX_RULES];
     int error_count, delay_count;
@@ -128,8 +128,17 @@ static void read_gpu_line(Gpu *g, const char *key, const char *rest) {
     if (!strcmp(key, "name")) snprintf(g->name, sizeof g->name, "%s", rest);
     else if (!strcmp(key, "uuid")) snprintf(g->uuid, sizeof g->uuid, "%s", rest);
     else if (!strcmp(key, "point") && numbers == 2) add_point(g, a, b);
-    else if (!strcmp(key, "counter")) { g->has_counter = 1; g->counter_period = a; g->counter_start = b; }
-    else if (!strcmp(key, "power")) { g->power_period = a; g->power_sampled = b; g->average_window = c; }
+    else if (!strcmp(key, "counter")) {
+        g->has_counter = 1;
+        g->counter_period = a;
+        g->counter_start = b;
+    }
+    else if (!strcmp(key, "scale")) g->counter_scale = a;
+    else if (!strcmp(key, "power")) {
+        g->power_period = a;
+        g->power_sampled = b;
+        g->average_window = c;
+    }
     else if (!strcmp(key, "fields")) g->has_fields = (int)a;
     else if (!strcmp(key, "limit")) g->limit = a;
     else if (!strcmp(key, "reset")) g->reset_at = a;
@@ -167,6 +176,7 @@ static int read_script(void) {
         if (!strcmp(key, "epoch_ns")) epoch_ns = atoll(rest);
         else if (!strcmp(key, "init_error")) init_error = atoi(rest);
         else if (!strcmp(key, "gpu") && gpu_count < MAX_GPUS) {
+            gpus[gpu_count].counter_scale = 1;
             gpus[gpu_count].reset_at = gpus[gpu_count].freeze_from = 1e18;
             gpu_count++;
         } else if (gpu_count) read_gpu_line(&gpus[gpu_count - 1], key, rest);
@@ -186,7 +196,10 @@ int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 int nvmlShutdown(void) { initialized = 0; return OK; }
 const char *nvmlErrorString(int code) { (void)code; return "fake error"; }
 
-int nvmlDeviceGetCount_v2(unsigned *n) { *n = (unsigned)gpu_count; return initialized ? OK : UNINITIALIZED; }
+int nvmlDeviceGetCount_v2(unsigned *n) {
+    *n = (unsigned)gpu_count;
+    return initialized ? OK : UNINITIALIZED;
+}
 int nvmlDeviceGetHandleByIndex_v2(unsigned i, Gpu **g) {
     if (i >= (unsigned)gpu_count) return INVALID;
     *g = &gpus[i];
@@ -194,8 +207,15 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned i, Gpu **g) {
 }
 int nvmlDeviceGetIndex(Gpu *g, unsigned *i) { *i = (unsigned)(g - gpus); return OK; }
 int nvmlDeviceGetName(Gpu *g, char *s, unsigned n) { snprintf(s, n, "%s", g->name); return OK; }
-int nvmlDeviceGetUUID(Gpu *g, char *s, unsigned n) { snprintf(s, n, "%s", g->uuid); return answer(g, "uuid"); }
-int nvmlDeviceGetVbiosVersion(Gpu *g, char *s, unsigned n) { (void)g; snprintf(s, n, "00.00.FA.4E.00"); return OK; }
+int nvmlDeviceGetUUID(Gpu *g, char *s, unsigned n) {
+    snprintf(s, n, "%s", g->uuid);
+    return answer(g, "uuid");
+}
+int nvmlDeviceGetVbiosVersion(Gpu *g, char *s, unsigned n) {
+    (void)g;
+    snprintf(s, n, "00.00.FA.4E.00");
+    return OK;
+}
 int nvmlSystemGetDriverVersion(char *s, unsigned n) { snprintf(s, n, "000.00-fake"); return OK; }
 int nvmlSystemGetNVMLVersion(char *s, unsigned n) { snprintf(s, n, "00.fake"); return OK; }
 int nvmlSystemGetCudaDriverVersion(int *v) { *v = 12080; return OK; }
@@ -212,14 +232,15 @@ int nvmlDeviceGetEnforcedPowerLimit(Gpu *g, unsigned *mw) {
     *mw = (unsigned)(g->limit * 1e3);
     return OK;
 }
-int nvmlDeviceGetPowerManagementLimit(Gpu *g, unsigned *mw) { return nvmlDeviceGetEnforcedPowerLimit(g, mw); }
-int nvmlDeviceGetPowerManagementDefaultLimit(Gpu *g, unsigned *mw) { return nvmlDeviceGetEnforcedPowerLimit(g, mw); }
+int nvmlDeviceGetPowerManagementDefaultLimit(Gpu *g, unsigned *mw) {
+    return nvmlDeviceGetEnforcedPowerLimit(g, mw);
+}
 
 int nvmlDeviceGetTotalEnergyConsumption(Gpu *g, unsigned long long *mj) {
     int fault = answer(g, "counter");
     if (fault) return fault;
     if (!g->has_counter) return NOT_SUPPORTED;
-    *mj = (unsigned long long)(counter(g) * 1e3);
+    *mj = (unsigned long long)(counter(g) * g->counter_scale * 1e3);
     return OK;
 }
 int nvmlDeviceGetPowerUsage(Gpu *g, unsigned *mw) {
@@ -265,7 +286,9 @@ int nvmlDeviceGetClockInfo(Gpu *g, int type, unsigned *mhz) {
     if (!fault) *mhz = type == 2 ? 5001 : 1410;
     return fault;
 }
-int nvmlDeviceGetMaxClockInfo(Gpu *g, int type, unsigned *mhz) { return nvmlDeviceGetClockInfo(g, type, mhz); }
+int nvmlDeviceGetMaxClockInfo(Gpu *g, int type, unsigned *mhz) {
+    return nvmlDeviceGetClockInfo(g, type, mhz);
+}
 int nvmlDeviceGetMemoryInfo(Gpu *g, Memory *m) {
     int fault = answer(g, "memory");
     if (!fault) *m = (Memory){16ULL << 30, 12ULL << 30, 4ULL << 30};

@@ -69,6 +69,7 @@ class FakeGpu:
         name: Its model.
         counter_period: How often its energy counter moves; None if it has none.
         counter_start: Joules that the counter shows at the epoch.
+        counter_scale: What it shows of the truth; 0 for a counter that stands at 0.
         power_period: How often its power readings move.
         power_sampled: Over how much of that the instant reading looks.
         average_window: Over how much time the average reading looks.
@@ -88,6 +89,7 @@ class FakeGpu:
     name: str = "Fake GPU"
     counter_period: float | None = 0.1
     counter_start: float = 1000.0
+    counter_scale: float = 1.0
     power_period: float = 0.1
     power_sampled: float = 0.1
     average_window: float = 1.0
@@ -117,6 +119,7 @@ class FakeGpu:
             f"name {self.name}",
             f"uuid {self.uuid}",
             f"power {self.power_period} {self.power_sampled} {self.average_window}",
+            f"scale {self.counter_scale}",
             f"fields {int(self.has_fields)}",
             f"limit {self.limit}",
             f"mig {self.mig}",

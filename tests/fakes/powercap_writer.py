@@ -32,6 +32,7 @@ class Zone:
         self.taken_off = 0.0
         self.frozen_at: float | None = None
         self.is_spoilt = False
+        self.fd = -1
 
     def value(self, now: float) -> int:
         """Microjoules that the counter shows at `now` seconds."""
@@ -46,7 +47,7 @@ class Zone:
     def write_idle(self, seconds: float) -> None:
         """Show the value `seconds` after the start, the profile not having begun."""
         joules = self.idle_joules(seconds)
-        self.put(f"{(self.start + round(joules * 1e6)) % (self.range + 1)}\n")
+        self.show((self.start + round(joules * 1e6)) % (self.range + 1))
 
     def act_until(self, now: float, log: Log) -> None:
         """Let everything happen that is due."""
@@ -58,13 +59,26 @@ class Zone:
     def write(self, now: float) -> None:
         """Show the value, whole or not at all."""
         if not self.is_spoilt:
-            self.put(f"{self.value(now)}\n")
+            self.show(self.value(now))
+
+    def show(self, microjoules: int) -> None:
+        """Write a value in place, as wide as any: a reader never sees half of it."""
+        if self.fd < 0:
+            self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+        os.pwrite(self.fd, b"%-19d\n" % microjoules, 0)
 
     def put(self, text: str) -> None:
-        """Replace the file."""
+        """Replace the file by one that holds `text`."""
         partial = self.path.with_name(".energy_uj")
         partial.write_text(text)
         partial.replace(self.path)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Forget the file, which is about to be another one."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
 
     def act(self, event: dict, now: float) -> None:
         """Let an event happen."""
@@ -80,10 +94,12 @@ class Zone:
             self.taken_off = self.joules_before + self.profile.joules(0.0, now)
         elif kind == "unlink":
             self.path.unlink()
+            self.let_go()
             self.is_spoilt = True
         elif kind == "directory":
             self.path.unlink()
             self.path.mkdir()
+            self.let_go()
             self.is_spoilt = True
         elif kind == "text":
             self.put(event["text"])
@@ -94,6 +110,9 @@ class Zone:
         elif kind == "restore":
             if self.path.is_dir():
                 self.path.rmdir()
+            elif self.path.exists():
+                self.path.unlink()
+            self.let_go()
             self.is_spoilt = False
             self.write(now)
 
@@ -102,11 +121,12 @@ class Log:
     """What happened, one JSON object per line."""
 
     def __init__(self, path: str) -> None:
-        self._file = Path(path).open("a", buffering=1)
+        self._path = Path(path)
 
     def say(self, what: str, **facts: object) -> None:
         """Write one line."""
-        print(json.dumps({"what": what, **facts}), file=self._file)
+        with self._path.open("a") as file:
+            print(json.dumps({"what": what, **facts}), file=file)
 
 
 def main() -> None:

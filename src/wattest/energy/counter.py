@@ -184,8 +184,9 @@ class CounterTrack:
             counts += (self.spec.max_range or 0) + 1
         self._total += counts
         self._garbled_in_a_row = 0
-        self.last_watts = joules / max((at_ns - self.stillness.moved_ns) / NS, 1e-9)
-        self.max_watts = max(self.max_watts, joules / seconds)
+        # Two readings may be closer than two updates: what they differ by then took one period.
+        self.last_watts = joules / max(seconds - self._hold_seconds, self._hold_seconds)
+        self.max_watts = max(self.max_watts, self.last_watts)
         self.stillness.move(at_ns, self._at_ns, joules)
         self._at_ns = at_ns
         self._value = value

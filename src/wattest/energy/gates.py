@@ -79,34 +79,43 @@ def sampling(
 
 
 def counter_against_integral(
-    label: str, counter_joules: float, integrals: Iterable[float], thresholds: Thresholds
+    label: str,
+    counter_joules: float,
+    integral_joules: float,
+    second_opinion: tuple[float, float] | None,
+    thresholds: Thresholds,
 ) -> tuple[Reason | None, Reason | None]:
     """Compare a GPU's counter with its integrated power, as (fault, flag).
 
     Args:
         label: The GPU.
         counter_joules: Energy by the counter.
-        integrals: Energy by integration in joules, the preferred power reading first. A second
-            one that bears the counter out turns the fault into a flag: sampled power may alias
-            with the training's steps, the counter does not.
+        integral_joules: Energy by integration of the preferred power reading.
+        second_opinion: Energy by integration of a second power reading, and how far that may be
+            off. Where it bears the counter out, a fault becomes a flag: sampled power may alias
+            with the steps of a training, the counter does not.
         thresholds: The design values.
     """
     if counter_joules <= 0:
         return None, None
-    deviations = [100.0 * (joules / counter_joules - 1.0) for joules in integrals]
-    if not deviations:
+    most = thresholds.counter_integral_invalid_percent
+    least = thresholds.counter_integral_flag_percent
+    percent = 100.0 * (integral_joules / counter_joules - 1.0)
+    text = f"{label}: integrated power deviates from the counter by {percent:+.1f} %"
+    if abs(percent) <= least:
         return None, None
-    first = deviations[0]
-    most, least = (
-        thresholds.counter_integral_invalid_percent,
-        thresholds.counter_integral_flag_percent,
-    )
-    text = f"{label}: integrated power deviates from the counter by {first:+.1f} %"
-    if min(abs(deviation) for deviation in deviations) > most:
-        return Reason("counter_integral", text, "gpu", first, most), None
-    if abs(first) > least:
-        return None, Reason("counter_integral", text, "gpu", first, least)
-    return None, None
+    if abs(percent) > most and not _bears_out(counter_joules, second_opinion, most):
+        return Reason("counter_integral", text, "gpu", percent, most), None
+    return None, Reason("counter_integral", text, "gpu", percent, least)
+
+
+def _bears_out(
+    counter_joules: float, opinion: tuple[float, float] | None, most_percent: float
+) -> bool:
+    if opinion is None:
+        return False
+    joules, doubt_joules = opinion
+    return abs(joules - counter_joules) + doubt_joules <= counter_joules * most_percent / 100
 
 
 def throttling(

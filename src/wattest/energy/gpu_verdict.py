@@ -19,6 +19,7 @@ from wattest.energy.gpu_provenance import (
     throttled_seconds,
 )
 from wattest.energy.gpu_track import GpuTrack
+from wattest.energy.nvml_api import AVERAGE_SECONDS
 from wattest.energy.schedule import Schedule
 from wattest.energy.thresholds import Thresholds
 
@@ -105,10 +106,20 @@ def _counter_faults(
     )
     if short:
         return [short]
-    integrals = [joules for joules in (first, second) if joules is not None]
-    fault, flag = counter_against_integral(spec.label, counter.joules, integrals, thresholds)
+    if first is None:
+        return []
+    opinion = None if second is None else (second, _lag_joules(track))
+    fault, flag = counter_against_integral(spec.label, counter.joules, first, opinion, thresholds)
     flags += [flag] if flag else []
     return [fault] if fault else []
+
+
+def _lag_joules(track: GpuTrack) -> float:
+    """How far a running average, integrated, may lag behind: half its span at each edge."""
+    high, low = track.second_power.high_watts, track.second_power.low_watts
+    if high is None or low is None:
+        return 0.0
+    return (high - low) * AVERAGE_SECONDS / 2
 
 
 def _integral_faults(

@@ -13,6 +13,8 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 FIELD_POWER_INSTANT = 186
 FIELD_POWER_AVERAGE = 185
 FIELD_POWER_CAP = 74
+AVERAGE_SECONDS = 1.0
+"""Time over which `POWER_AVERAGE` is taken."""
 THROTTLE_FIELDS = {
     75: "thermal slowdown",
     269: "thermal slowdown by software",

@@ -63,6 +63,6 @@ class Stillness:
             return ""
         usual_watts = (total_joules - self._pause_joules) / lively_seconds
         lost_joules = usual_watts * paused_seconds - self._pause_joules
-        if abs(lost_joules) <= total_joules * loss_percent / 100:
+        if lost_joules <= total_joules * loss_percent / 100:
             return ""
         return f"frozen: the counter stood still for {paused_seconds:.1f} s and did not catch up"

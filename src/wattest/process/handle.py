@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +24,9 @@ from wattest.process.sweep import kill_tree
 _PROGRAM = Path(__file__).parent / "supervisor" / "__main__.py"
 # A start takes some 30 ms; on a machine full of trainings it may take a hundred times that.
 _START_SECONDS = 30.0
-_END_SECONDS = 5.0
+_CLEARING_SECONDS = 5.0
+# Letting go takes milliseconds; a supervisor that hangs is killed after this time.
+_END_SECONDS = 2.0
 
 
 class Handle:
@@ -53,8 +56,11 @@ class Handle:
         self._last_id = 0
         self._guard: subprocess.Popen[bytes] | None = None
         self._guard_pidfd = -1
-        self._errors = _scratch("wattest-errors")
-        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._errors = _scratch("wattest-errors")
+            self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise ProcessError(f"cannot start the supervisor: {error}") from error
         try:
             with theirs:
                 self._start(spec, theirs.fileno(), owners)
@@ -160,6 +166,10 @@ class Handle:
                 os.kill(self.supervisor_pid, signal.SIGKILL)
         guard.kill()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_link") and not sys.is_finalizing():
+            self.close()
+
     def close(self) -> None:
         """Let go: the supervisor kills what is left and ends; reaps the guard. Idempotent."""
         if self.is_closed:
@@ -172,7 +182,7 @@ class Handle:
         self.pump()
         self._send(wire.pack({"id": 0, "do": "end"}), 0.0)
         self._link.close()
-        if not self._await_guard():
+        if not self._await_guard(_END_SECONDS):
             self.kill_supervisor()
         elif self._both_were_killed():
             kill_tree(self._tree)
@@ -198,7 +208,7 @@ class Handle:
                 TREE_VARIABLE: self._tree,
             }
             argv = [sys.executable, "-I", "-S", str(_PROGRAM), str(spec_file.fileno())]
-            with _signals_held():
+            with _interrupts_held():
                 self._guard = subprocess.Popen(
                     argv,
                     stdin=subprocess.DEVNULL,
@@ -225,14 +235,14 @@ class Handle:
             self.pump(left)
         return event
 
-    def _await_guard(self) -> bool:
+    def _await_guard(self, seconds: float = _CLEARING_SECONDS) -> bool:
         if self._guard is None:
             return True
         if self._guard.returncode is None:
             # Popen.wait with a timeout looks at growing intervals, up to 50 ms.
             poller = select.poll()
             poller.register(self._guard_pidfd, select.POLLIN)
-            if not poller.poll(_END_SECONDS * 1000):
+            if not poller.poll(seconds * 1000):
                 return False
             self._guard.wait()
         return True
@@ -314,14 +324,25 @@ def _scratch(name: str) -> BinaryIO:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def _interrupts_held() -> Iterator[None]:
     """Hold back what would interrupt between the start of a child and our knowing of it.
 
-    The guard forgets the signal mask that it inherits.
+    Python runs signal handlers in the main thread only; a mask would not stop them, because
+    another thread may take the signal.
     """
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
     try:
+        for number in ours:
+            signal.signal(number, lambda number, frame: came.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)

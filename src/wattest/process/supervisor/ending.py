@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from .supervisor import Supervisor
     from .wire import Message
 
-# Newcomers of the first moments were forked before their parent saw SIGTERM.
-_NEWCOMERS_NS = 50 * MILLISECOND_NS
 _FINE_LOOK_NS = 10 * MILLISECOND_NS
 _COARSE_LOOK_NS = 100 * MILLISECOND_NS
 _FINE_LOOKS_NS = 500 * MILLISECOND_NS
@@ -45,7 +43,7 @@ class Ending:
             return None
         family = self._supervisor.family
         if now_ns < self._term_until_ns:
-            self._tell(family, now_ns)
+            self._tell(family)
             age_ns = now_ns - self._began_ns
             look_ns = _FINE_LOOK_NS if age_ns < _FINE_LOOKS_NS else _COARSE_LOOK_NS
             return min(self._term_until_ns, now_ns + look_ns)
@@ -78,16 +76,13 @@ class Ending:
             "duration_ns": now_ns - self._began_ns,
         }
 
-    def _tell(self, family: Family, now_ns: int) -> None:
+    def _tell(self, family: Family) -> None:
         """SIGTERM everybody once; later only those whose parent is gone.
 
         A polite program may start helpers to end well; they are left in peace.
         """
-        if now_ns - self._began_ns <= _NEWCOMERS_NS:
-            candidates = {pid for pid, _ in family.members()}
-        else:
-            candidates = family.orphans()
-        fresh = candidates - self._told
+        everybody = {pid for pid, _ in family.members()}
+        fresh = (family.orphans() if self._told else everybody) - self._told
         if fresh:
             reached = family.signal(signal.SIGTERM, fresh)
             # A stopped process takes SIGTERM only when it is continued.

@@ -66,7 +66,11 @@ class Supervisor:
         self._mission = mission
         self.link.event("ready", pid=os.getpid())
         while not (self._leaving and self.family.childless):
-            self._wait(self._advance(mission))
+            due_ns = self._advance(mission)
+            if self.link.closed and not self._leaving:
+                self._leave()
+                continue
+            self._wait(due_ns)
             self.family.reap(self._reaped)
         self.enclosure.remove()
 
@@ -170,8 +174,6 @@ class Supervisor:
             self._settle(run)
         if self.link.descriptor in ready:
             self._serve_link()
-        if self.link.closed and not self._leaving:
-            self._leave()
 
     def _abandon(self, *, guard_is_gone: bool) -> None:
         """End at once: nobody is left to tell us what to do."""
