@@ -159,6 +159,7 @@ class LiveSession:
         self._process.wait()
         if self._master >= 0:
             os.close(self._master)
+            self._master = -1
         for one in self.left(seconds=3):
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)

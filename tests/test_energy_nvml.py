@@ -52,6 +52,9 @@ SCENES = {
     "burst in the last 200 ms": one(power=bursts(70, [(4.8, 5.0, 390)])),
     "no counter": one(counter_period=None, power=ramp(0, 5, 80, 350)),
     "no counter and no fields": one(counter_period=None, has_fields=False),
+    "no counter, irregular samples": one(
+        counter_period=None, power=ramp(0, 5, 80, 350), delays=(Rule("power", 0.23, 1.0, 4.0),)
+    ),
     "counter that stands at 0": one(counter_scale=0.0),
     "sampled 25 of 100 ms": one(
         power=square(100, 300, 0.1, 20, duty=0.25), power_sampled=0.025, power_period=0.1
@@ -214,6 +217,13 @@ def test_without_a_counter_the_integral_is_used_and_labelled(outcomes, name):
     assert outcome.domain["source"] == "nvml-power-integral"
     assert outcome.domain["counter_joules"] is None
     assert "power_source" in outcome.domain["gpus"][0]
+
+
+def test_power_is_integrated_over_the_actual_times_of_its_samples(outcomes):
+    outcome = outcomes["no counter, irregular samples"]
+    outcome.assert_true(0)
+    samples = outcome.domain["gpus"][0]["samples"]
+    assert samples < 40
 
 
 def test_a_counter_that_stands_at_0_is_no_counter(outcomes):

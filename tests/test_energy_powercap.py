@@ -91,7 +91,7 @@ SCENES = {
         [Event("text", 1.9, "0\n"), Event("restore", 2.2)],
     ),
     "failed read at the closing edge": Scene(
-        one_package(steady(60)), [Event("text", 3.9, "banana\n"), Event("restore", 4.09)]
+        one_package(steady(60)), [Event("text", 3.9, "banana\n"), Event("restore", 4.13)]
     ),
     "permission lost midway": Scene(one_package(steady(60)), [Event("directory", 2.0)]),
     "zone vanishes midway": Scene(one_package(steady(60)), [Event("unlink", 2.0)]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from wattest.calibrate import Calibration, Reading, Run
+from wattest.calibration import Calibration, Reading, Run
 
 
 def lines_of(calibration: Calibration) -> list[str]:
@@ -15,7 +15,10 @@ def lines_of(calibration: Calibration) -> list[str]:
         f"Machine: {host['cpu_model'] or 'unknown CPU'}, {host['cpu_count']} CPUs, kernel"
         f" {host['kernel']}; counters under {calibration.sys_root}; {calibration.taken_at}",
         "",
-        *_table(("counter", "source", "update period", "from .. to", "resolution"), _sensors(calibration)),
+        *_table(
+            ("counter", "source", "update period", "from .. to", "resolution"),
+            _sensors(calibration),
+        ),
         "",
         *_table(
             (

@@ -84,7 +84,8 @@ def _seconds(text: str) -> float:
 
 def _calibrate(options: argparse.Namespace) -> int:
     """Return 1 where there is nothing to calibrate."""
-    from wattest.calibrate import calibrate, store
+    from wattest.calibrate import calibrate
+    from wattest.calibration import store
     from wattest.calibration_table import lines_of
     from wattest.energy import SensorConfig
 

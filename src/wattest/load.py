@@ -24,6 +24,7 @@ from wattest.loadreport import (
 )
 from wattest.plan import Experiment, Training
 from wattest.process import Loop, LoopStatus, Rung
+from wattest.signals import OrderlySignals
 from wattest.training import command_of, last_lines
 
 # A load that is up for less than this share of the window was not the load of the label.
@@ -33,6 +34,12 @@ IDLE_CPU_SHARE = 0.01
 IDLE_WINDOW_SECONDS = 5.0
 # A load whose ready_pattern has not appeared after so long will not become ready.
 READY_LIMIT_SECONDS = 300.0
+LOAD_THRESHOLDS = {
+    "load_alive_share_min": MINIMUM_DUTY,
+    "load_idle_cpu_share_flag": IDLE_CPU_SHARE,
+    "load_idle_window_seconds": IDLE_WINDOW_SECONDS,
+    "load_ready_limit_seconds": READY_LIMIT_SECONDS,
+}
 _POLL_SECONDS = 0.05
 
 
@@ -126,11 +133,13 @@ class BackgroundLoad:
         rung: Rung,
         owners: Sequence[int] = (),
         run_as: tuple[int, int] | None = None,
+        signals: OrderlySignals | None = None,
     ) -> None:
         self._console = console
         self._rung = rung
         self._owners = tuple(owners)
         self._run_as = run_as
+        self._signals = signals or OrderlySignals()
         self._open: list[Loop] = []
 
     @contextmanager
@@ -216,10 +225,21 @@ class BackgroundLoad:
             one.last_status = one.loop.status()
         except ProcessError:
             one.last_status = None
-        one.stop = one.loop.stop()
+        try:
+            with self._signals.patience() as grace_seconds:
+                one.stop = one.loop.stop(grace_seconds)
+        except KeyboardInterrupt:
+            one.stop = one.loop.stop(grace_seconds=0)
+            raise
+        finally:
+            self._say_stop(one)
+
+    def _say_stop(self, one: RunningLoad) -> None:
+        if one.stop is None:
+            return
         if one.loop in self._open:
             self._open.remove(one.loop)
-        how = "killed after 10 s" if one.stop.sigkill_needed else "stopped"
+        how = "killed" if one.stop.sigkill_needed else "stopped"
         left = f", {len(one.stop.survivors)} LEFT" if one.stop.survivors else ", nothing left"
         self._console.step(
             "load", f"{name_of(one.training)} {how} in {one.stop.duration_seconds:.2f} s{left}"

@@ -83,6 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--config") is not None or _names_experiments(config):
         campaign = _campaign(config)
         _refuse_workers(config)
+        if _is_controller(config):
+            _take_signals(config)
         if config.get_verbosity() < 0:
             for warning in campaign.warnings:
                 sys.stderr.write(f"warning: {warning}\n")
@@ -197,7 +199,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from wattest.summary import summary_lines
 
     terminalreporter.section("experiments")
-    for line in summary_lines(list(headlines.values()), terminalreporter._tw.fullwidth):
+    for line in summary_lines(list(headlines.values())):
         terminalreporter.write_line(line)
 
 
@@ -297,6 +299,15 @@ def _finished(config: pytest.Config) -> dict[str, Path]:
 def _is_controller(config: pytest.Config) -> bool:
     """Tell whether the experiments run in xdist workers and not here."""
     return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
+
+
+def _take_signals(config: pytest.Config) -> None:
+    """Let signals end an xdist controller in order; it runs no experiments that would."""
+    from wattest.signals import OrderlySignals
+
+    signals = OrderlySignals()
+    signals.install()
+    config.add_cleanup(signals.restore)
 
 
 def _controller(config: pytest.Config) -> tuple[int, ...]:

@@ -142,7 +142,7 @@ def _training(experiment: Experiment, outcome: Outcome, context: Context) -> dic
             "flags": list(outcome.flags),
             "thresholds": dict(context.thresholds),
         },
-        "energy_provenance": last.measurement.provenance() if last and last.measurement else None,
+        "energy_provenance": _provenance(last),
         "energy_estimate": last.estimate if last else None,
         "meter": last.measurement.meter_cost if last and last.measurement else None,
         "cpu_use": _cpu(last.cpu) if last and last.cpu else None,
@@ -159,6 +159,17 @@ def _energy(experiment: Experiment, attempt: Attempt | None) -> dict[str, Any]:
         **(measured or _UNKNOWN),
         "attribution": "combined" if parallel else "machine",
         "note": _COMBINED if parallel else _MACHINE_WIDE,
+    }
+
+
+def _provenance(attempt: Attempt | None) -> dict[str, Any] | None:
+    """Return where the numbers come from; the thresholds stand in the record's `quality`."""
+    if attempt is None or attempt.measurement is None:
+        return None
+    return {
+        name: value
+        for name, value in attempt.measurement.provenance().items()
+        if name != "thresholds"
     }
 
 

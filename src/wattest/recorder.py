@@ -120,7 +120,7 @@ def _values(experiment: Experiment) -> str:
 
 def _interruption(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted before the experiment was done"
+        return f"interrupted before the experiment was done ({error or 'Ctrl-C'})"
     return f"stopped by {type(error).__name__}: {error}"
 
 

@@ -21,7 +21,7 @@ from wattest.errors import EnergyError, ProcessError, WattestError
 from wattest.foreground import Foreground
 from wattest.governor import Governor
 from wattest.lease import Leases
-from wattest.load import BackgroundLoad
+from wattest.load import LOAD_THRESHOLDS, BackgroundLoad
 from wattest.plan import Experiment
 from wattest.preflight import Preflight
 from wattest.process import Command, Rung, Tree, probe, sweep
@@ -72,6 +72,7 @@ class Session:
         self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
         self._closing = contextlib.ExitStack()
         self._closing.callback(sensors.close)
+        self._signals = OrderlySignals()
         self._records: Records | None = None
 
     @classmethod
@@ -120,9 +121,8 @@ class Session:
             WattestError: the counters are taken, or a file cannot be written.
         """
         plan = self._campaign.plan
-        signals = OrderlySignals()
-        signals.install()
-        self._closing.callback(signals.restore)
+        self._signals.install()
+        self._closing.callback(self._signals.restore)
         for swept in sweep():
             self.console.warn(f"a dead session had left {swept}; ended it")
         leases = Leases.take(self._counters(), self._options.wait_seconds)
@@ -167,7 +167,9 @@ class Session:
     def background_load(self) -> BackgroundLoad:
         """Return what runs background loads; close it at the end."""
         options = self._options
-        return BackgroundLoad(self.console, self._rung, options.extra_owners, options.run_as)
+        return BackgroundLoad(
+            self.console, self._rung, options.extra_owners, options.run_as, self._signals
+        )
 
     def recorder(self, publish: Published) -> Recorder:
         """Return what leaves the records; `publish` gets each record's headline."""
@@ -217,7 +219,7 @@ class Session:
             order=plan.order,
             positions={one.id: at for at, one in enumerate(plan.experiments, start=1)},
             environment=environment,
-            thresholds=Thresholds().as_dict(),
+            thresholds={**Thresholds().as_dict(), **LOAD_THRESHOLDS},
         )
 
 

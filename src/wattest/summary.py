@@ -6,21 +6,21 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_NARROWEST = 100
+_NATURAL_WIDTH = 1000
 
 
-def summary_lines(headlines: Sequence[Mapping[str, Any]], width: int) -> list[str]:
-    """Return the lines of a table with one row per experiment, for a terminal `width` wide."""
+def summary_lines(headlines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of a table with one row per experiment, as wide as its content."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in _COLUMNS:
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for headline in headlines:
         table.add_row(*_row(headline))
     output = io.StringIO()
-    Console(file=output, width=max(width, _NARROWEST), highlight=False, markup=False).print(table)
+    Console(file=output, width=_NATURAL_WIDTH, highlight=False, markup=False).print(table)
     lines = [line.rstrip() for line in output.getvalue().splitlines()]
     if any(headline["cpu_energy_estimated_joules"] is not None for headline in headlines):
         lines.append("~ is an estimate from CPU time, not a measurement; - was not measured")
@@ -28,8 +28,7 @@ def summary_lines(headlines: Sequence[Mapping[str, Any]], width: int) -> list[st
 
 
 _COLUMNS = (
-    ("experiment", "left"),
-    ("mutated", "left"),
+    ("experiment and what was mutated", "left"),
     ("duration", "right"),
     ("CPU J", "right"),
     ("GPU J", "right"),
@@ -40,7 +39,7 @@ _COLUMNS = (
 
 
 def _row(headline: Mapping[str, Any]) -> list[str]:
-    mutated = [f"{name}={value:.6g}" for name, value in headline["mutated"].items()]
+    mutated = [f"  {name}={value:.6g}" for name, value in headline["mutated"].items()]
     metrics = [
         f"{name}={'-' if value is None else format(value, '.4g')}"
         for name, value in headline["performance_metrics"].items()
@@ -48,8 +47,7 @@ def _row(headline: Mapping[str, Any]) -> list[str]:
     share = headline["load_alive_share"]
     flags = len(headline["flags"])
     return [
-        headline["test_id"],
-        "\n".join(mutated) or "-",
+        "\n".join([headline["test_id"], *mutated]),
         _number(headline["duration_seconds"], "{:.1f} s"),
         _cpu(headline),
         _number(headline["gpu_energy_total_joules"], "{:.1f}"),

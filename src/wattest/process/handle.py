@@ -138,7 +138,10 @@ class Handle:
         guard_was_killed = any(event["event"] == "lost" for event in self._events)
         dead = "the guard" if guard_was_killed else "the supervisor"
         fate = "its tree was killed"
-        if not self._await_guard():
+        if not self._tree:
+            # A keeper goes on without its guard, and a guard without its keeper.
+            fate = "the other one goes on"
+        elif not self._await_guard():
             fate = "the guard is still busy killing its tree"
         elif self._both_were_killed():
             dead = "guard and supervisor"
@@ -344,5 +347,5 @@ def _interrupts_held() -> Iterator[None]:
     finally:
         for number, handler in ours.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for missed in came:
+            signal.raise_signal(missed)

@@ -47,7 +47,6 @@ def sweep(proc_root: Path = Path("/proc")) -> tuple[Swept, ...]:
     here = Owner.current(proc_root)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     swept = _sweep_cgroups(here, proc_root, deadline)
-    _await_guards(here, proc_root)
     swept |= _kill_rounds(lambda one: _was_left(one, here, proc_root), proc_root, deadline)
     return tuple(swept.values())
 
@@ -77,29 +76,27 @@ def _was_left(process: Process, here: Owner, proc_root: Path) -> bool:
     return namespace == here.namespace and uid == here.uid and not owner.is_alive(proc_root)
 
 
-def _await_guards(here: Owner, proc_root: Path) -> None:
-    """Let the guards of dead owners end their work first, if they do so soon."""
-    deadline = time.monotonic() + _GUARDS_SECONDS
-    while time.monotonic() < deadline:
-        processes = census.take(proc_root).values()
-        if not any(one.is_guard and _was_left(one, here, proc_root) for one in processes):
-            return
-        time.sleep(_LOOK_SECONDS)
-
-
 def _kill_rounds(
     is_left: _Verdict, proc_root: Path, deadline: float
 ) -> dict[tuple[int, int], Swept]:
-    """Kill whatever `is_left` says, with its descendants, until a round finds nothing."""
+    """Kill whatever `is_left` says, with its descendants, until a round finds nothing.
+
+    A guard that lost its owner a moment ago is at work: it may first end its tree, or restore
+    what it promised to.
+    """
     killed: dict[tuple[int, int], Swept] = {}
+    first_seen: dict[tuple[int, int], float] = {}
     while True:
         found = _left_behind(is_left, proc_root)
+        now = time.monotonic()
         for process, owner_pid, how in found:
+            key = (process.pid, process.started_ticks)
+            if process.is_guard and now - first_seen.setdefault(key, now) < _GUARDS_SECONDS:
+                continue
             command = proc.command_line(process.pid, str(proc_root))
             if census.kill(process, proc_root):
-                swept = Swept(process.pid, command, owner_pid, how)
-                killed.setdefault((process.pid, process.started_ticks), swept)
-        if not found or time.monotonic() >= deadline:
+                killed.setdefault(key, Swept(process.pid, command, owner_pid, how))
+        if not found or now >= deadline:
             return killed
         time.sleep(_LOOK_SECONDS)
 

@@ -1,0 +1,152 @@
+"""CPU energy through `perf stat`, where the powercap tree gives nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.perf import DRAM, PACKAGE, ChildOfTest, install_fake_perf
+from fakes.powercap import PowercapTree
+
+from wattest.energy import Measurement, SensorConfig, find_sensors
+from wattest.energy.perf_log import IntervalLog
+from wattest.errors import SensorPermissionError
+
+NO_PERMISSION = (
+    "Error: No permission to enable power/energy-pkg/ event. "
+    "Consider adjusting /proc/sys/kernel/perf_event_paranoid"
+)
+
+
+@pytest.fixture(autouse=True)
+def children() -> Iterator[list[ChildOfTest]]:
+    """Every perf that was started; none may be left over."""
+    ChildOfTest.started.clear()
+    yield ChildOfTest.started
+    left = [child for child in ChildOfTest.started if child.poll() is None]
+    for child in left:
+        child.close()
+    assert not left
+
+
+@pytest.fixture
+def perf(tmp_path, monkeypatch):
+    """Installs a fake perf as the only one."""
+
+    def install(**plan) -> SensorConfig:
+        folder = install_fake_perf(tmp_path / "bin", **plan)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        (tmp_path / "proc" / "sys" / "kernel").mkdir(parents=True)
+        (tmp_path / "proc" / "sys" / "kernel" / "perf_event_paranoid").write_text("2\n")
+        return SensorConfig(
+            sys_root=tmp_path / "sys", proc_root=tmp_path / "proc", perf_launcher=ChildOfTest
+        )
+
+    return install
+
+
+def measure(config: SensorConfig, folder: Path, seconds: float) -> Measurement:
+    with find_sensors(config) as sensors:
+        window = sensors.meter().open(folder)
+        window.wait((), window.opened_ns + int(seconds * 1e9))
+        return window.close()
+
+
+def test_perf_measures_packages_and_dram_from_edge_to_edge(perf, tmp_path, children):
+    config = perf(watts={PACKAGE: 80.0, DRAM: 6.0})
+    measurement = measure(config, tmp_path / "energy", 1.25)
+    seconds = (measurement.closed_ns - measurement.opened_ns) / 1e9
+    metrics = measurement.energy_metrics()
+    domain = measurement.provenance()["domains"]["cpu_pkg"]
+    assert measurement.faults == ()
+    assert domain["source"] == "perf"
+    assert domain["edge_uncertainty_percent"] < 8
+    assert metrics["cpu_energy_pkg_joules"] == pytest.approx(
+        80 * seconds, abs=domain["edge_uncertainty_joules"] + 0.3
+    )
+    assert metrics["cpu_energy_ram_joules"] == pytest.approx(6 * seconds, rel=0.08)
+    assert children[-1].command[:2] == ["env", "LC_ALL=C"]
+
+
+def test_perf_without_dram_leaves_dram_null(perf, tmp_path):
+    measurement = measure(perf(watts={PACKAGE: 80.0}), tmp_path / "energy", 0.5)
+    assert measurement.energy_metrics()["cpu_energy_ram_joules"] is None
+    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is not None
+    assert measurement.provenance()["domains"]["cpu_ram"]["status"] == "unavailable"
+
+
+def test_powercap_comes_before_perf(perf, tmp_path, children):
+    config = perf(watts={PACKAGE: 80.0})
+    PowercapTree(config.sys_root).add_package()
+    with find_sensors(config) as sensors:
+        assert [finding.source for finding in sensors.findings if finding.source] == ["powercap"]
+    assert children == []
+
+
+def test_perf_is_used_where_a_zone_exists_but_cannot_be_read(perf, tmp_path):
+    config = perf(watts={PACKAGE: 80.0})
+    zone = PowercapTree(config.sys_root).add_package()
+    (zone / "energy_uj").unlink()
+    (zone / "energy_uj").mkdir()
+    with find_sensors(config) as sensors:
+        sources = {finding.name: finding.source for finding in sensors.findings}
+    assert sources == {PACKAGE: "perf", "package-0": None, "gpu": None}
+
+
+@pytest.mark.parametrize(
+    ("plan", "gate", "words"),
+    [
+        ({"dies_after": 0.7}, "source_lost", "perf ended with exit code 1"),
+        ({"stuck_after": 0.6}, "counter_frozen", "frozen"),
+        ({"blind_after": 0.7}, "read_failed", "could not count"),
+    ],
+)
+def test_a_perf_that_fails_midway_is_refused(perf, tmp_path, plan, gate, words):
+    measurement = measure(perf(watts={PACKAGE: 80.0}, **plan), tmp_path / "energy", 2.0)
+    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
+    assert [fault.gate for fault in measurement.faults] == [gate]
+    assert words in measurement.faults[0].text
+
+
+def test_a_perf_that_may_not_count_stops_the_session_with_the_remedy(perf, tmp_path):
+    config = perf(refuses=NO_PERMISSION)
+    (config.sys_root / "bus" / "event_source" / "devices" / "power").mkdir(parents=True)
+    with pytest.raises(SensorPermissionError) as stopped:
+        find_sensors(config)
+    assert "sudo sysctl kernel.perf_event_paranoid=0 (now 2)" in str(stopped.value)
+    assert "cap_perfmon" in str(stopped.value)
+
+
+def test_a_machine_without_the_power_unit_is_a_stated_absence(perf):
+    config = perf(refuses="event syntax error: Cannot find PMU `power'. Missing kernel support?")
+    with find_sensors(config) as sensors:
+        assert sensors.promised() == ()
+        assert {finding.status for finding in sensors.findings} == {"unavailable"}
+
+
+def test_a_window_that_is_abandoned_leaves_no_perf(perf, tmp_path, children):
+    def interrupted() -> None:
+        with find_sensors(perf(watts={PACKAGE: 80.0})) as sensors:
+            with sensors.meter().open(tmp_path / "energy"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert all(child.poll() is not None for child in children)
+
+
+def test_the_log_is_read_as_it_grows_even_in_the_middle_of_a_line(tmp_path):
+    path = tmp_path / "log"
+    log = IntervalLog(path, [PACKAGE])
+    log.read()
+    path.write_text(f"# started on some day\n     1.0,5.00,Joules,{PACKAGE},1,100.00,,\n  2.0,7.")
+    log.read()
+    assert log.sums[PACKAGE].joules == 5.0
+    with path.open("a") as file:
+        file.write(f"50,Joules,{PACKAGE},1,100.00,,\n 3.0,nan,Joules,{PACKAGE},1,100.00,,\n")
+        file.write(f" 4.0,-3.0,Joules,{PACKAGE},1,100.00,,\nperf: warning\n")
+    log.read()
+    one = log.sums[PACKAGE]
+    assert (one.joules, one.intervals, one.failed) == (12.5, 2, 2)
+    assert log.others == ["perf: warning"]

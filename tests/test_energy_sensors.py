@@ -1,0 +1,193 @@
+"""Looking for sensors: what is promised, what is absent and why, and what stops the session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pynvml  # noqa: F401 - imported while root may still read it
+import pytest
+from fakes.powercap import PowercapTree, PowercapWriter
+from fakes.profile import steady
+
+from wattest.energy import SensorConfig, Thresholds, find_sensors
+from wattest.errors import SensorPermissionError
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def machine() -> Iterator[Path]:
+    """A root for /sys and /proc that any user may enter."""
+    root = Path(tempfile.mkdtemp(prefix="wattest-machine-"))
+    root.chmod(0o755)
+    (root / "proc").mkdir()
+    yield root
+    shutil.rmtree(root)
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Without root's right to read every file, whoever runs the tests."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def config_of(root: Path, **settings) -> SensorConfig:
+    return SensorConfig(sys_root=root / "sys", proc_root=root / "proc", **settings)
+
+
+def test_zones_that_may_not_be_read_stop_the_session_each_with_its_remedy(machine):
+    tree = PowercapTree(machine / "sys")
+    for zone in (tree.add_package(0), tree.add_dram(0), tree.add_package(1)):
+        (zone / "energy_uj").chmod(0o000)
+    kernel = machine / "proc" / "sys" / "kernel"
+    kernel.mkdir(parents=True)
+    (kernel / "perf_event_paranoid").write_text("3\n")
+    with ordinary_user(), pytest.raises(SensorPermissionError) as stopped:
+        find_sensors(config_of(machine))
+    lines = str(stopped.value).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("cpu package-0: exists but cannot be read: ")
+    assert lines[1].startswith("cpu package-0/dram: ")
+    assert lines[2].startswith("cpu package-1: ")
+    for remedy in (
+        "Permission denied",
+        "run under sudo",
+        "/etc/udev/rules.d/70-powercap.rules",
+        'SUBSYSTEM=="powercap"',
+        "sudo usermod -aG energy $USER",
+        "kernel.perf_event_paranoid=0 (now 3)",
+        "cap_perfmon",
+        "--allow-missing cpu",
+    ):
+        assert remedy in lines[0]
+
+
+def test_a_missing_permission_can_be_accepted(machine):
+    zone = PowercapTree(machine / "sys").add_package(0)
+    (zone / "energy_uj").chmod(0o000)
+    with (
+        ordinary_user(),
+        find_sensors(config_of(machine, allow_missing=frozenset({"cpu"}))) as sensors,
+    ):
+        assert sensors.promised() == ()
+        finding = next(one for one in sensors.findings if one.name == "package-0")
+        assert finding.status == "unavailable"
+        assert "accepted by --allow-missing cpu" in finding.reason
+        assert finding.remedy is not None
+
+
+def test_an_accepted_package_leaves_no_sum_of_the_others(machine, tmp_path):
+    tree = PowercapTree(machine / "sys")
+    first, second, dram = tree.add_package(0), tree.add_package(1), tree.add_dram(0)
+    (second / "energy_uj").chmod(0o000)
+    config = config_of(machine, allow_missing=frozenset({"cpu"}))
+    with PowercapWriter({first: steady(50), dram: steady(5)}), ordinary_user():
+        with find_sensors(config) as sensors:
+            assert sensors.promised() == ("package-0/dram",)
+            folder = Path(tempfile.mkdtemp(prefix="wattest-energy-"))
+            window = sensors.meter().open(folder)
+            window.wait((), window.opened_ns + 400_000_000)
+            metrics = window.close().energy_metrics()
+            shutil.rmtree(folder)
+    assert metrics["cpu_energy_pkg_joules"] is None
+    assert metrics["cpu_energy_total_joules"] is None
+    assert metrics["cpu_energy_ram_joules"] == pytest.approx(2, abs=0.3)
+
+
+def test_a_zone_that_cannot_be_read_for_another_reason_stops_the_session_too(machine):
+    zone = PowercapTree(machine / "sys").add_package(0)
+    (zone / "energy_uj").write_text("")
+    with pytest.raises(SensorPermissionError, match="mend this file of the powercap tree"):
+        find_sensors(config_of(machine))
+
+
+def test_a_machine_without_sensors_says_so_and_promises_nothing(machine):
+    with find_sensors(config_of(machine)) as sensors:
+        assert sensors.promised() == ()
+        assert [finding.status for finding in sensors.findings] == ["unavailable"] * 2
+        assert "no energy counters under" in sensors.findings[0].reason
+        assert sensors.findings[0].remedy == "sudo modprobe intel_rapl_msr"
+        assert sensors.describe().startswith("CPU not measured (no energy counters")
+        assert sensors.gpu_processes() == {}
+        assert sensors.gpu_state() == ()
+        assert sensors.hardware() == {}
+
+
+def test_a_virtual_machine_is_told_as_such(machine):
+    (machine / "proc" / "cpuinfo").write_text("flags\t\t: fpu sse2 hypervisor lahf_lm\n")
+    with find_sensors(config_of(machine)) as sensors:
+        assert "virtual machine" in sensors.findings[0].reason
+        assert sensors.findings[0].remedy is None
+
+
+def test_a_half_mounted_tree_is_told_with_the_mount_that_is_missing(machine):
+    PowercapTree(machine / "sys", "device").add_package()
+    shutil.rmtree(machine / "sys" / "devices")
+    with find_sensors(config_of(machine)) as sensors:
+        assert "the powercap tree is not whole" in sensors.findings[0].reason
+        assert "mount devices/virtual/powercap" in str(sensors.findings[0].remedy)
+
+
+def test_a_tree_without_packages_lists_what_it_has(machine):
+    PowercapTree(machine / "sys").add_zone("intel-rapl:0", "psys")
+    with find_sensors(config_of(machine)) as sensors:
+        reasons = {finding.name: finding.reason for finding in sensors.findings}
+    assert "no package among them" in reasons["cpu"]
+    assert "count them twice" in reasons["psys"]
+
+
+def test_the_header_names_what_is_measured(machine):
+    tree = PowercapTree(machine / "sys")
+    with PowercapWriter({tree.add_package(0): steady(50), tree.add_dram(0): steady(5)}):
+        with find_sensors(config_of(machine)) as sensors:
+            line = sensors.describe()
+    assert line.startswith("CPU package-0, package-0/dram by powercap; GPU not measured (")
+    assert "\n" not in line
+
+
+def test_a_package_that_does_not_move_is_promised_all_the_same(machine):
+    PowercapTree(machine / "sys").add_package(0)
+    with find_sensors(config_of(machine)) as sensors:
+        assert sensors.promised() == ("package-0",)
+        assert "did not move in the probe" in sensors.findings[0].reason
+
+
+def test_the_idle_baseline_is_measured_and_judges_later_windows(machine, tmp_path):
+    package = PowercapTree(machine / "sys").add_package(0)
+    trigger = tmp_path / "trigger"
+    with PowercapWriter({package: steady(100)}, trigger=trigger):
+        with find_sensors(config_of(machine)) as sensors:
+            idle = sensors.measure_idle(0.5)
+    assert idle["package-0"] == pytest.approx(100, rel=0.1)
+    with PowercapWriter({package: steady(20)}):
+        window = sensors.meter().open(tmp_path / "energy")
+        window.wait((), window.opened_ns + 500_000_000)
+        measurement = window.close()
+    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
+    assert [fault.gate for fault in measurement.faults] == ["power_range"]
+    assert "far below its" in measurement.faults[0].text
+
+
+@pytest.mark.parametrize("hertz", [0, -1, 11])
+def test_sampling_beyond_10_hz_is_refused(hertz):
+    with pytest.raises(ValueError, match="sample_hz"):
+        SensorConfig(sample_hz=hertz)
+
+
+def test_every_threshold_goes_into_a_record():
+    values = Thresholds(window_flag_seconds=7.0).as_dict()
+    assert values["window_flag_seconds"] == 7.0
+    assert values["counter_integral_invalid_percent"] == 10.0
+    assert all(name.rpartition("_")[2] != "" for name in values)

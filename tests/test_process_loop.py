@@ -1,0 +1,295 @@
+"""The background load: restarts, back-off, news, and what it costs its owner."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from oracle import Oracle, own_zombies
+
+from wattest.errors import ProcessError, SpawnError
+from wattest.process import Command, Loop, LoopNews, LoopStatus, Rung, probe
+
+MakeLoop = Callable[..., Loop]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "background logs"
+
+
+@pytest.fixture
+def make(tmp_path: Path, folder: Path) -> Iterator[MakeLoop]:
+    """Make loops that are closed at the end."""
+    loops: list[Loop] = []
+
+    def make(*argv: str, **settings: object) -> Loop:
+        command = Command(argv, tmp_path, {"PATH": os.environ["PATH"]})
+        loop = Loop(command, folder, **settings)  # type: ignore[arg-type]
+        loops.append(loop)
+        return loop
+
+    yield make
+    for loop in loops:
+        loop.close()
+    assert own_zombies() == []
+
+
+def await_status(
+    loop: Loop, wanted: Callable[[LoopStatus], bool], seconds: float = 10.0
+) -> LoopStatus:
+    deadline = time.monotonic() + seconds
+    while not wanted(status := loop.status()):
+        assert time.monotonic() < deadline, f"still {status}"
+        time.sleep(0.01)
+    return status
+
+
+def await_news(loop: Loop, seconds: float = 10.0) -> LoopNews:
+    deadline = time.monotonic() + seconds
+    while (news := loop.poll()) is None:
+        assert time.monotonic() < deadline, "no news"
+        select.select([loop.fileno()], [], [], 0.5)
+    return news
+
+
+def test_a_load_starts_again_and_again_with_a_log_for_each_run(
+    make: MakeLoop, folder: Path
+) -> None:
+    loop = make("sh", "-c", "echo run $$; sleep 0.05")
+    pid = loop.start()
+    status = await_status(loop, lambda status: status.runs_completed >= 3)
+    assert status.failures == 0
+    assert status.exit_codes == {"0": status.runs_completed}
+    assert status.last_exit is not None
+    assert (status.last_exit.exit_code, status.last_exit.signal) == (0, None)
+    assert status.last_exit.duration_ns > 0.05e9
+    loop.stop()
+    assert (folder / "run_1.log").read_text() == f"run {pid}\n"
+    assert (folder / "run_3.log").read_text().startswith("run ")
+    assert len(list(folder.iterdir())) == loop.status().current_run
+
+
+@pytest.mark.parametrize("rung", list(Rung), ids=lambda rung: rung.value)
+def test_the_gap_after_a_clean_end_is_below_ten_milliseconds(make: MakeLoop, rung: Rung) -> None:
+    reason = probe().reason_against(rung)
+    if reason:
+        pytest.skip(reason)
+    loop = make("true", rung=rung)
+    loop.start()
+    status = await_status(loop, lambda status: status.gap_count >= 40)
+    assert status.gap_median_ns is not None
+    assert status.gap_max_ns is not None
+    assert status.gap_median_ns <= status.gap_max_ns
+    # Half of it on a quiet machine, in a namespace too; a busy one may take it all.
+    assert status.gap_median_ns < (10e6 if rung is Rung.GUARD else 20e6)
+
+
+def test_time_alive_and_cpu_time_grow_with_the_load(make: MakeLoop) -> None:
+    loop = make(sys.executable, "-I", "-S", "-c", "while True: pass")
+    loop.start()
+    before = loop.status()
+    time.sleep(0.5)
+    after = loop.status()
+    window_ns = after.now_ns - before.now_ns
+    assert after.alive_ns - before.alive_ns == window_ns
+    assert 0.05 < after.cpu_seconds - before.cpu_seconds <= window_ns / 1e9 + 0.05
+    assert after.current_pid in loop.pids()
+    assert after.current_run == 1
+
+
+def test_time_alive_leaves_out_the_pauses(make: MakeLoop) -> None:
+    loop = make("sh", "-c", "sleep 0.1; exit 1", backoff_seconds=0.3)
+    loop.start()
+    status = await_status(loop, lambda status: status.failures == 2)
+    lived_ns = status.now_ns - status.started_ns
+    assert 0.2e9 <= status.alive_ns < lived_ns - 0.25e9
+
+
+def test_a_load_that_fails_at_once_backs_off_and_is_news(make: MakeLoop, folder: Path) -> None:
+    loop = make("sh", "-c", "echo 'no data'; exit 9")
+    began = time.monotonic()
+    loop.start()
+    news = await_news(loop)
+    # 0.1 + 0.2 + 0.4 + 0.8 s of pauses lie before the fifth failure.
+    assert 1.5 <= time.monotonic() - began < 3
+    assert news.ineffective
+    assert "5 times in a row" in str(news)
+    assert "exit code 9" in str(news)
+    status = loop.status()
+    assert status.consecutive_fast_failures == status.failures == status.runs_started == 5
+    assert status.exit_codes == {"9": 5}
+    assert status.ineffective == str(news)
+    assert loop.poll() is None
+    assert (folder / "run_5.log").read_text() == "no data\n"
+
+
+def test_a_good_run_forgets_the_failures_before_it(make: MakeLoop, tmp_path: Path) -> None:
+    script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n; [ $n = 2 ] && sleep 1.05 || exit 1"
+    loop = make("sh", "-c", script, backoff_seconds=0.05)
+    loop.start()
+    status = await_status(loop, lambda status: status.runs_started == 5)
+    assert status.exit_codes["0"] == 1
+    assert status.consecutive_fast_failures == status.failures - 2
+    # After the good run the pause is the first one again, not 0.2 s.
+    assert status.gap_max_ns is not None
+    assert status.gap_max_ns < 0.19e9
+
+
+def test_a_load_that_ends_at_once_with_success_is_no_load_and_no_burden(make: MakeLoop) -> None:
+    loop = make("true")
+    loop.start()
+    news = await_news(loop, 30)
+    assert "too short to be a load" in str(news)
+    runs = loop.status().runs_started
+    time.sleep(1)
+    assert loop.status().runs_started - runs <= 5
+
+
+def test_a_run_that_dies_of_a_signal_is_a_failure(make: MakeLoop) -> None:
+    loop = make("sh", "-c", "kill -SEGV $$")
+    loop.start()
+    status = await_status(loop, lambda status: status.failures == 1)
+    assert status.exit_codes == {"signal 11": 1}
+    assert status.last_exit is not None
+    assert status.last_exit.signal == signal.SIGSEGV
+
+
+def test_a_program_that_cannot_start_is_an_error_at_once(make: MakeLoop) -> None:
+    with pytest.raises(SpawnError, match="no such program"):
+        make("no-such-program").start()
+
+
+def test_a_program_that_vanishes_is_a_failure_and_comes_back(
+    make: MakeLoop, tmp_path: Path
+) -> None:
+    program = tmp_path / "train.sh"
+    program.write_text("#!/bin/sh\nsleep 0.1\n")
+    program.chmod(0o755)
+    loop = make(str(program), backoff_seconds=0.01)
+    loop.start()
+    program.rename(tmp_path / "away")
+    status = await_status(loop, lambda status: "not started" in status.exit_codes)
+    assert status.last_exit is not None
+    assert "No such file" in str(status.last_exit.error)
+    completed = status.runs_completed
+    (tmp_path / "away").rename(program)
+    await_status(loop, lambda status: status.runs_completed > completed)
+
+
+def test_what_a_run_leaves_is_killed_before_the_next_one_starts(
+    make: MakeLoop, tmp_path: Path
+) -> None:
+    oracle = Oracle(tmp_path)
+    loop = make(*oracle.argv("leaver", sys.executable))
+    loop.start()
+    status = await_status(loop, lambda status: status.runs_completed >= 2)
+    assert status.leftovers_killed >= 2 * status.runs_completed
+    alive = [one for one in oracle.sightings() if one.state not in "ZX"]
+    # At most the processes of one run: its main, two that fork, two daemons.
+    assert len(alive) <= 5
+    loop.stop()
+    assert oracle.sightings() == []
+
+
+@pytest.mark.parametrize("rung", list(Rung), ids=lambda rung: rung.value)
+def test_a_load_that_ignores_sigterm_is_killed_after_its_grace(
+    rung: Rung, make: MakeLoop, tmp_path: Path
+) -> None:
+    reason = probe().reason_against(rung)
+    if reason:
+        pytest.skip(reason)
+    oracle = Oracle(tmp_path)
+    loop = make(*oracle.argv("stubborn", sys.executable), rung=rung)
+    loop.start()
+    oracle.await_births(3)
+    report = loop.stop(grace_seconds=0.3)
+    assert (report.was_running, report.sigkill_needed, report.survivors) == (True, True, ())
+    assert 0.3 <= report.duration_seconds < 0.4
+    assert oracle.sightings() == []
+    assert loop.pids() == ()
+
+
+def test_a_stop_starts_nothing_again_and_keeps_the_last_status(make: MakeLoop) -> None:
+    loop = make("sleep", "0.02")
+    loop.start()
+    await_status(loop, lambda status: status.runs_completed >= 2)
+    guard = loop.guard_pid
+    loop.stop()
+    assert not Path(f"/proc/{guard}").exists()
+    status = loop.status()
+    assert status.current_pid is None
+    assert status.failures == 0
+    assert status == loop.status()
+    assert not loop.stop().was_running
+
+
+def test_a_load_is_stopped_while_it_waits_after_a_failure(make: MakeLoop) -> None:
+    loop = make("false", backoff_seconds=30, longest_backoff_seconds=30)
+    loop.start()
+    await_status(loop, lambda status: status.failures == 1)
+    report = loop.stop()
+    assert not report.was_running
+    assert report.duration_seconds < 0.1
+
+
+def test_an_owner_that_never_listens_costs_the_supervisor_nothing(make: MakeLoop) -> None:
+    loop = make("false", backoff_seconds=0.001, longest_backoff_seconds=0.001)
+    loop.start()
+    await_status(loop, lambda status: status.failures > 20)
+    before = resident_kilobytes(loop.supervisor_pid)
+    await_status(loop, lambda status: status.failures > 200, 30)
+    assert resident_kilobytes(loop.supervisor_pid) - before < 512
+    assert await_news(loop).ineffective
+    assert loop.poll() is None
+
+
+def resident_kilobytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def test_the_death_of_the_supervisor_is_told(make: MakeLoop, tmp_path: Path) -> None:
+    oracle = Oracle(tmp_path)
+    loop = make(*oracle.argv("polite", sys.executable))
+    loop.start()
+    oracle.await_births(3)
+    os.kill(loop.supervisor_pid, signal.SIGKILL)
+    assert select.select([loop.fileno()], [], [], 5)[0]
+    with pytest.raises(ProcessError, match="the supervisor of a process tree died"):
+        loop.poll()
+    assert oracle.sightings() == []
+    with pytest.raises(ProcessError):
+        loop.status()
+    assert loop.stop().survivors == ()
+
+
+def test_the_kernel_would_rather_kill_the_load_than_us(make: MakeLoop) -> None:
+    loop = make("sleep", "60")
+    pid = loop.start()
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) == min(1000, own + 200)
+    assert int(Path(f"/proc/{loop.supervisor_pid}/oom_score_adj").read_text()) == own
+    assert int(Path(f"/proc/{loop.guard_pid}/oom_score_adj").read_text()) == own
+
+
+def test_a_supervisor_of_a_quiet_load_looks_at_its_log_four_times_a_second(
+    make: MakeLoop,
+) -> None:
+    loop = make("sleep", "60")
+    loop.start()
+    time.sleep(0.1)
+    before = switches(loop.supervisor_pid)
+    time.sleep(2)
+    assert switches(loop.supervisor_pid) - before <= 10
+
+
+def switches(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])

@@ -1,0 +1,160 @@
+"""A campaign that was killed goes on where it was: nothing twice, nothing missing, or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from conftest import Project, toy_registry
+from livesession import LiveSession
+
+SEED = 11
+KILLS = 4
+MUTATION = {"repo": "toy", "model": "small", "mutate": ["learning_rate"],
+            "hyperparameters": {"seconds": 0.15}, "runs_per_config": 4}  # fmt: skip
+FIXED = {"repo": "toy", "model": "large", "hyperparameters": {"seconds": 0.15},
+         "runs_per_config": 2}  # fmt: skip
+REFUSED = 4
+
+
+def six_experiments(project: Project, **top: Any) -> None:
+    """Write settings that plan six experiments of a sixth of a second."""
+    project.settings(MUTATION, FIXED, **{"seed": SEED, **top})
+
+
+def keys(project: Project, successful: bool = True) -> Counter[str]:
+    """Count the records per experiment, those that count or those that do not."""
+    return Counter(
+        record["plan"]["experiment_key"]
+        for record in project.records()
+        if record["training_success"] is successful
+    )
+
+
+def planned_keys(project: Project) -> set[str]:
+    """Return the experiments of the plan that lies in the results folder."""
+    plan = json.loads((project.path / "results" / "plans" / "test.json").read_text())
+    return {experiment["key"] for experiment in plan["experiments"]}
+
+
+def csv_rows(project: Project, session: str) -> list[dict[str, str]]:
+    """Return the rows of a session's CSV."""
+    file = project.path / "results" / "sessions" / session / "experiments.csv"
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def newest_session(project: Project) -> str:
+    """Return the id of the session that began last."""
+    sessions = (project.path / "results" / "sessions").iterdir()
+    return max(sessions, key=lambda folder: folder.stat().st_mtime_ns).name
+
+
+def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Project) -> None:
+    six_experiments(project)
+    chance = random.Random(4)
+    arguments: tuple[str, ...] = ()
+    for _ in range(KILLS):
+        with LiveSession(project, *arguments) as session:
+            records = len(project.records())
+            if chance.random() < 0.7:
+                session.until(lambda: len(project.records()) > records, "one more record")  # noqa: B023
+            else:
+                session.await_text("command ")
+            session.send(signal.SIGKILL)
+            assert session.wait() == -signal.SIGKILL
+            assert session.left() == []
+        assert set(keys(project).values()) <= {1}
+        arguments = ("--resume",)
+    done = sum(keys(project).values())
+    result = project.run("--resume")
+    assert result.ret == 0, result.stdout.str()
+    result.stdout.fnmatch_lines(
+        [f"resume: {done} of 6 experiments found finished, {6 - done} left"]
+    )
+    found = keys(project)
+    assert set(found) == planned_keys(project)
+    assert set(found.values()) == {1}
+    rows = csv_rows(project, newest_session(project))
+    assert Counter(row["experiment_id"] for row in rows) == Counter(
+        record["experiment_id"] for record in project.records()
+    )
+    undisturbed = project.run("--results-dir", "undisturbed")
+    assert undisturbed.ret == 0
+    others = [json.loads(file.read_text()) for file in (project.path / "undisturbed").glob("*.json")]
+    assert {record["plan"]["experiment_key"] for record in others} == set(found)
+    assert {json.dumps(record["hyperparameters"]) for record in others} == {
+        json.dumps(record["hyperparameters"]) for record in project.records()
+    }
+
+
+def test_a_drawn_seed_is_kept_and_a_finished_plan_is_done(project: Project) -> None:
+    six_experiments(project, seed=None)
+    assert project.run("-k", "small").ret == 0
+    assert sum(keys(project).values()) == 4
+    result = project.run("--resume")
+    assert result.ret == 0, result.stdout.str()
+    result.stdout.fnmatch_lines(
+        ["wattest: *(of the plan that is resumed)*",
+         "resume: 4 of 6 experiments found finished, 2 left"]
+    )  # fmt: skip
+    again = project.run("--resume")
+    assert again.ret == 0, again.stdout.str()
+    again.stdout.fnmatch_lines(["resume: 6 of 6 experiments found finished, 0 left"])
+    assert len(project.records()) == 6
+
+
+def test_a_failed_experiment_runs_again_and_its_record_stays(project: Project) -> None:
+    project.settings({**FIXED, "runs_per_config": 1}, seed=SEED)
+    script = project.program("toy", "#!/bin/sh\nexit 1\n")
+    good = script.read_text().replace("exit 1", "echo Accuracy: 1")
+    assert project.run().ret == 1
+    script.write_text(good)
+    assert project.run("--resume").ret == 0
+    assert sum(keys(project, successful=False).values()) == 1
+    assert keys(project) == keys(project, successful=False)
+
+
+def test_damaged_and_foreign_records_are_no_finished_experiments(project: Project) -> None:
+    six_experiments(project)
+    assert project.run().ret == 0
+    first, second, third, *_ = sorted((project.path / "results").glob("*.json"))
+    first.write_text(first.read_text()[:100])
+    second.write_text("[]")
+    foreign = json.loads(third.read_text())
+    foreign["plan"]["plan_digest"] = "another"
+    third.write_text(json.dumps(foreign))
+    result = project.run("--resume", "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["resume: 3 of 6 experiments found finished, 3 left"])
+
+
+@pytest.mark.parametrize("changed", ["settings", "registry", "seed"])
+def test_resume_refuses_a_plan_that_has_changed_with_the_reason(
+    project: Project, changed: str
+) -> None:
+    six_experiments(project)
+    assert project.run("-k", "large").ret == 0
+    before = len(project.records())
+    arguments = ["--resume"]
+    if changed == "settings":
+        project.settings(MUTATION, {**FIXED, "hyperparameters": {"seconds": 0.2}}, seed=SEED)
+        reason = "ERROR: *settings/test.json has changed since this plan was made*"
+    elif changed == "registry":
+        registry = toy_registry()
+        registry["models"]["toy"]["supported_hyperparams"]["learning_rate"]["range"] = [1e-3, 0.5]
+        project.registry(registry)
+        reason = "ERROR: *the registry's entry of toy has changed since this plan was made*"
+    else:
+        arguments += ["--seed", "12"]
+        reason = "ERROR: *was made with seed 11, not 12*"
+    result = project.run(*arguments)
+    assert result.ret == REFUSED, result.stdout.str()
+    result.stderr.fnmatch_lines([reason])
+    assert len(project.records()) == before
+    assert "Traceback" not in result.stderr.str()
