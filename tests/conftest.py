@@ -66,9 +66,9 @@ def toy_registry() -> dict[str, Any]:
 class Project:
     """A copy of the house with toy programs, in which tests run real pytest."""
 
-    def __init__(self, pytester: pytest.Pytester) -> None:
+    def __init__(self, path: Path, pytester: pytest.Pytester | None = None) -> None:
+        self.path = path
         self.pytester = pytester
-        self.path = pytester.path
         for name in ("conftest.py", "pytest.ini"):
             shutil.copy(ROOT / name, self.path / name)
         for name in ("fixtures", "experiments"):
@@ -102,6 +102,7 @@ class Project:
             command += ["--config", "settings/test.json"]
         if not any("experiments" in argument for argument in arguments):
             command.append("experiments")
+        assert self.pytester is not None
         return self.pytester.run(*command, timeout=timeout)
 
     def records(self) -> list[dict[str, Any]]:
@@ -123,4 +124,4 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     for name in ("PYTEST_ADDOPTS", "WATTEST_SYSFS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WATTEST_LOCK_DIR", str(pytester.path / "locks"))
-    return Project(pytester)
+    return Project(pytester.path, pytester)

@@ -48,7 +48,9 @@ class LiveSession:
         self._path = project.path / f"output_{self.token}.txt"
         self._master = -1
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-        command += ["--config", "settings/test.json", "experiments"]
+        if "--config" not in arguments:
+            command += ["--config", "settings/test.json"]
+        command.append("experiments")
         with self._path.open("wb") as output:
             slave = -1
             if terminal:

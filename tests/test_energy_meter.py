@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes.child import start_energy_child
+from fakes.child import Job, start_energy_child
 from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import square, steady
@@ -292,13 +292,9 @@ def cost(tmp_path_factory):
     script = FakeGpuScript([FakeGpu(power=square(100, 300, 0.7, 30))])
     tree = PowercapTree(root / "sys")
     with PowercapWriter({tree.add_package(0): steady(60), tree.add_dram(0): steady(4)}, period=0.1):
-        child = start_energy_child(
-            root / "energy",
-            4.0,
-            environment=script.environment(library, root / "script"),
-            sys_root=str(tree.root),
-        )
-        return child.result()["cost"]
+        job = Job(root / "energy", 4.0, settings={"sys_root": str(tree.root)})
+        child = start_energy_child([job], script.environment(library, root / "script"))
+        return child.results()[0]["cost"]
 
 
 def test_the_meter_is_cheap_and_says_what_it_cost(cost):
@@ -315,12 +311,12 @@ def test_the_sampling_period_is_kept(cost):
 
 def test_a_window_over_a_live_tree_closes_at_once(tmp_path):
     tree = PowercapTree(tmp_path / "sys")
-    with PowercapWriter({tree.add_package(0): steady(60)}):
-        with find_sensors(SensorConfig(sys_root=tree.root, proc_root=Path("/proc"))) as sensors:
-            began_ns = time.monotonic_ns()
-            window = sensors.meter().open(tmp_path / "energy")
-            measurement = window.close()
-            took_ns = time.monotonic_ns() - began_ns
+    config = SensorConfig(sys_root=tree.root, proc_root=Path("/proc"))
+    with PowercapWriter({tree.add_package(0): steady(60)}), find_sensors(config) as sensors:
+        began_ns = time.monotonic_ns()
+        window = sensors.meter().open(tmp_path / "energy")
+        measurement = window.close()
+        took_ns = time.monotonic_ns() - began_ns
     assert took_ns < 200_000_000
     assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
     assert [fault.gate for fault in measurement.faults] == ["window_short"]

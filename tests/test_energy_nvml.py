@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.child import start_energy_child
+from fakes.child import EnergyChild, Job, start_energy_child
 from fakes.nvml import (
     DRIVER_NOT_LOADED,
     FOREVER,
@@ -25,24 +26,28 @@ from fakes.nvml import (
 from fakes.profile import bursts, ramp, square, steady
 
 SECONDS = 5.0
-STARTUP_SECONDS = 4.0
+STARTUP_SECONDS = 3.0
 """Time for all children to start; the scripts' time 0 is when their windows open."""
-
-UUIDS = [f"GPU-{number}0000000-aaaa-bbbb-cccc-00000000000{number}" for number in range(4)]
-ONE, TWO = UUIDS[1], UUIDS[2]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One machine, and what is asked of it."""
+    """Some GPUs, and what is asked of them.
+
+    Attributes:
+        gpus: Their UUIDs are given to them later.
+        settings: Of the `SensorConfig`; if there are any, the GPUs make a machine of their own,
+            else they are the visible ones of one large machine.
+        init_error: With which NVML refuses to start, on a machine of their own.
+    """
 
     gpus: Sequence[FakeGpu]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
     init_error: int = 0
 
 
 def one(**facts: Any) -> Scene:
-    return Scene([FakeGpu(uuid=ONE, **facts)])
+    return Scene([FakeGpu(**facts)])
 
 
 SCENES = {
@@ -59,19 +64,17 @@ SCENES = {
     "sampled 25 of 100 ms": one(
         power=square(100, 300, 0.1, 20, duty=0.25), power_sampled=0.025, power_period=0.1
     ),
-    "two GPUs": Scene(
-        [FakeGpu(uuid=ONE, power=steady(120)), FakeGpu(uuid=TWO, power=ramp(0, 5, 100, 300))]
-    ),
+    "two GPUs": Scene([FakeGpu(power=steady(120)), FakeGpu(power=ramp(0, 5, 100, 300))]),
     "second of two by index": Scene(
-        [FakeGpu(uuid=ONE, power=steady(120)), FakeGpu(uuid=TWO, power=steady(250))],
+        [FakeGpu(power=steady(120)), FakeGpu(power=steady(250))],
         {"visible_devices": "1"},
     ),
     "lost midway": one(errors=(Rule("all", GPU_IS_LOST, 2.0),)),
     "lost for a moment": one(errors=(Rule("all", GPU_IS_LOST, 2.0, 2.25),)),
     "one of two lost": Scene(
         [
-            FakeGpu(uuid=ONE),
-            FakeGpu(uuid=TWO, errors=(Rule("counter", GPU_IS_LOST, 2.0),)),
+            FakeGpu(),
+            FakeGpu(errors=(Rule("counter", GPU_IS_LOST, 2.0),)),
         ]
     ),
     "power lost without counter": one(
@@ -87,15 +90,16 @@ SCENES = {
     "beyond its limit": one(power=steady(300), limit=200.0),
     "throttled": one(throttling=((270, 1.0, 0.5), (74, 1.0, 0.5))),
     "MIG": one(mig=1),
-    "one of two in MIG mode": Scene([FakeGpu(uuid=ONE), FakeGpu(uuid=TWO, mig=1)]),
-    "MIG instance": Scene([FakeGpu(uuid=ONE)], {"visible_devices": "MIG-1234"}),
-    "none visible": Scene([FakeGpu(uuid=ONE)], {"visible_devices": ""}),
-    "no driver": Scene([FakeGpu(uuid=ONE)], init_error=DRIVER_NOT_LOADED),
-    "unknown error": Scene([FakeGpu(uuid=ONE)], init_error=UNKNOWN),
-    "no permission": one(errors=(Rule("handle", NO_PERMISSION),)),
+    "one of two in MIG mode": Scene([FakeGpu(), FakeGpu(mig=1)]),
+    "MIG instance": Scene([FakeGpu()], {"visible_devices": "MIG-1234"}),
+    "none visible": Scene([FakeGpu()], {"visible_devices": ""}),
+    "no driver": Scene([FakeGpu()], {}, init_error=DRIVER_NOT_LOADED),
+    "unknown error": Scene([FakeGpu()], {}, init_error=UNKNOWN),
+    "no permission": Scene([FakeGpu(errors=(Rule("handle", NO_PERMISSION),))], {}),
     "no permission, accepted": Scene(
-        [FakeGpu(uuid=ONE, errors=(Rule("handle", NO_PERMISSION),))], {"allow_missing": ["gpu"]}
+        [FakeGpu(errors=(Rule("handle", NO_PERMISSION),))], {"allow_missing": ["gpu"]}
     ),
+    "with processes": one(pids=(4711, 4712)),
     "no temperature": one(errors=(Rule("temperature", NOT_SUPPORTED),)),
 }
 
@@ -104,12 +108,15 @@ SCENES = {
 class Outcome:
     """What one scene gave."""
 
-    script: FakeGpuScript
+    machine: Machine
+    gpus: Sequence[FakeGpu]
     found: Mapping[str, Any]
     folder: Path
 
     def truth(self, gpu: int = 0) -> float:
-        return self.script.energy_joules(gpu, self.found["opened_ns"], self.found["closed_ns"])
+        number = self.machine.gpus.index(self.gpus[gpu])
+        script = FakeGpuScript(self.machine.gpus, self.machine.epoch_ns)
+        return script.energy_joules(number, self.found["opened_ns"], self.found["closed_ns"])
 
     @property
     def domain(self) -> Mapping[str, Any]:
@@ -125,8 +132,8 @@ class Outcome:
 
     def assert_true(self, *gpus: int) -> None:
         assert self.found["faults"] == []
-        power = [self.script.gpus[gpu].power.points for gpu in gpus]
-        periods = [self.script.gpus[gpu].counter_period or 0.1 for gpu in gpus]
+        power = [self.gpus[gpu].power.points for gpu in gpus]
+        periods = [self.gpus[gpu].counter_period or 0.1 for gpu in gpus]
         step = sum(
             period * max(watts for _, watts in points)
             for period, points in zip(periods, power, strict=True)
@@ -145,26 +152,55 @@ class Outcome:
         assert self.domain["energy_joules"] is None
 
 
+@dataclass
+class Machine:
+    """Scenes that share one NVML, and so one process."""
+
+    epoch_ns: int
+    init_error: int = 0
+    gpus: list[FakeGpu] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    scenes: dict[str, list[FakeGpu]] = field(default_factory=dict)
+
+    def add(self, name: str, scene: Scene, folder: Path) -> None:
+        gpus = [replace(gpu, uuid=_uuid(name, number)) for number, gpu in enumerate(scene.gpus)]
+        visible = {"visible_devices": ",".join(gpu.uuid for gpu in gpus)}
+        settings = visible if scene.settings is None else scene.settings
+        self.gpus += gpus
+        self.scenes[name] = gpus
+        self.jobs[name] = Job(folder, SECONDS, self.epoch_ns, settings)
+
+    def start(self, library: Path, script: Path) -> EnergyChild:
+        fake = FakeGpuScript(self.gpus, self.epoch_ns, self.init_error)
+        return start_energy_child(list(self.jobs.values()), fake.environment(library, script))
+
+
+def _uuid(name: str, number: int) -> str:
+    return f"GPU-{zlib.crc32(name.encode()):08x}-0000-0000-0000-{number:012d}"
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
-    """Every scene at once, each in a process with a fake NVML of its own."""
+    """Every scene at once: most on one large machine, the others each on one of its own."""
     root = tmp_path_factory.mktemp("nvml")
     library = build_fake_nvml(root / "library")
     epoch_ns = time.monotonic_ns() + int(STARTUP_SECONDS * 1e9)
-    running = {}
+    large = Machine(epoch_ns)
+    machines = [large]
     for number, (name, scene) in enumerate(SCENES.items()):
-        script = FakeGpuScript(scene.gpus, epoch_ns, scene.init_error)
-        child = start_energy_child(
-            root / f"energy {number}",
-            SECONDS,
-            environment=script.environment(library, root / f"script {number}"),
-            open_at_ns=epoch_ns,
-            **scene.settings,
-        )
-        running[name] = script, child
+        machine = large
+        if scene.settings is not None:
+            machine = Machine(epoch_ns, scene.init_error)
+            machines.append(machine)
+        machine.add(name, scene, root / f"energy {number}")
+    running = [
+        (machine, machine.start(library, root / f"script {number}"))
+        for number, machine in enumerate(machines)
+    ]
     return {
-        name: Outcome(script, child.result(), child.folder)
-        for name, (script, child) in running.items()
+        name: Outcome(machine, machine.scenes[name], found, machine.jobs[name].folder)
+        for machine, child in running
+        for name, found in zip(machine.jobs, child.results(), strict=True)
     }
 
 
@@ -191,18 +227,18 @@ def test_two_gpus_have_their_own_numbers_and_their_sum(outcomes):
     outcome = outcomes["two GPUs"]
     outcome.assert_true(0, 1)
     first, second = outcome.domain["gpus"]
-    assert (first["uuid"], second["uuid"]) == (ONE, TWO)
+    assert [first["uuid"], second["uuid"]] == [gpu.uuid for gpu in outcome.gpus]
     assert first["joules"] == pytest.approx(outcome.truth(0), rel=0.01, abs=12)
     assert second["joules"] == pytest.approx(outcome.truth(1), rel=0.01, abs=30)
     assert outcome.metrics["gpu_power_max_watts"] == pytest.approx(420, abs=12)
     assert outcome.metrics["gpu_power_min_watts"] == pytest.approx(220, abs=12)
-    assert outcome.found["promised"] == [ONE, TWO]
+    assert outcome.found["promised"] == [gpu.uuid for gpu in outcome.gpus]
 
 
 def test_only_visible_gpus_count(outcomes):
     outcome = outcomes["second of two by index"]
     outcome.assert_true(1)
-    assert outcome.domain["uuids"] == [TWO]
+    assert outcome.domain["uuids"] == [outcome.gpus[1].uuid]
 
 
 def test_the_update_period_of_the_counter_is_inferred(outcomes):
@@ -255,7 +291,7 @@ def test_a_gpu_lost_midway_is_refused(outcomes):
 
 def test_one_lost_gpu_of_two_refuses_the_sum_and_keeps_the_other_number(outcomes):
     outcome = outcomes["one of two lost"]
-    outcome.assert_refused("source_lost", TWO)
+    outcome.assert_refused("source_lost", outcome.gpus[1].uuid)
     assert outcome.domain["gpus"][0]["joules"] == pytest.approx(outcome.truth(0), rel=0.03)
     assert outcome.domain["gpus"][1]["joules"] is None
 
@@ -319,7 +355,7 @@ def test_a_gpu_in_mig_mode_is_refused_with_a_reason(outcomes):
     assert outcome.found["promised"] == []
     assert outcome.metrics["gpu_energy_total_joules"] is None
     assert "MIG is enabled" in outcome.domain["reason"]
-    assert outcome.found["findings"][-1]["remedy"] == "sudo nvidia-smi -i 0 -mig 0"
+    assert outcome.found["findings"][-1]["remedy"].startswith("sudo nvidia-smi -i ")
 
 
 def test_beside_a_gpu_in_mig_mode_the_others_are_measured_but_not_added_up(outcomes):
@@ -377,23 +413,32 @@ def test_what_a_gpu_does_not_tell_is_null(outcomes):
 
 
 def test_the_hardware_is_described(outcomes):
-    hardware = outcomes["counter at 100 ms"].found["hardware"]
+    outcome = outcomes["counter at 100 ms"]
+    hardware = outcome.found["hardware"]
     assert hardware["driver_version"] == "000.00-fake"
     assert hardware["cuda_driver_version"] == "12.8"
     gpu = hardware["gpus"][0]
-    assert (gpu["uuid"], gpu["vbios"], gpu["compute_mode"]) == (ONE, "00.00.FA.4E.00", "default")
+    assert gpu["uuid"] == outcome.gpus[0].uuid
+    assert (gpu["vbios"], gpu["compute_mode"]) == ("00.00.FA.4E.00", "default")
     assert (gpu["power_limit_watts"], gpu["persistence_mode"], gpu["mig_mode"]) == (400, True, None)
 
 
 def test_the_state_and_the_live_values_are_there(outcomes):
     outcome = outcomes["no counter and no fields"]
     state = outcome.found["state"][0]
-    assert (state["power_watts"], state["temperature_celsius"]) == (200, 61)
+    assert state["power_watts"] == pytest.approx(200, abs=0.01)
+    assert state["temperature_celsius"] == 61
     assert state["memory_free_mb"] == pytest.approx(12 * 2**30 / 1e6)
     latest = outcome.found["latest"]
-    assert latest["gpu_watts"] == 200
+    assert latest["gpu_watts"] == pytest.approx(200, abs=0.01)
     assert latest["gpu_temperature_celsius"] == 61
     assert 800 < latest["gpu_joules"] < 1100
+
+
+def test_the_processes_on_a_gpu_are_told_with_its_uuid(outcomes):
+    outcome = outcomes["with processes"]
+    uuid = outcome.gpus[0].uuid
+    assert outcome.found["processes"] == {"4711": uuid, "4712": uuid}
 
 
 def test_the_traces_have_actual_times_and_name_their_gpu(outcomes):
@@ -401,7 +446,7 @@ def test_the_traces_have_actual_times_and_name_their_gpu(outcomes):
     header, *rows = (folder / "gpu_power.csv").read_text().splitlines()
     assert header.startswith("timestamp,power_draw_w")
     assert header.endswith(",gpu")
-    assert {row.split(",")[-1] for row in rows} == {ONE, TWO}
+    assert {row.split(",")[-1] for row in rows} == {gpu.uuid for gpu in outcomes["two GPUs"].gpus}
     stamps = [float(row.split(",")[0]) for row in rows]
     assert stamps == sorted(stamps)
     assert stamps[-1] - stamps[0] == pytest.approx(SECONDS, abs=0.3)

@@ -127,9 +127,9 @@ def test_a_machine_without_the_power_unit_is_a_stated_absence(perf):
 
 def test_a_window_that_is_abandoned_leaves_no_perf(perf, tmp_path, children):
     def interrupted() -> None:
-        with find_sensors(perf(watts={PACKAGE: 80.0})) as sensors:
-            with sensors.meter().open(tmp_path / "energy"):
-                raise KeyboardInterrupt
+        config = perf(watts={PACKAGE: 80.0})
+        with find_sensors(config) as sensors, sensors.meter().open(tmp_path / "energy"):
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()

@@ -93,14 +93,14 @@ def test_an_accepted_package_leaves_no_sum_of_the_others(machine, tmp_path):
     first, second, dram = tree.add_package(0), tree.add_package(1), tree.add_dram(0)
     (second / "energy_uj").chmod(0o000)
     config = config_of(machine, allow_missing=frozenset({"cpu"}))
-    with PowercapWriter({first: steady(50), dram: steady(5)}), ordinary_user():
-        with find_sensors(config) as sensors:
-            assert sensors.promised() == ("package-0/dram",)
-            folder = Path(tempfile.mkdtemp(prefix="wattest-energy-"))
-            window = sensors.meter().open(folder)
-            window.wait((), window.opened_ns + 400_000_000)
-            metrics = window.close().energy_metrics()
-            shutil.rmtree(folder)
+    writer = PowercapWriter({first: steady(50), dram: steady(5)})
+    with writer, ordinary_user(), find_sensors(config) as sensors:
+        assert sensors.promised() == ("package-0/dram",)
+        folder = Path(tempfile.mkdtemp(prefix="wattest-energy-"))
+        window = sensors.meter().open(folder)
+        window.wait((), window.opened_ns + 400_000_000)
+        metrics = window.close().energy_metrics()
+        shutil.rmtree(folder)
     assert metrics["cpu_energy_pkg_joules"] is None
     assert metrics["cpu_energy_total_joules"] is None
     assert metrics["cpu_energy_ram_joules"] == pytest.approx(2, abs=0.3)
@@ -150,9 +150,9 @@ def test_a_tree_without_packages_lists_what_it_has(machine):
 
 def test_the_header_names_what_is_measured(machine):
     tree = PowercapTree(machine / "sys")
-    with PowercapWriter({tree.add_package(0): steady(50), tree.add_dram(0): steady(5)}):
-        with find_sensors(config_of(machine)) as sensors:
-            line = sensors.describe()
+    writer = PowercapWriter({tree.add_package(0): steady(50), tree.add_dram(0): steady(5)})
+    with writer, find_sensors(config_of(machine)) as sensors:
+        line = sensors.describe()
     assert line.startswith("CPU package-0, package-0/dram by powercap; GPU not measured (")
     assert "\n" not in line
 
@@ -167,9 +167,9 @@ def test_a_package_that_does_not_move_is_promised_all_the_same(machine):
 def test_the_idle_baseline_is_measured_and_judges_later_windows(machine, tmp_path):
     package = PowercapTree(machine / "sys").add_package(0)
     trigger = tmp_path / "trigger"
-    with PowercapWriter({package: steady(100)}, trigger=trigger):
-        with find_sensors(config_of(machine)) as sensors:
-            idle = sensors.measure_idle(0.5)
+    writer = PowercapWriter({package: steady(100)}, trigger=trigger)
+    with writer, find_sensors(config_of(machine)) as sensors:
+        idle = sensors.measure_idle(0.5)
     assert idle["package-0"] == pytest.approx(100, rel=0.1)
     with PowercapWriter({package: steady(20)}):
         window = sensors.meter().open(tmp_path / "energy")

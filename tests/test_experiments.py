@@ -250,9 +250,9 @@ def test_an_ignored_hyperparameter_is_listed_and_not_recorded_as_applied(project
     assert "dropout" not in record["hyperparameters"]
 
 
-def test_no_settings_file_of_this_project_has_a_fault(project: Project) -> None:
+def test_no_settings_file_of_this_project_has_a_fault(pytester: pytest.Pytester) -> None:
     for settings in sorted((ROOT / "settings").glob("*.json")):
-        result = project.pytester.run(
+        result = pytester.run(
             sys.executable, "-m", "pytest", str(ROOT / "experiments"), "--config", str(settings),
             "--collect-only", "-q", "-p", "no:cacheprovider",
         )  # fmt: skip

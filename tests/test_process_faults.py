@@ -182,17 +182,13 @@ def test_a_tree_started_from_a_thread_lives_on_when_the_thread_has_ended(
         assert_nothing_is_left(oracle, session)
 
 
-def test_a_training_that_kills_its_supervisor_dies_with_it(
-    oracle: Oracle, tmp_path: Path
-) -> None:
+def test_a_training_that_kills_its_supervisor_dies_with_it(oracle: Oracle, tmp_path: Path) -> None:
     with running(oracle, "polite", tmp_path) as session:
         os.kill(session.supervisor, signal.SIGKILL)
         assert_nothing_is_left(oracle, session)
 
 
-def test_a_stopped_supervisor_does_not_keep_the_tree_alive(
-    oracle: Oracle, tmp_path: Path
-) -> None:
+def test_a_stopped_supervisor_does_not_keep_the_tree_alive(oracle: Oracle, tmp_path: Path) -> None:
     with running(oracle, "stubborn", tmp_path) as session:
         os.kill(session.supervisor, signal.SIGSTOP)
         session.process.kill()

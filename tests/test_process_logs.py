@@ -66,9 +66,7 @@ def test_a_log_loses_its_middle_and_says_so(make: MakeLoop, folder: Path) -> Non
     written = sum(len(str(number)) + 1 for number in range(1, count + 1))
     assert len(head) + len(tail) + dropped == written
     # What is kept is whole lines.
-    assert [int(line) for line in tail.split()] == list(
-        range(int(tail.split()[0]), count + 1)
-    )
+    assert [int(line) for line in tail.split()] == list(range(int(tail.split()[0]), count + 1))
 
 
 def test_a_load_that_floods_its_log_does_not_fill_the_disk_or_the_memory(
@@ -92,9 +90,7 @@ def test_a_load_that_floods_its_log_does_not_fill_the_disk_or_the_memory(
     assert (folder / "run_1.log").stat().st_size <= cap
 
 
-def test_a_log_that_overflows_at_the_very_end_is_capped_too(
-    make: MakeLoop, folder: Path
-) -> None:
+def test_a_log_that_overflows_at_the_very_end_is_capped_too(make: MakeLoop, folder: Path) -> None:
     loop = make("seq 1 20000", log_cap_bytes=16 * KIBIBYTE)
     loop.start()
     await_status(loop, lambda status: status.runs_completed >= 2)
@@ -121,9 +117,7 @@ def test_the_oldest_logs_go_but_never_the_first_and_the_newest(
     assert "capped at 32768 bytes" in note
 
 
-def test_a_log_of_an_earlier_run_is_not_taken_for_one_of_this(
-    make: MakeLoop, folder: Path
-) -> None:
+def test_a_log_of_an_earlier_run_is_not_taken_for_one_of_this(make: MakeLoop, folder: Path) -> None:
     folder.mkdir()
     (folder / "run_1.log").write_text("old\n")
     loop = make("echo new; sleep 60")
@@ -160,16 +154,12 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-def test_a_full_disk_stops_neither_the_load_nor_its_stop(
-    make: MakeLoop, tiny_disk: Path
-) -> None:
+def test_a_full_disk_stops_neither_the_load_nor_its_stop(make: MakeLoop, tiny_disk: Path) -> None:
     script = f"{sys.executable} -I -S -c \"import os; os.write(1, b'x' * 99999)\"; sleep 0.02"
     loop = make(script, folder=tiny_disk / "logs", log_cap_bytes=32 * KIBIBYTE)
     loop.start()
     (tiny_disk / "other").write_bytes(b"")
-    subprocess.run(
-        ["sh", "-c", f"cat /dev/zero > '{tiny_disk}/other' 2>/dev/null"], check=False
-    )
+    subprocess.run(["sh", "-c", f"cat /dev/zero > '{tiny_disk}/other' 2>/dev/null"], check=False)
     completed = loop.status().runs_completed
     await_status(loop, lambda status: status.runs_completed > completed + 3, 30)
     report = loop.stop(grace_seconds=1)

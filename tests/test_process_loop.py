@@ -131,7 +131,9 @@ def test_a_load_that_fails_at_once_backs_off_and_is_news(make: MakeLoop, folder:
 
 
 def test_a_good_run_forgets_the_failures_before_it(make: MakeLoop, tmp_path: Path) -> None:
-    script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n; [ $n = 2 ] && sleep 1.05 || exit 1"
+    script = (
+        "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n; [ $n = 2 ] && sleep 1.05 || exit 1"
+    )
     loop = make("sh", "-c", script, backoff_seconds=0.05)
     loop.start()
     status = await_status(loop, lambda status: status.runs_started == 5)

@@ -172,8 +172,12 @@ def test_an_ordinary_user_is_told_why_the_other_rungs_are_not_to_be_had(
 def test_root_can_run_a_training_as_another_user(open_folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can run a training as another user")
-    command = Command(("sh", "-c", "id -u; id -g; id -G; cat /proc/self/status"), open_folder,
-                      {"PATH": os.environ["PATH"]}, run_as=(NOBODY, NOBODY))
+    command = Command(
+        ("sh", "-c", "id -u; id -g; id -G; cat /proc/self/status"),
+        open_folder,
+        {"PATH": os.environ["PATH"]},
+        run_as=(NOBODY, NOBODY),
+    )
     with Tree(command, open_folder / "log") as tree:
         tree.start()
         while tree.poll() is None:
@@ -248,8 +252,10 @@ def test_a_delegated_cgroup_ends_a_setuid_child_of_an_ordinary_user(
         for path in (delegated, delegated / "cgroup.procs", delegated / "cgroup.subtree_control"):
             os.chown(path, NOBODY, NOBODY)
         code = STOP_A_SETUID_CHILD.format(rung="cgroup", program=setuid_program)
-        shell = 'echo 0 > "$1/cgroup.procs"; shift; exec setpriv --reuid 65534 --regid 65534' \
+        shell = (
+            'echo 0 > "$1/cgroup.procs"; shift; exec setpriv --reuid 65534 --regid 65534'
             ' --clear-groups "$@"'
+        )
         named, _ = as_nobody(
             ordinary_python, code, open_folder, "sh", "-c", shell, "sh", str(delegated)
         ).split()

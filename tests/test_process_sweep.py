@@ -150,9 +150,7 @@ def test_a_mark_of_three_parts_is_understood(
     "text",
     ["", "1", "1:2", "a:b:c", "1:2:", "-1:2:boot", "1:2:boot:x:0", "1:2:boot:3:4:5", "::::"],
 )
-def test_what_is_no_mark_is_left_alone(
-    text: str, marked: list[subprocess.Popen[bytes]]
-) -> None:
+def test_what_is_no_mark_is_left_alone(text: str, marked: list[subprocess.Popen[bytes]]) -> None:
     process = mark(marked, text)
     sweep()
     assert is_running(process)

@@ -75,7 +75,10 @@ def await_text(log: Path, text: str, seconds: float = 10.0) -> None:
 
 
 def test_an_exit_code_comes_back_with_times_and_usage(make: MakeTree, rung: Rung) -> None:
-    tree = make(*python("import time; x = bytearray(50 << 20); time.sleep(0.2); raise SystemExit(7)"), rung=rung)
+    tree = make(
+        *python("import time; x = bytearray(50 << 20); time.sleep(0.2); raise SystemExit(7)"),
+        rung=rung,
+    )
     before_ns = time.monotonic_ns()
     tree.start()
     exit = finish(tree)

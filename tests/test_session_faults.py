@@ -43,18 +43,6 @@ def assert_whole(results: Path) -> None:
     assert not list(results.rglob("*.tmp"))
 
 
-def governor_tree(folder: Path, cpus: int = 2) -> list[Path]:
-    """Build a tree like /sys with a governor for each CPU; return their files."""
-    files = []
-    for cpu in range(cpus):
-        control = folder / f"devices/system/cpu/cpu{cpu}/cpufreq"
-        control.mkdir(parents=True)
-        (control / "scaling_available_governors").write_text("performance powersave\n")
-        (control / "scaling_governor").write_text("powersave\n")
-        files.append(control / "scaling_governor")
-    return files
-
-
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_session_ended_in_order_leaves_a_record_and_no_process(
     project: Project, ending: str
@@ -207,25 +195,3 @@ def test_a_timeout_ends_the_tree_and_is_tried_again(project: Project) -> None:
     assert "timed out after 0.7 s" in result["error_message"]
     assert result["duration_seconds"] >= 0.7
     assert result["attempts"][0]["last_lines"] == ["toy begins"]
-
-
-@pytest.mark.parametrize("ending", ["normal end", "SIGTERM", "SIGKILL"])
-def test_the_governor_is_restored_whatever_ends_the_session(project: Project, ending: str) -> None:
-    stage = Stage(project)
-    sysfs = project.path / "sys"
-    files = governor_tree(sysfs)
-    top: dict[str, Any] = {"governor": "performance"}
-    if ending == "normal end":
-        top["timeout_seconds"] = 0.5
-    stage.settings(**top)
-    with LiveSession(project, "--sysfs", str(sysfs)) as session:
-        stage.await_births(session)
-        if ending != "normal end":
-            assert {file.read_text() for file in files} == {"performance"}
-            session.send(signal.Signals[ending])
-        session.wait()
-        assert session.left(*stage.oracles) == []
-    assert {file.read_text().strip() for file in files} == {"powersave"}
-    if ending == "normal end":
-        (record,) = project.records()
-        assert record["environment"]["governor"]["status"] == "set"

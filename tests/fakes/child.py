@@ -7,29 +7,51 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import wattest
 
-NOWHERE = Path("/nonexistent")
+NOWHERE = "/nonexistent"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One window to measure.
+
+    Attributes:
+        folder: For its traces.
+        seconds: How long it is.
+        open_at_ns: Monotonic time at which it opens; at once by default.
+        settings: Those of its `SensorConfig`, as JSON has them; /sys and /proc are empty unless
+            `sys_root` and `proc_root` are among them.
+    """
+
+    folder: Path
+    seconds: float
+    open_at_ns: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As the child reads it."""
+        return {
+            "folder": str(self.folder),
+            "seconds": self.seconds,
+            "open_at_ns": self.open_at_ns or time.monotonic_ns(),
+            "settings": {"sys_root": NOWHERE, "proc_root": NOWHERE, **self.settings},
+        }
 
 
 @dataclass
 class EnergyChild:
-    """A child process that measures one window; `result` waits for it.
+    """A child process that measures windows; `results` waits for it."""
 
-    Attributes:
-        folder: Where its traces are.
-    """
-
-    folder: Path
     _process: subprocess.Popen[str]
 
-    def result(self, seconds: float = 60.0) -> dict[str, Any]:
-        """What it printed, once it has ended."""
+    def results(self, seconds: float = 60.0) -> list[dict[str, Any]]:
+        """What it printed for each job, once it has ended."""
         try:
             out, errors = self._process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -38,22 +60,14 @@ class EnergyChild:
             raise
         if self._process.returncode:
             raise AssertionError(f"the energy child failed:\n{errors}")
-        printed: dict[str, Any] = json.loads(out)
+        printed: list[dict[str, Any]] = json.loads(out)
         return printed
 
 
 def start_energy_child(
-    folder: Path,
-    seconds: float,
-    *,
-    environment: Mapping[str, str] | None = None,
-    open_at_ns: int = 0,
-    **settings: Any,
+    jobs: Sequence[Job], environment: Mapping[str, str] | None = None
 ) -> EnergyChild:
-    """Let a child measure `seconds` from `open_at_ns` on, with the given sensor settings.
-
-    /sys and /proc are empty unless `sys_root` and `proc_root` are among the settings.
-    """
+    """Let a child do all jobs at once, with these variables in its environment."""
     source = str(Path(wattest.__file__).parent.parent)
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("energy_child.py"))],
@@ -63,15 +77,8 @@ def start_energy_child(
         text=True,
         env={**os.environ, "PYTHONPATH": source, **(environment or {})},
     )
-    roots = {"sys_root": str(NOWHERE), "proc_root": str(NOWHERE)}
-    given = {
-        "settings": {**roots, **settings},
-        "folder": str(folder),
-        "seconds": seconds,
-        "open_at_ns": open_at_ns or time.monotonic_ns(),
-    }
     assert process.stdin is not None
-    process.stdin.write(json.dumps(given))
+    process.stdin.write(json.dumps([job.as_json() for job in jobs]))
     process.stdin.close()
     process.stdin = None
-    return EnergyChild(folder, process)
+    return EnergyChild(process)

@@ -1,8 +1,8 @@
-"""A process of its own that measures one window, so that it can have its own NVML.
+"""A process of its own that measures windows, so that it can have its own NVML.
 
-Reads a JSON document from standard input: `settings` of the `SensorConfig`, `folder` for the
-traces, `seconds` of the window, and `open_at_ns`, the monotonic time at which to open it. Prints
-one JSON document: what was found and measured, or the error.
+Reads a JSON list of jobs from standard input, each with `settings` of the `SensorConfig`, `folder`
+for the traces, `seconds` of the window, and `open_at_ns`, the monotonic time at which to open it.
+Does them at once and prints a JSON list: what each found and measured, or its error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,30 +20,37 @@ from wattest.errors import WattestError
 
 def main() -> None:
     """Measure and print."""
-    given = json.loads(sys.stdin.read())
-    settings = given["settings"]
+    jobs = json.loads(sys.stdin.read())
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        print(json.dumps(list(pool.map(do, jobs))))
+
+
+def do(job: dict) -> dict:
+    """One job."""
+    settings = job["settings"]
     for name in ("sys_root", "proc_root"):
         settings[name] = Path(settings[name])
     settings["allow_missing"] = frozenset(settings.get("allow_missing", ()))
     try:
         with find_sensors(SensorConfig(**settings)) as sensors:
-            print(json.dumps(measure(sensors, given)))
+            return measure(sensors, job)
     except WattestError as error:
-        print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+        return {"error": str(error), "kind": type(error).__name__}
 
 
-def measure(sensors: Sensors, given: dict) -> dict:
+def measure(sensors: Sensors, job: dict) -> dict:
     """One window."""
-    time.sleep(max(0, given["open_at_ns"] - time.monotonic_ns()) / 1e9)
     about = {
         "findings": [asdict(finding) for finding in sensors.findings],
         "promised": sensors.promised(),
         "describe": sensors.describe(),
         "hardware": sensors.hardware(),
         "state": [asdict(state) for state in sensors.gpu_state()],
+        "processes": sensors.gpu_processes(),
     }
-    window = sensors.meter().open(Path(given["folder"]))
-    window.wait((), window.opened_ns + int(given["seconds"] * 1e9))
+    time.sleep(max(0, job["open_at_ns"] - time.monotonic_ns()) / 1e9)
+    window = sensors.meter().open(Path(job["folder"]))
+    window.wait((), window.opened_ns + int(job["seconds"] * 1e9))
     latest = window.latest()
     measurement = window.close()
     return {

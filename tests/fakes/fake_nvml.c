@@ -13,7 +13,7 @@
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6,
        INSUFFICIENT_SIZE = 7, NO_SCRIPT = 999 };
-enum { MAX_GPUS = 16, MAX_RULES = 64, MAX_PROCESSES = 16, MAX_FIELDS = 8 };
+enum { MAX_GPUS = 64, MAX_RULES = 64, MAX_PROCESSES = 16, MAX_FIELDS = 8 };
 
 typedef struct { char call[24]; double from, to, value; } Rule;
 typedef struct { unsigned field; double at, rate; } Field;
@@ -187,13 +187,13 @@ static int read_script(void) {
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
-    int fault = read_script();
+    int fault = initialized ? OK : read_script();
     if (fault || init_error) return fault ? fault : init_error;
-    initialized = 1;
+    initialized++;
     return OK;
 }
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
-int nvmlShutdown(void) { initialized = 0; return OK; }
+int nvmlShutdown(void) { initialized--; return OK; }
 const char *nvmlErrorString(int code) { (void)code; return "fake error"; }
 
 int nvmlDeviceGetCount_v2(unsigned *n) {

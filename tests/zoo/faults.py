@@ -142,6 +142,13 @@ def _kill(*names: str) -> Callable[[Session], None]:
     return fault
 
 
+def _kill_all(session: Session) -> None:
+    """SIGKILL all three at once: none of them may see another die."""
+    for pid in (session.guard, session.supervisor):
+        os.kill(pid, signal.SIGSTOP)
+    session.kill(session.process.pid, session.guard, session.supervisor)
+
+
 def _kill_one_after_the_other(session: Session) -> None:
     session.kill(session.supervisor)
     time.sleep(0.002)
@@ -163,7 +170,7 @@ FAULTS: dict[str, Callable[[Session], None]] = {
     "SIGKILL of supervisor, then session": _kill_one_after_the_other,
     "SIGKILL of supervisor and session": _kill("supervisor", "session"),
     "SIGKILL of guard and session": _kill("guard", "session"),
-    "SIGKILL of all three": _kill("session", "guard", "supervisor"),
+    "SIGKILL of all three": _kill_all,
 }
 # Only the kernel is left to clear up then: a PID namespace does, the others need the next sweep.
 NEEDS_NAMESPACE = ("SIGKILL of all three",)

@@ -21,12 +21,13 @@ from wattest.process.mark import OWNER_VARIABLE, ROLE_VARIABLE, TREE_VARIABLE, O
 from wattest.process.supervisor import linux, wire
 from wattest.process.sweep import kill_tree
 
-_PROGRAM = Path(__file__).parent / "supervisor" / "__main__.py"
+_PROGRAM = Path(__file__).absolute().parent / "supervisor" / "__main__.py"
 # A start takes some 30 ms; on a machine full of trainings it may take a hundred times that.
 _START_SECONDS = 30.0
 _CLEARING_SECONDS = 5.0
 # Letting go takes milliseconds; a supervisor that hangs is killed after this time.
 _END_SECONDS = 2.0
+_LONGEST_POLL_SECONDS = 3600.0
 
 
 class Handle:
@@ -52,10 +53,12 @@ class Handle:
         self._tree = tree
         self._events: list[wire.Message] = []
         self._made_by = os.getpid()
+        self._waiting: set[int] = set()
         self._replies: dict[int, wire.Message] = {}
         self._last_id = 0
         self._guard: subprocess.Popen[bytes] | None = None
         self._guard_pidfd = -1
+        self._supervisor_pidfd = -1
         try:
             self._errors = _scratch("wattest-errors")
             self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -66,6 +69,8 @@ class Handle:
                 self._start(spec, theirs.fileno(), owners)
             self.hello = self._await_event("tried" if spec["mission"] == "trial" else "ready")
             self.supervisor_pid = self.hello.get("pid", 0)
+            if self.supervisor_pid:
+                self._supervisor_pidfd = linux.pidfd_open(self.supervisor_pid)
         except BaseException:
             self.close()
             raise
@@ -94,19 +99,23 @@ class Handle:
         asked = self._last_id
         packet = wire.pack({"id": asked, "do": do, **fields})
         deadline = time.monotonic() + timeout_seconds
-        if not self._send(packet, timeout_seconds):
-            self.is_over = True
-        while asked not in self._replies:
-            left = deadline - time.monotonic()
-            if self.is_over:
-                raise self.lost()
-            if left <= 0:
-                raise ProcessError(
-                    f"the supervisor (PID {self.supervisor_pid}) did not answer {do!r}"
-                    f" within {timeout_seconds:g} s"
-                )
-            self.pump(left)
-        return self._replies.pop(asked)
+        self._waiting.add(asked)
+        try:
+            if not self._send(packet, timeout_seconds):
+                self.is_over = True
+            while asked not in self._replies:
+                left = deadline - time.monotonic()
+                if self.is_over:
+                    raise self.lost()
+                if left <= 0:
+                    raise ProcessError(
+                        f"the supervisor (PID {self.supervisor_pid}) did not answer {do!r}"
+                        f" within {timeout_seconds:g} s"
+                    )
+                self.pump(left)
+            return self._replies.pop(asked)
+        finally:
+            self._waiting.discard(asked)
 
     def pump(self, timeout_seconds: float = 0.0) -> None:
         """Take in what has come, waiting up to `timeout_seconds` for the first packet."""
@@ -114,7 +123,7 @@ class Handle:
             return
         poller = select.poll()
         poller.register(self._link, select.POLLIN)
-        wait = timeout_seconds
+        wait = min(timeout_seconds, _LONGEST_POLL_SECONDS)
         while poller.poll(wait * 1000) and not self.is_over:
             wait = 0.0
             self._take_in()
@@ -141,7 +150,7 @@ class Handle:
         if not self._tree:
             # A keeper goes on without its guard, and a guard without its keeper.
             fate = "the other one goes on"
-        elif not self._await_guard():
+        elif not self._await_guard(_CLEARING_SECONDS):
             fate = "the guard is still busy killing its tree"
         elif self._both_were_killed():
             dead = "guard and supervisor"
@@ -152,22 +161,19 @@ class Handle:
         )
 
     def kill_supervisor(self) -> bool:
-        """SIGKILL a supervisor that does not answer; return whether the guard has cleared up."""
-        if self._guard is not None and self.supervisor_pid and self._guard.poll() is None:
-            # The PID cannot have been given away: the guard reaps it only when it ends itself.
-            with suppress(ProcessLookupError):
-                os.kill(self.supervisor_pid, signal.SIGKILL)
-        return self._await_guard()
+        """SIGKILL a supervisor that does not answer; return whether its tree is dead too."""
+        self._signal_supervisor(signal.SIGKILL)
+        if not self._await_guard(_CLEARING_SECONDS):
+            return False
+        if self._both_were_killed():
+            kill_tree(self._tree)
+        return True
 
     def kill_both(self) -> None:
         """SIGKILL supervisor and guard, where neither must act any more."""
-        guard = self._guard
-        if guard is None:
-            return
-        if self.supervisor_pid and guard.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.supervisor_pid, signal.SIGKILL)
-        guard.kill()
+        self._signal_supervisor(signal.SIGKILL)
+        if self._guard is not None:
+            self._guard.kill()
 
     def __del__(self) -> None:
         if hasattr(self, "_link") and not sys.is_finalizing():
@@ -238,10 +244,17 @@ class Handle:
             self.pump(left)
         return event
 
-    def _await_guard(self, seconds: float = _CLEARING_SECONDS) -> bool:
+    def _signal_supervisor(self, number: signal.Signals) -> None:
+        if self._supervisor_pidfd >= 0:
+            with suppress(ProcessLookupError):
+                linux.pidfd_send_signal(self._supervisor_pidfd, number)
+
+    def _await_guard(self, seconds: float) -> bool:
         if self._guard is None:
             return True
         if self._guard.returncode is None:
+            # Somebody may have stopped it.
+            self._guard.send_signal(signal.SIGCONT)
             # Popen.wait with a timeout looks at growing intervals, up to 50 ms.
             poller = select.poll()
             poller.register(self._guard_pidfd, select.POLLIN)
@@ -288,14 +301,15 @@ class Handle:
         message = wire.unpack(packet)
         if "event" in message:
             self._events.append(message)
-        elif message["id"] == self._last_id:
+        elif message["id"] in self._waiting:
             self._replies[message["id"]] = message
 
     def _drop(self) -> None:
         self._errors.close()
-        if self._guard_pidfd >= 0:
-            os.close(self._guard_pidfd)
-            self._guard_pidfd = -1
+        for pidfd in (self._guard_pidfd, self._supervisor_pidfd):
+            if pidfd >= 0:
+                os.close(pidfd)
+        self._guard_pidfd = self._supervisor_pidfd = -1
 
     def _last_words(self) -> str:
         """Return the end of what guard and supervisor wrote to their standard error."""

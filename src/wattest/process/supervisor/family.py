@@ -67,13 +67,13 @@ class Family:
         }
 
     def survivors(self, limit: int = 50) -> list[tuple[int, str, str]]:
-        """Return (PID, state, command) of up to `limit` descendants that are still there."""
+        """Return (PID, state, command) of up to `limit` descendants; asked when there are some."""
         found = []
         for pid, _ in self.members()[:limit]:
             stat = proc.read_stat(pid)
-            if stat is not None:
-                found.append((pid, stat.state, proc.command_line(pid)))
-        return found
+            state = "?" if stat is None else stat.state
+            found.append((pid, state, proc.command_line(pid)))
+        return found or [(0, "?", "[not visible to this user]")]
 
     def live_pids(self) -> list[int]:
         """Return the descendants that are no zombies."""
@@ -98,7 +98,8 @@ class Family:
                 return False
             os.kill(pid, number)
             return True
-        except (ProcessLookupError, ChildProcessError, PermissionError):
+        except OSError:
+            # Gone, or not ours to signal; if it is there, the next round finds it again.
             return False
 
     def _send_checked(self, pid: int, parent: int, number: int) -> bool:

@@ -9,7 +9,7 @@ import sys
 
 from . import launch, linux, proc, trial
 from .endless import Endless
-from .family import Clearance, Family
+from .family import MILLISECOND_NS, Clearance, Family
 from .keeper import guard_keeper
 from .launch import Order
 from .logs import RunLogs
@@ -92,7 +92,11 @@ def _clear_up(spec: Message, supervisor: int) -> int:
         family.reap(codes.__setitem__)
         if family.childless:
             break
-        pause_ns = clearance.advance()
+        try:
+            pause_ns = clearance.advance()
+        except OSError:
+            # Out of descriptors or memory, perhaps by what we are about to kill: go on.
+            pause_ns = MILLISECOND_NS
         signal.sigtimedwait([signal.SIGCHLD], pause_ns / 1e9)
     enclosure.remove()
     return 0 if codes.get(supervisor) == 0 else 1

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CLEARING_NS = 5_000 * MILLISECOND_NS
 _LINGER_LOOK_NS = 5 * MILLISECOND_NS
 _MOST_PIDS = 10_000
+_LONGEST_POLL_NS = 3_600_000 * MILLISECOND_NS
 
 
 class Run:
@@ -164,7 +165,9 @@ class Supervisor:
         run = self._run
         if run is not None and not run.is_settled:
             poller.register(run.spawned.news, select.POLLIN)
-        timeout = None if due_ns is None else max(0, due_ns - time.monotonic_ns()) / 1e6
+        timeout = None
+        if due_ns is not None:
+            timeout = min(max(0, due_ns - time.monotonic_ns()), _LONGEST_POLL_NS) / 1e6
         ready = {descriptor for descriptor, _ in poller.poll(timeout)}
         if ready & {self._guard, *self._owners}:
             self._abandon(guard_is_gone=self._guard in ready)

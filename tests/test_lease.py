@@ -1,0 +1,152 @@
+"""One measurer per counter: a second session waits or fails with the holder's PID."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import ROOT, Project
+from fakes.powercap import PowercapTree, PowercapWriter
+from fakes.profile import Profile
+from livesession import LiveSession, Stage
+from wattest.errors import LeaseError
+from wattest.lease import Leases
+
+REFUSED = 4
+TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.2}}
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Iterator[Path]:
+    """Yield a tree like /sys with one CPU package at 50 W."""
+    tree = PowercapTree(tmp_path / "sys")
+    package = tree.add_package()
+    with PowercapWriter({package: Profile(((0.0, 50.0),))}):
+        yield tree.root
+
+
+def two_campaigns(project: Project) -> Stage:
+    """Return a stage whose session stays, in a project that can also run a short one."""
+    stage = Stage(project)
+    registry = json.loads((project.path / "config/models_config.json").read_text())
+    registry["models"]["quick"] = {**registry["models"]["toy"], "path": "repos/quick"}
+    project.registry(registry)
+    project.program("quick", "#!/bin/sh\nsleep 0.2\necho Accuracy: 1\n")
+    settings = {"max_retries": 0, "experiments": [{**TOY, "repo": "quick"}]}
+    (project.path / "settings" / "second.json").write_text(json.dumps(settings))
+    return stage
+
+
+def test_a_second_session_fails_with_the_pid_of_the_first(project: Project, sysfs: Path) -> None:
+    stage = two_campaigns(project)
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        second = project.run("--config", "settings/second.json", "--sysfs", str(sysfs))
+        assert second.ret == REFUSED, second.stdout.str()
+        second.stderr.fnmatch_lines(
+            [f"ERROR: PID {first.pid} already measures on *--wait-for-counters*"]
+        )
+        assert "Traceback" not in second.stderr.str()
+    assert project.records() == []
+
+
+def test_a_session_waits_for_the_counters_and_then_runs(project: Project, sysfs: Path) -> None:
+    stage = two_campaigns(project)
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        second = LiveSession(
+            project, "--config", "settings/second.json", "--sysfs", str(sysfs),
+            "--wait-for-counters", "30",
+        )  # fmt: skip
+        with second:
+            second.await_text(f"PID {first.pid}")
+            first.send(signal.SIGTERM)
+            assert first.wait() == 2
+            assert second.wait() == 0, second.output()
+    (success,) = [one for one in project.records() if one.get("training_success")]
+    assert success["repository"] == "quick"
+
+
+def test_a_lock_of_a_killed_session_never_blocks(project: Project, sysfs: Path) -> None:
+    stage = two_campaigns(project)
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        first.send(signal.SIGKILL)
+        first.wait()
+        second = project.run("--config", "settings/second.json", "--sysfs", str(sysfs))
+    assert second.ret == 0, second.stdout.str()
+
+
+def test_sessions_on_different_counters_do_not_meet(
+    project: Project, sysfs: Path, tmp_path: Path
+) -> None:
+    stage = two_campaigns(project)
+    (tmp_path / "none").mkdir()
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        second = project.run("--config", "settings/second.json", "--sysfs", str(tmp_path / "none"))
+    assert second.ret == 0, second.stdout.str()
+
+
+@pytest.fixture
+def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder for the locks of this test."""
+    monkeypatch.setenv("WATTEST_LOCK_DIR", str(tmp_path / "locks"))
+    return tmp_path / "locks"
+
+
+def test_a_session_that_gets_one_counter_but_not_the_other_holds_none(locks: Path) -> None:
+    held = Leases.take(["b"])
+    with pytest.raises(LeaseError, match=f"PID {os.getpid()} already measures on b"):
+        Leases.take(["a", "b"])
+    Leases.take(["a"]).close()
+    held.close()
+    Leases.take(["a", "b"]).close()
+
+
+def test_names_of_counters_cannot_leave_the_folder_of_the_locks(locks: Path) -> None:
+    leases = Leases.take(["../../outside", "/sys/x:cpu-packages", "a\nb"])
+    assert len(list(locks.iterdir())) == 3
+    leases.close()
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(locks: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("content")
+    locks.mkdir()
+    (locks / "cpu.lock").symlink_to(precious)
+    with pytest.raises(LeaseError, match="cannot be opened"):
+        Leases.take(["cpu"])
+    assert precious.read_text() == "content"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_locks_hold_between_users(locks: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    take = "import sys; from wattest.lease import Leases; Leases.take(['cpu']); print('taken')"
+    command = [sys.executable, "-c", take]
+    folder = str(locks)
+    environment = {"PYTHONPATH": str(ROOT / "src"), "WATTEST_LOCK_DIR": folder}
+    for parent in locks.parents:
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o001)
+    held = Leases.take(["cpu"])
+    refused = subprocess.run(
+        command, env=environment, user=nobody.pw_uid, capture_output=True, text=True, check=False
+    )
+    assert f"PID {os.getpid()} already measures" in refused.stderr
+    held.close()
+    taken = subprocess.run(
+        command, env=environment, user=nobody.pw_uid, capture_output=True, text=True, check=False
+    )
+    assert taken.stdout == "taken\n", taken.stderr
+    Leases.take(["cpu"]).close()
