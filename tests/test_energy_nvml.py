@@ -26,7 +26,7 @@ from fakes.nvml import (
 from fakes.profile import bursts, ramp, square, steady
 
 SECONDS = 5.0
-STARTUP_SECONDS = 3.0
+STARTUP_SECONDS = 4.0
 """Time for all children to start; the scripts' time 0 is when their windows open."""
 
 

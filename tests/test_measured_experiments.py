@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,6 @@ class Scene:
     gpus: Callable[[], Sequence[FakeGpu]] | None = None
     code: int = 0
     arguments: Sequence[str] = ()
-    allow_failure: bool = False
 
 
 @dataclass
@@ -65,10 +64,6 @@ class Played:
     record: dict[str, Any]
     truth: Callable[[int, int], float] | None = None
     zones: Mapping[Path, Profile] = field(default_factory=dict)
-
-    @property
-    def result(self) -> dict[str, Any]:
-        return self.record
 
     def joules(self, key: str) -> float | None:
         value: float | None = self.record["energy_metrics"][key]
@@ -213,11 +208,7 @@ def test_what_cannot_be_true_is_refused_by_name(played: Mapping[str, Played], na
     assert REFUSED[name][1] in one.record["error_message"]
     assert one.joules("cpu_energy_total_joules") is None
     assert one.joules("gpu_energy_total_joules") is None
-    assert (
-        one.record["error_message"] in " ".join(one.output.split())
-        or name in one.output
-        or (one.record["quality"]["reasons"][0] in one.output)
-    )
+    assert one.record["quality"]["reasons"][0] in one.output
 
 
 def test_two_gpus_are_summed_and_told_apart(played: Mapping[str, Played]) -> None:
@@ -286,18 +277,19 @@ def test_a_counter_that_exists_and_cannot_be_read_stops_the_session_with_the_rem
     assert project.records()[0]["energy_metrics"]["cpu_energy_total_joules"] is None
 
 
-def test_a_stale_trace_of_an_earlier_run_is_never_read(project: Project) -> None:
-    results = project.path / "results"
-    results.mkdir()
-    project.settings({"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}})
+def test_what_an_earlier_run_left_is_never_read_as_this_run(project: Project) -> None:
+    project.program(
+        "toy",
+        f"""\
+        #!{sys.executable}
+        from pathlib import Path
+        if not Path("ran").exists():
+            print("Accuracy: 99")
+        Path("ran").touch()
+        """,
+    )
+    project.settings({"repo": "toy", "model": "small", "hyperparameters": {}})
     assert project.run().ret == 0
-    first = project.records()[0]["experiment_id"]
-    assert project.run().ret == 0
-    second = next(r["experiment_id"] for r in project.records() if r["experiment_id"] != first)
-    assert (results / f"energy_{second}_foreground").is_dir()
-
-
-@pytest.fixture(autouse=True)
-def no_real_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("WATTEST_SYSFS", raising=False)
-    yield
+    assert project.run().ret == 1
+    values = [record["performance_metrics"]["accuracy"] for record in project.records()]
+    assert values == [99.0, None]
