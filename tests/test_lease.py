@@ -6,15 +6,14 @@ import json
 import os
 import pwd
 import signal
-import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import ROOT, Project
+from conftest import Project
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import Profile
 from livesession import LiveSession, Stage
@@ -129,24 +128,34 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(locks: Path, tmp_path: Pa
     assert precious.read_text() == "content"
 
 
+def taken_as(uid: int) -> bool:
+    """Tell whether another user gets the lock, from a process of that user."""
+    pid = os.fork()
+    if pid == 0:
+        code = 2
+        try:
+            os.setuid(uid)
+            Leases.take(["cpu"]).close()
+            code = 0
+        except LeaseError as error:
+            code = 1 if f"PID {os.getppid()} already measures" in str(error) else 3
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code in (0, 1), code
+    return code == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_locks_hold_between_users(locks: Path) -> None:
-    nobody = pwd.getpwnam("nobody")
-    take = "import sys; from wattest.lease import Leases; Leases.take(['cpu']); print('taken')"
-    command = [sys.executable, "-c", take]
-    folder = str(locks)
-    environment = {"PYTHONPATH": str(ROOT / "src"), "WATTEST_LOCK_DIR": folder}
-    for parent in locks.parents:
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o001)
-    held = Leases.take(["cpu"])
-    refused = subprocess.run(
-        command, env=environment, user=nobody.pw_uid, capture_output=True, text=True, check=False
-    )
-    assert f"PID {os.getpid()} already measures" in refused.stderr
-    held.close()
-    taken = subprocess.run(
-        command, env=environment, user=nobody.pw_uid, capture_output=True, text=True, check=False
-    )
-    assert taken.stdout == "taken\n", taken.stderr
-    Leases.take(["cpu"]).close()
+def test_locks_hold_between_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("WATTEST_LOCK_DIR", f"{folder}/locks")
+        held = Leases.take(["cpu"])
+        assert not taken_as(nobody)
+        held.close()
+        assert taken_as(nobody)
+        (Path(folder) / "locks" / "cpu.lock").unlink()
+        assert taken_as(nobody)
+        Leases.take(["cpu"]).close()

@@ -129,56 +129,74 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Played]:
     root = tmp_path_factory.mktemp("scenes")
     library = build_fake_nvml(root / "nvml")
     scenes = {**TRUE, **OTHERS, **{name: scene for name, (scene, _) in REFUSED.items()}}
+    # All scripts are written before anything is forked: a fork that inherits a script which is open
+    # for writing keeps others from running it.
+    stages = {
+        name: Stage.build(scene, root / str(number))
+        for number, (name, scene) in enumerate(scenes.items())
+    }
     with ThreadPoolExecutor(6) as pool:
-        jobs = {
-            name: pool.submit(play, scene, root / str(number), library)
-            for number, (name, scene) in enumerate(scenes.items())
-        }
+        jobs = {name: pool.submit(stage.play, library) for name, stage in stages.items()}
         return {name: job.result(120) for name, job in jobs.items()}
 
 
-def play(scene: Scene, folder: Path, library: Path) -> Played:
-    folder.mkdir()
-    project = Project(folder)
-    training = TRAINING.format(python=sys.executable, seconds=SECONDS, code=scene.code)
-    script = project.program("toy", training)
-    project.settings({"repo": "toy", "model": "small", "hyperparameters": {}})
-    tree = PowercapTree(folder / "sys")
-    zones = scene.build(tree) if scene.build else {}
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "WATTEST_LOCK_DIR": str(folder / "locks"),
-    }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "experiments"]
-    command += ["--config", "settings/test.json", "--sysfs", str(tree.root), *scene.arguments]
-    gpus = FakeGpuScript(scene.gpus()) if scene.gpus else None
-    if gpus is not None:
-        environment |= gpus.environment(library, folder / "gpus.txt")
+@dataclass
+class Stage:
+    """A scene that is set up: its project and its hardware."""
 
-    def run() -> subprocess.CompletedProcess[str]:
+    scene: Scene
+    project: Project
+    tree: PowercapTree
+    zones: Mapping[Path, Profile]
+
+    @classmethod
+    def build(cls, scene: Scene, folder: Path) -> Stage:
+        folder.mkdir()
+        project = Project(folder)
+        training = TRAINING.format(python=sys.executable, seconds=SECONDS, code=scene.code)
+        project.program("toy", training)
+        project.settings({"repo": "toy", "model": "small", "hyperparameters": {}})
+        tree = PowercapTree(folder / "sys")
+        return cls(scene, project, tree, scene.build(tree) if scene.build else {})
+
+    def play(self, library: Path) -> Played:
+        if self.zones:
+            return self._play_with_zones()
+        gpus = FakeGpuScript(self.scene.gpus() if self.scene.gpus else [])
+        extra = gpus.environment(library, self.project.path / "gpus.txt") if gpus.gpus else {}
+        done = self._run(extra)
+
+        def truth(start_ns: int, end_ns: int) -> float:
+            numbers = range(len(gpus.gpus))
+            return sum(gpus.energy_joules(number, start_ns, end_ns) for number in numbers)
+
+        return Played(done.returncode, done.stdout, only_record(self.project.path), truth)
+
+    def _play_with_zones(self) -> Played:
+        events = {next(iter(self.zones)): self.scene.events} if self.scene.events else {}
+        trigger = self.project.path / "repos/toy/trigger"
+        with PowercapWriter(self.zones, events, trigger=trigger) as writer:
+            done = self._run({})
+            record = only_record(self.project.path)
+            window = record["energy_provenance"]["window"]
+            edges = window["opened_ns"], window["closed_ns"]
+            total = sum(writer.energy_joules(zone, *edges) for zone in self.zones)
+        return Played(done.returncode, done.stdout, record, lambda start, end: total, self.zones)
+
+    def _run(self, extra: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        folder = self.project.path
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "src"),
+            "WATTEST_LOCK_DIR": str(folder / "locks"),
+            **extra,
+        }
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "experiments"]
+        command += ["--config", "settings/test.json", "--sysfs", str(self.tree.root)]
         return subprocess.run(
-            command, cwd=folder, env=environment, text=True, timeout=90, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            [*command, *self.scene.arguments], cwd=folder, env=environment, text=True, timeout=90,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
-
-    if not zones:
-        done = run()
-        truth = None
-        if gpus is not None:
-            count = len(gpus.gpus)
-            truth = lambda start, end: sum(  # noqa: E731
-                gpus.energy_joules(number, start, end) for number in range(count)
-            )
-        return Played(done.returncode, done.stdout, only_record(folder), truth)
-    events = {next(iter(zones)): scene.events} if scene.events else {}
-    with PowercapWriter(zones, events, trigger=script.with_name("trigger")) as writer:
-        done = run()
-        record = only_record(folder)
-        window = record["energy_provenance"]["window"]
-        edges = window["opened_ns"], window["closed_ns"]
-        total = sum(writer.energy_joules(zone, *edges) for zone in zones)
-        return Played(done.returncode, done.stdout, record, lambda start, end: total, zones)
 
 
 def only_record(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from conftest import Project, toy_registry
 from livesession import LiveSession
 
 SEED = 11
-KILLS = 4
+KILLS = 3
 MUTATION = {"repo": "toy", "model": "small", "mutate": ["learning_rate"],
             "hyperparameters": {"seconds": 0.15}, "runs_per_config": 4}  # fmt: skip
 FIXED = {"repo": "toy", "model": "large", "hyperparameters": {"seconds": 0.15},

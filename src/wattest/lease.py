@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wattest.errors import LeaseError
@@ -28,12 +28,18 @@ class Leases:
         self._descriptors: list[int] = []
 
     @classmethod
-    def take(cls, counters: Sequence[str], wait_seconds: float = 0.0) -> Leases:
+    def take(
+        cls,
+        counters: Sequence[str],
+        wait_seconds: float = 0.0,
+        announce: Callable[[str], None] = lambda _: None,
+    ) -> Leases:
         """Lock every counter, in one order for all sessions, or none.
 
         Args:
             counters: names of the counters, the same in every session on this host.
             wait_seconds: how long to wait for other holders altogether.
+            announce: is told once per counter who is waited for.
 
         Raises:
             LeaseError: another session holds one; the message names its PID.
@@ -42,7 +48,7 @@ class Leases:
         deadline = time.monotonic() + wait_seconds
         try:
             for counter in sorted(set(counters)):
-                leases._lock(counter, deadline)
+                leases._lock(counter, deadline, announce)
         except BaseException:
             leases.close()
             raise
@@ -53,25 +59,38 @@ class Leases:
         while self._descriptors:
             os.close(self._descriptors.pop())
 
-    def _lock(self, counter: str, deadline: float) -> None:
+    def _lock(self, counter: str, deadline: float, announce: Callable[[str], None]) -> None:
         path = _folder() / (re.sub(r"[^A-Za-z0-9._-]+", "_", counter) + ".lock")
         descriptor = _open(path)
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
-                    os.close(descriptor)
-                    raise LeaseError(
-                        f"PID {holder or 'unknown'} already measures on {counter}: two sessions"
-                        " would count each other's energy; wait for it with --wait-for-counters"
-                    ) from None
+        announced = False
+        while not _try_lock(descriptor):
+            held = f"PID {_holder(descriptor)} already measures on {counter}"
+            left = deadline - time.monotonic()
+            if left <= 0:
+                os.close(descriptor)
+                raise LeaseError(
+                    f"{held}: two sessions would count each other's energy; wait for it with"
+                    " --wait-for-counters"
+                )
+            if not announced:
+                announce(f"{held}; waiting up to {left:.0f} s")
+                announced = True
             time.sleep(_POLL_SECONDS)
         self._descriptors.append(descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
 
 
 def _folder() -> Path:

@@ -125,7 +125,7 @@ class Session:
         self._closing.callback(self._signals.restore)
         for swept in sweep():
             self.console.warn(f"a dead session had left {swept}; ended it")
-        leases = Leases.take(self._counters(), self._options.wait_seconds)
+        leases = Leases.take(self._counters(), self._options.wait_seconds, self.console.warn)
         self._closing.callback(leases.close)
         governor = Governor(plan.settings.governor, self._options.sys_root)
         self._closing.callback(governor.close)

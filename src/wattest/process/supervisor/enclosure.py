@@ -127,6 +127,15 @@ class Namespace(Enclosure):
             family.spared.discard(pid)
 
 
+def enclosure_for(rung: str, leaf: str) -> Enclosure:
+    """Return the enclosure of a rung; called in the process that forks the runs."""
+    if rung == "cgroup":
+        return Leaf(leaf)
+    if rung == "pid-namespace":
+        return Namespace(linux.pidfd_open(os.getpid()))
+    return Enclosure()
+
+
 def _be_init(supervisor_pidfd: int) -> None:
     """Reap orphans until killed; never returns while the supervisor lives."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])

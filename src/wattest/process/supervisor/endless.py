@@ -13,7 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .launch import Order, Refusal
     from .logs import RunLogs
-    from .supervisor import Run, Supervisor
+    from .run import Run
+    from .supervisor import Supervisor
     from .wire import Message
 
 _GOOD_RUN_NS = 1_000 * MILLISECOND_NS

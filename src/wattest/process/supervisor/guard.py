@@ -8,13 +8,14 @@ import signal
 import sys
 
 from . import launch, linux, proc, trial
+from .enclosure import enclosure_for
 from .endless import Endless
 from .family import MILLISECOND_NS, Clearance, Family
 from .keeper import guard_keeper
 from .launch import Order
 from .logs import RunLogs
 from .oneshot import OneShot
-from .supervisor import Supervisor, enclosure_for
+from .supervisor import Supervisor
 from .wire import Link, unpack
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .supervisor import Run
+    from .run import Run
     from .wire import Message
 
 

@@ -10,7 +10,8 @@ from .mission import Mission, exit_fields
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .launch import Order
-    from .supervisor import Run, Supervisor
+    from .run import Run
+    from .supervisor import Supervisor
     from .wire import Message
 
 

@@ -8,14 +8,15 @@ import signal
 import time
 
 from . import linux, proc
-from .enclosure import Enclosure, Leaf, Namespace
 from .ending import FOREVER_NS, Ending
 from .family import MILLISECOND_NS, Clearance, Family
-from .launch import Order, Refusal, Spawned, spawn
+from .launch import Order, Refusal, spawn
+from .run import Run
 from .wire import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .enclosure import Enclosure
     from .mission import Mission
     from .wire import Message
 
@@ -24,24 +25,6 @@ _CLEARING_NS = 5_000 * MILLISECOND_NS
 _LINGER_LOOK_NS = 5 * MILLISECOND_NS
 _MOST_PIDS = 10_000
 _LONGEST_POLL_NS = 3_600_000 * MILLISECOND_NS
-
-
-class Run:
-    """One execution of the training; times are CLOCK_MONOTONIC in nanoseconds."""
-
-    def __init__(self, number: int, spawned: Spawned) -> None:
-        self.number = number
-        self.pid = spawned.pid
-        self.spawned = spawned
-        self.started_ns = 0
-        self.ended_ns = 0
-        self.status = 0
-        self.refusal: Refusal | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether exec has succeeded or failed."""
-        return self.spawned.news < 0
 
 
 class Supervisor:
@@ -251,12 +234,3 @@ def _wake_on_child() -> int:
     # set_wakeup_fd serves signals with a Python handler only.
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     return woken
-
-
-def enclosure_for(rung: str, leaf: str) -> Enclosure:
-    """Return the enclosure of a rung; called in the process that forks the runs."""
-    if rung == "cgroup":
-        return Leaf(leaf)
-    if rung == "pid-namespace":
-        return Namespace(linux.pidfd_open(os.getpid()))
-    return Enclosure()

@@ -1,0 +1,263 @@
+"""Disks that are full or closed, logs that flood, folders that belong to another user."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from conftest import Project, toy_registry
+from livesession import LiveSession
+from wattest.process import Command, Loop
+
+REFUSED = 4
+TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.2}}
+OVER_LOAD = {"foreground": TOY, "background": {**TOY, "repo": "busy"}}
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, other users")
+
+
+def two_programs(project: Project, foreground: str, load: str) -> None:
+    """Give the foreground and the load a program each."""
+    registry = toy_registry()
+    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
+    project.registry(registry)
+    project.program("toy", foreground)
+    project.program("busy", load)
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """Mount a tmpfs on `folder`; skip where even root may not."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"this machine mounts no tmpfs: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@is_root
+def test_a_disk_that_fills_up_fails_the_experiment_and_spares_earlier_records(
+    project: Project,
+) -> None:
+    two_programs(
+        project,
+        """\
+        #!/bin/sh
+        [ "$2" = large ] && head -c 8000000 /dev/zero | tr '\\0' 'x'
+        sleep 0.3
+        echo Accuracy: 1
+        """,
+        "#!/bin/sh\nexec sleep 60\n",
+    )
+    second = {**OVER_LOAD, "foreground": {**TOY, "model": "large"}}
+    project.settings(OVER_LOAD, second)
+    with mounted(project.path / "small_disk", "size=2m") as disk:
+        with LiveSession(project, "--results-dir", str(disk)) as session:
+            assert session.wait() == 1, session.output()
+            assert session.left() == []
+        records = {file: json.loads(file.read_text()) for file in disk.glob("*.json")}
+        successes = [
+            one for one in records.values() if one["foreground_result"]["training_success"]
+        ]
+        assert [one["foreground_result"]["model"] for one in successes] == ["small"]
+        assert not list(disk.rglob(".*.tmp"))
+        output = session.output()
+    assert "No space left on device" in output
+    assert "Traceback" not in output
+    assert "INTERNALERROR" not in output
+    assert "1 failed, 1 passed" in output
+
+
+@pytest.mark.parametrize("obstacle", ["a file", "below a file"])
+def test_a_results_folder_that_is_a_file_is_found_before_the_first_training(
+    project: Project, obstacle: str
+) -> None:
+    project.settings(TOY)
+    (project.path / "taken").write_text("mine")
+    folder = "taken" if obstacle == "a file" else "taken/results"
+    result = project.run("--results-dir", folder)
+    assert_refused(result)
+    assert (project.path / "taken").read_text() == "mine"
+
+
+@is_root
+def test_a_read_only_results_folder_is_found_before_the_first_training(project: Project) -> None:
+    project.settings(TOY)
+    with mounted(project.path / "closed", "ro") as folder:
+        assert_refused(project.run("--results-dir", str(folder)))
+
+
+@is_root
+def test_a_full_disk_is_found_before_the_first_training(project: Project) -> None:
+    project.settings(TOY)
+    with mounted(project.path / "full", "size=64k") as folder:
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "filler").write_bytes(b"x" * 1_000_000)
+        assert_refused(project.run("--results-dir", str(folder)))
+
+
+def assert_refused(result: pytest.RunResult) -> None:
+    assert result.ret == REFUSED, result.stdout.str()
+    result.stderr.fnmatch_lines(["ERROR: results folder * cannot be written: *--results-dir*"])
+    assert "Traceback" not in result.stderr.str()
+    assert "command" not in result.stdout.str()
+
+
+MEMORY = """\
+from pathlib import Path
+
+def pytest_sessionfinish():
+    status = Path("/proc/self/status").read_text()
+    Path(__file__).with_name("memory.txt").write_text(status)
+"""
+
+
+def peak_kilobytes(project: Project) -> int:
+    """Return the highest memory use of the pytest that ran last (VmHWM)."""
+    text = (project.path / "experiments" / "memory.txt").read_text()
+    match = re.search(r"VmHWM:\s+(\d+) kB", text)
+    assert match is not None
+    return int(match[1])
+
+
+def test_a_flood_of_output_costs_no_memory_and_does_not_slow_the_meter(project: Project) -> None:
+    (project.path / "experiments" / "conftest.py").write_text(MEMORY)
+    peaks = []
+    for megabytes in (1, 100):
+        project.program(
+            "toy",
+            f"""\
+            #!/bin/sh
+            yes 'epoch 7, loss 0.1234567, and more words to fill the line' | head -c {megabytes}000000
+            sleep 0.5
+            echo; echo Accuracy: 91.5
+            """,
+        )
+        project.settings(TOY)
+        assert project.run().ret == 0
+        peaks.append(peak_kilobytes(project))
+    record = project.records()[-1]
+    assert record["performance_metrics"] == {"accuracy": 91.5}
+    assert (project.path / "results" / record["attempts"][0]["log"]).stat().st_size > 100e6
+    assert peaks[1] - peaks[0] < 20_000, f"{peaks} kB"
+    meter = record["meter"]
+    assert meter["period_p95_seconds"] < 3 * meter["period_seconds"], meter
+
+
+def test_a_load_that_floods_keeps_its_log_under_the_cap_and_the_log_says_so(
+    project: Project,
+) -> None:
+    two_programs(
+        project,
+        "#!/bin/sh\nsleep 1\necho Accuracy: 1\n",
+        """\
+        #!/bin/sh
+        echo the load begins
+        yes 'a line of a load that says too much, far too much, again and again' | head -c 40000000
+        echo the load has said it
+        exec sleep 60
+        """,
+    )
+    project.settings(OVER_LOAD)
+    assert project.run().ret == 0
+    (log,) = (project.path / "results").glob("background_logs_*/run_1.log")
+    assert log.stat().st_size <= 16 * 2**20
+    text = log.read_text()
+    assert text.startswith("the load begins\n")
+    assert re.search(r"\[wattest: \d+ bytes of output were dropped here", text)
+    assert text.endswith("the load has said it\n")
+
+
+def test_a_load_that_starts_again_and_again_keeps_its_folder_under_the_cap(tmp_path: Path) -> None:
+    cap = 300_000
+    script = "yes 'a line of the load' | head -c 20000; sleep 0.06"
+    command = Command(("/bin/sh", "-c", script), tmp_path, dict(os.environ))
+    with Loop(command, tmp_path / "logs", logs_cap_bytes=cap) as loop:
+        loop.start()
+        with_note = tmp_path / "logs" / "dropped_logs.txt"
+        await_file(with_note)
+        status = loop.status()
+        loop.stop(grace_seconds=0)
+    logs = list((tmp_path / "logs").glob("run_*.log"))
+    assert sum(log.stat().st_size for log in logs) <= cap + 20_000
+    assert tmp_path / "logs" / "run_1.log" in logs
+    assert "wattest deleted" in with_note.read_text()
+    assert status.failures == 0
+
+
+def await_file(path: Path, seconds: float = 20) -> None:
+    """Wait until a file exists."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path.name} within {seconds} s"
+        time.sleep(0.02)
+
+
+@is_root
+def test_trainings_run_as_the_user_asked_for_and_results_go_to_who_called_sudo(
+    monkeypatch: pytest.MonkeyPatch, project: Project
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        # Not below pytest's own temporary folders, which other users cannot enter.
+        home = Path(folder) / "project"
+        home.mkdir()
+        place = cast(pytest.Pytester, SimpleNamespace(path=home))
+        open_project = Project(place)
+        user = "#!/bin/sh\necho user $(id -u) group $(id -g) groups $(id -G)\n"
+        two_programs(
+            open_project, user + "sleep 0.3\necho Accuracy: 1\n", user + "exec sleep 60\n"
+        )
+        open_project.settings(OVER_LOAD)
+        sudo = {"SUDO_UID": "12345", "SUDO_GID": "12346"}
+        with LiveSession(open_project, "--run-as", "nobody", environment=sudo) as session:
+            assert session.wait() == 0, session.output()
+        results = home / "results"
+        told = f"user {nobody.pw_uid} group {nobody.pw_gid} groups {nobody.pw_gid}"
+        for log in (*results.glob("training_*.log"), *results.glob("background_logs_*/run_1.log")):
+            assert told in log.read_text()
+        owners = {
+            str(path.relative_to(home)): (path.stat().st_uid, path.stat().st_gid)
+            for path in (results, *results.rglob("*"))
+        }
+        assert set(owners.values()) == {(12345, 12346)}, owners
+        assert len(owners) > 8
+        assert all(path.stat().st_mode & 0o400 for path in results.rglob("*"))
+
+
+@is_root
+def test_an_interrupted_session_gives_its_results_back_too(project: Project) -> None:
+    project.settings({**TOY, "hyperparameters": {"seconds": 50}})
+    sudo = {"SUDO_UID": "12345", "SUDO_GID": "12346"}
+    with LiveSession(project, environment=sudo) as session:
+        session.await_text("command ")
+        session.send(signal.SIGTERM)
+        assert session.wait() == 2
+    results = project.path / "results"
+    owners = {str(path): path.stat().st_uid for path in (results, *results.rglob("*"))}
+    assert set(owners.values()) == {12345}, owners
+
+
+def test_run_as_is_refused_in_words_where_it_cannot_be(project: Project) -> None:
+    project.settings(TOY)
+    result = project.run("--run-as", "no-such-user-here")
+    assert result.ret == REFUSED
+    result.stderr.fnmatch_lines(["ERROR: --run-as: there is no user 'no-such-user-here'"])
