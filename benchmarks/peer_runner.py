@@ -45,6 +45,7 @@ class Work:
         self.ended_ns = time.monotonic_ns()
 
     def __call__(self) -> None:
+        """Do all of it."""
         self.begin()
         self.end()
 
@@ -54,14 +55,14 @@ def wattest(hertz: float, work: Work) -> Joules:
     from wattest.energy import SensorConfig, Thresholds, find_sensors
 
     thresholds = Thresholds(cpu_period_seconds=1 / hertz)
-    with tempfile.TemporaryDirectory() as folder:
-        with find_sensors(SensorConfig(sample_hz=hertz, thresholds=thresholds)) as sensors:
-            with sensors.meter().open(Path(folder) / "window") as window:
-                work.begin()
-                assert work.process is not None
-                window.wait([os.pidfd_open(work.process.pid)])
-                work.end()
-                measurement = window.close(work.ended_ns)
+    config = SensorConfig(sample_hz=hertz, thresholds=thresholds)
+    with tempfile.TemporaryDirectory() as folder, find_sensors(config) as sensors:
+        with sensors.meter().open(Path(folder) / "window") as window:
+            work.begin()
+            assert work.process is not None
+            window.wait([os.pidfd_open(work.process.pid)])
+            work.end()
+            measurement = window.close(work.ended_ns)
     metrics = measurement.energy_metrics()
     return {
         "cpu": metrics["cpu_energy_total_joules"],
@@ -147,15 +148,13 @@ def perun(hertz: float, work: Work) -> Joules:
         reports = list(Path(folder).rglob("*.json"))
         document = json.loads(reports[0].read_text()) if reports else {}
     metrics = document.get("metrics", {})
-    joules = {name: _perun_joules(metrics, name) for name in ("cpu", "dram", "gpu")}
+    joules = {
+        name: float(metrics[f"{name}_energy"]["sum"]) if f"{name}_energy" in metrics else None
+        for name in ("cpu", "dram", "gpu")
+    }
     parts = [joules[name] for name in ("cpu", "dram") if joules[name] is not None]
-    return {"cpu": sum(parts) if parts else None, "cpu_domains": float(len(parts)),
-            "gpu": joules["gpu"]}  # fmt: skip
-
-
-def _perun_joules(metrics: dict[str, dict[str, float]], device: str) -> float | None:
-    metric = metrics.get(f"{device}_energy") or metrics.get(f"MetricType.{device.upper()}_ENERGY")
-    return float(metric["value"]) if metric else None
+    cpu = sum(part for part in parts if part is not None) if parts else None
+    return {"cpu": cpu, "cpu_domains": float(len(parts)), "gpu": joules["gpu"]}
 
 
 TOOLS = {

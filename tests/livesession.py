@@ -15,8 +15,9 @@ from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
 
-from conftest import Project, toy_registry
 from oracle import Oracle, Sighting
+
+from conftest import Project, toy_registry
 
 _TOKEN = "WATTEST_TEST_TOKEN"
 _LOOK_SECONDS = 0.03

@@ -17,7 +17,17 @@ UPDATE_SECONDS = 0.01
 
 
 def track_of(max_range: int | None = REAL_RANGE, period: float | None = UPDATE_SECONDS):
-    spec = CounterSpec("package-0", "cpu_pkg", 1e-6, True, max_range, period, 1000.0, 5000.0)
+    spec = CounterSpec(
+        label="package-0",
+        domain="cpu_pkg",
+        joules_per_count=1e-6,
+        wraps=True,
+        max_range=max_range,
+        period_seconds=period,
+        step_seconds=0.5 if period is None else period,
+        wrap_watts=1000.0,
+        jump_watts=5000.0,
+    )
     return CounterTrack(spec, Thresholds())
 
 
@@ -280,7 +290,7 @@ def test_the_edge_uncertainty_covers_one_step():
 
 
 def test_a_counter_without_wraps_takes_any_decrease_for_a_reset():
-    spec = CounterSpec("GPU-1", "gpu", 1e-3, False, None, 0.1, 5000.0, 5000.0)
+    spec = CounterSpec("GPU-1", "gpu", 1e-3, False, None, 0.1, 0.1, 5000.0, 5000.0)
     track = CounterTrack(spec, Thresholds())
     track.open(0, 1_000_000)
     for tick, value in enumerate([1_100_000, 1_200_000, 20_000, 120_000], start=1):

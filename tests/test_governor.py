@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from livesession import LiveSession, Stage
 
 from conftest import Project
-from livesession import LiveSession, Stage
 
 REFUSED = 4
 FIXED = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from conftest import Project
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import Profile
 from livesession import LiveSession, Stage
+
+from conftest import Project
 from wattest.errors import LeaseError
 from wattest.lease import Leases
 

@@ -8,23 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from oracle import Oracle, own_zombies
 from zoo.faults import BIRTHS, FAULTS, NEEDS_NAMESPACE, Session, running
+from zoo.helpers import needs
 
-from wattest.process import Rung, probe
+from wattest.process import Rung
+
+pytest_plugins = ["zoo.fixtures"]
 
 PATIENCE_SECONDS = 2.0
-
-
-@pytest.fixture
-def oracle(tmp_path: Path) -> Iterator[Oracle]:
-    oracle = Oracle(tmp_path)
-    yield oracle
-    oracle.destroy()
 
 
 def assert_nothing_is_left(oracle: Oracle, session: Session) -> None:
@@ -44,12 +39,6 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def needs(rung: Rung) -> None:
-    reason = probe().reason_against(rung)
-    if reason:
-        pytest.skip(reason)
 
 
 @pytest.mark.parametrize("child", ["stubborn", "daemon", "spawner"])

@@ -7,48 +7,16 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from oracle import Oracle, own_zombies
+from oracle import Oracle
+from zoo.helpers import MakeLoop, await_status, kilobytes, voluntary_switches
 
 from wattest.errors import ProcessError, SpawnError
-from wattest.process import Command, Loop, LoopNews, LoopStatus, Rung, probe
+from wattest.process import Loop, LoopNews, Rung
 
-MakeLoop = Callable[..., Loop]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "background logs"
-
-
-@pytest.fixture
-def make(tmp_path: Path, folder: Path) -> Iterator[MakeLoop]:
-    """Make loops that are closed at the end."""
-    loops: list[Loop] = []
-
-    def make(*argv: str, **settings: object) -> Loop:
-        command = Command(argv, tmp_path, {"PATH": os.environ["PATH"]})
-        loop = Loop(command, folder, **settings)  # type: ignore[arg-type]
-        loops.append(loop)
-        return loop
-
-    yield make
-    for loop in loops:
-        loop.close()
-    assert own_zombies() == []
-
-
-def await_status(
-    loop: Loop, wanted: Callable[[LoopStatus], bool], seconds: float = 10.0
-) -> LoopStatus:
-    deadline = time.monotonic() + seconds
-    while not wanted(status := loop.status()):
-        assert time.monotonic() < deadline, f"still {status}"
-        time.sleep(0.01)
-    return status
+pytest_plugins = ["zoo.fixtures"]
 
 
 def await_news(loop: Loop, seconds: float = 10.0) -> LoopNews:
@@ -60,9 +28,9 @@ def await_news(loop: Loop, seconds: float = 10.0) -> LoopNews:
 
 
 def test_a_load_starts_again_and_again_with_a_log_for_each_run(
-    make: MakeLoop, folder: Path
+    make_loop: MakeLoop, log_folder: Path
 ) -> None:
-    loop = make("sh", "-c", "echo run $$; sleep 0.05")
+    loop = make_loop("sh", "-c", "echo run $$; sleep 0.05")
     pid = loop.start()
     status = await_status(loop, lambda status: status.runs_completed >= 3)
     assert status.failures == 0
@@ -71,17 +39,15 @@ def test_a_load_starts_again_and_again_with_a_log_for_each_run(
     assert (status.last_exit.exit_code, status.last_exit.signal) == (0, None)
     assert status.last_exit.duration_ns > 0.05e9
     loop.stop()
-    assert (folder / "run_1.log").read_text() == f"run {pid}\n"
-    assert (folder / "run_3.log").read_text().startswith("run ")
-    assert len(list(folder.iterdir())) == loop.status().current_run
+    assert (log_folder / "run_1.log").read_text() == f"run {pid}\n"
+    assert (log_folder / "run_3.log").read_text().startswith("run ")
+    assert len(list(log_folder.iterdir())) == loop.status().current_run
 
 
-@pytest.mark.parametrize("rung", list(Rung), ids=lambda rung: rung.value)
-def test_the_gap_after_a_clean_end_is_below_ten_milliseconds(make: MakeLoop, rung: Rung) -> None:
-    reason = probe().reason_against(rung)
-    if reason:
-        pytest.skip(reason)
-    loop = make("true", rung=rung)
+def test_the_gap_after_a_clean_end_is_below_ten_milliseconds(
+    make_loop: MakeLoop, rung: Rung
+) -> None:
+    loop = make_loop("true", rung=rung)
     loop.start()
     status = await_status(loop, lambda status: status.gap_count >= 40)
     assert status.gap_median_ns is not None
@@ -91,8 +57,8 @@ def test_the_gap_after_a_clean_end_is_below_ten_milliseconds(make: MakeLoop, run
     assert status.gap_median_ns < (10e6 if rung is Rung.GUARD else 20e6)
 
 
-def test_time_alive_and_cpu_time_grow_with_the_load(make: MakeLoop) -> None:
-    loop = make(sys.executable, "-I", "-S", "-c", "while True: pass")
+def test_time_alive_and_cpu_time_grow_with_the_load(make_loop: MakeLoop) -> None:
+    loop = make_loop(sys.executable, "-I", "-S", "-c", "while True: pass")
     loop.start()
     before = loop.status()
     time.sleep(0.5)
@@ -104,16 +70,18 @@ def test_time_alive_and_cpu_time_grow_with_the_load(make: MakeLoop) -> None:
     assert after.current_run == 1
 
 
-def test_time_alive_leaves_out_the_pauses(make: MakeLoop) -> None:
-    loop = make("sh", "-c", "sleep 0.1; exit 1", backoff_seconds=0.3)
+def test_time_alive_leaves_out_the_pauses(make_loop: MakeLoop) -> None:
+    loop = make_loop("sh", "-c", "sleep 0.1; exit 1", backoff_seconds=0.3)
     loop.start()
     status = await_status(loop, lambda status: status.failures == 2)
     lived_ns = status.now_ns - status.started_ns
     assert 0.2e9 <= status.alive_ns < lived_ns - 0.25e9
 
 
-def test_a_load_that_fails_at_once_backs_off_and_is_news(make: MakeLoop, folder: Path) -> None:
-    loop = make("sh", "-c", "echo 'no data'; exit 9")
+def test_a_load_that_fails_at_once_backs_off_and_is_news(
+    make_loop: MakeLoop, log_folder: Path
+) -> None:
+    loop = make_loop("sh", "-c", "echo 'no data'; exit 9")
     began = time.monotonic()
     loop.start()
     news = await_news(loop)
@@ -127,14 +95,14 @@ def test_a_load_that_fails_at_once_backs_off_and_is_news(make: MakeLoop, folder:
     assert status.exit_codes == {"9": 5}
     assert status.ineffective == str(news)
     assert loop.poll() is None
-    assert (folder / "run_5.log").read_text() == "no data\n"
+    assert (log_folder / "run_5.log").read_text() == "no data\n"
 
 
-def test_a_good_run_forgets_the_failures_before_it(make: MakeLoop, tmp_path: Path) -> None:
+def test_a_good_run_forgets_the_failures_before_it(make_loop: MakeLoop, tmp_path: Path) -> None:
     script = (
         "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n; [ $n = 2 ] && sleep 1.05 || exit 1"
     )
-    loop = make("sh", "-c", script, backoff_seconds=0.05)
+    loop = make_loop("sh", "-c", script, backoff_seconds=0.05)
     loop.start()
     status = await_status(loop, lambda status: status.runs_started == 5)
     assert status.exit_codes["0"] == 1
@@ -144,8 +112,10 @@ def test_a_good_run_forgets_the_failures_before_it(make: MakeLoop, tmp_path: Pat
     assert status.gap_max_ns < 0.19e9
 
 
-def test_a_load_that_ends_at_once_with_success_is_no_load_and_no_burden(make: MakeLoop) -> None:
-    loop = make("true")
+def test_a_load_that_ends_at_once_with_success_is_no_load_and_no_burden(
+    make_loop: MakeLoop,
+) -> None:
+    loop = make_loop("true")
     loop.start()
     news = await_news(loop, 30)
     assert "too short to be a load" in str(news)
@@ -154,8 +124,8 @@ def test_a_load_that_ends_at_once_with_success_is_no_load_and_no_burden(make: Ma
     assert loop.status().runs_started - runs <= 5
 
 
-def test_a_run_that_dies_of_a_signal_is_a_failure(make: MakeLoop) -> None:
-    loop = make("sh", "-c", "kill -SEGV $$")
+def test_a_run_that_dies_of_a_signal_is_a_failure(make_loop: MakeLoop) -> None:
+    loop = make_loop("sh", "-c", "kill -SEGV $$")
     loop.start()
     status = await_status(loop, lambda status: status.failures == 1)
     assert status.exit_codes == {"signal 11": 1}
@@ -163,18 +133,18 @@ def test_a_run_that_dies_of_a_signal_is_a_failure(make: MakeLoop) -> None:
     assert status.last_exit.signal == signal.SIGSEGV
 
 
-def test_a_program_that_cannot_start_is_an_error_at_once(make: MakeLoop) -> None:
+def test_a_program_that_cannot_start_is_an_error_at_once(make_loop: MakeLoop) -> None:
     with pytest.raises(SpawnError, match="no such program"):
-        make("no-such-program").start()
+        make_loop("no-such-program").start()
 
 
 def test_a_program_that_vanishes_is_a_failure_and_comes_back(
-    make: MakeLoop, tmp_path: Path
+    make_loop: MakeLoop, tmp_path: Path
 ) -> None:
     program = tmp_path / "train.sh"
     program.write_text("#!/bin/sh\nsleep 0.1\n")
     program.chmod(0o755)
-    loop = make(str(program), backoff_seconds=0.01)
+    loop = make_loop(str(program), backoff_seconds=0.01)
     loop.start()
     program.rename(tmp_path / "away")
     status = await_status(loop, lambda status: "not started" in status.exit_codes)
@@ -186,10 +156,9 @@ def test_a_program_that_vanishes_is_a_failure_and_comes_back(
 
 
 def test_what_a_run_leaves_is_killed_before_the_next_one_starts(
-    make: MakeLoop, tmp_path: Path
+    make_loop: MakeLoop, oracle: Oracle
 ) -> None:
-    oracle = Oracle(tmp_path)
-    loop = make(*oracle.argv("leaver", sys.executable))
+    loop = make_loop(*oracle.argv("leaver", sys.executable))
     loop.start()
     status = await_status(loop, lambda status: status.runs_completed >= 2)
     assert status.leftovers_killed >= 2 * status.runs_completed
@@ -200,15 +169,10 @@ def test_what_a_run_leaves_is_killed_before_the_next_one_starts(
     assert oracle.sightings() == []
 
 
-@pytest.mark.parametrize("rung", list(Rung), ids=lambda rung: rung.value)
 def test_a_load_that_ignores_sigterm_is_killed_after_its_grace(
-    rung: Rung, make: MakeLoop, tmp_path: Path
+    rung: Rung, make_loop: MakeLoop, oracle: Oracle
 ) -> None:
-    reason = probe().reason_against(rung)
-    if reason:
-        pytest.skip(reason)
-    oracle = Oracle(tmp_path)
-    loop = make(*oracle.argv("stubborn", sys.executable), rung=rung)
+    loop = make_loop(*oracle.argv("stubborn", sys.executable), rung=rung)
     loop.start()
     oracle.await_births(3)
     report = loop.stop(grace_seconds=0.3)
@@ -218,8 +182,8 @@ def test_a_load_that_ignores_sigterm_is_killed_after_its_grace(
     assert loop.pids() == ()
 
 
-def test_a_stop_starts_nothing_again_and_keeps_the_last_status(make: MakeLoop) -> None:
-    loop = make("sleep", "0.02")
+def test_a_stop_starts_nothing_again_and_keeps_the_last_status(make_loop: MakeLoop) -> None:
+    loop = make_loop("sleep", "0.02")
     loop.start()
     await_status(loop, lambda status: status.runs_completed >= 2)
     guard = loop.guard_pid
@@ -232,8 +196,8 @@ def test_a_stop_starts_nothing_again_and_keeps_the_last_status(make: MakeLoop) -
     assert not loop.stop().was_running
 
 
-def test_a_load_is_stopped_while_it_waits_after_a_failure(make: MakeLoop) -> None:
-    loop = make("false", backoff_seconds=30, longest_backoff_seconds=30)
+def test_a_load_is_stopped_while_it_waits_after_a_failure(make_loop: MakeLoop) -> None:
+    loop = make_loop("false", backoff_seconds=30, longest_backoff_seconds=30)
     loop.start()
     await_status(loop, lambda status: status.failures == 1)
     report = loop.stop()
@@ -241,25 +205,19 @@ def test_a_load_is_stopped_while_it_waits_after_a_failure(make: MakeLoop) -> Non
     assert report.duration_seconds < 0.1
 
 
-def test_an_owner_that_never_listens_costs_the_supervisor_nothing(make: MakeLoop) -> None:
-    loop = make("false", backoff_seconds=0.001, longest_backoff_seconds=0.001)
+def test_an_owner_that_never_listens_costs_the_supervisor_nothing(make_loop: MakeLoop) -> None:
+    loop = make_loop("false", backoff_seconds=0.001, longest_backoff_seconds=0.001)
     loop.start()
     await_status(loop, lambda status: status.failures > 20)
-    before = resident_kilobytes(loop.supervisor_pid)
+    before = kilobytes(loop.supervisor_pid, "VmRSS")
     await_status(loop, lambda status: status.failures > 200, 30)
-    assert resident_kilobytes(loop.supervisor_pid) - before < 512
+    assert kilobytes(loop.supervisor_pid, "VmRSS") - before < 512
     assert await_news(loop).ineffective
     assert loop.poll() is None
 
 
-def resident_kilobytes(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
-
-
-def test_the_death_of_the_supervisor_is_told(make: MakeLoop, tmp_path: Path) -> None:
-    oracle = Oracle(tmp_path)
-    loop = make(*oracle.argv("polite", sys.executable))
+def test_the_death_of_the_supervisor_is_told(make_loop: MakeLoop, oracle: Oracle) -> None:
+    loop = make_loop(*oracle.argv("polite", sys.executable))
     loop.start()
     oracle.await_births(3)
     os.kill(loop.supervisor_pid, signal.SIGKILL)
@@ -272,8 +230,8 @@ def test_the_death_of_the_supervisor_is_told(make: MakeLoop, tmp_path: Path) -> 
     assert loop.stop().survivors == ()
 
 
-def test_the_kernel_would_rather_kill_the_load_than_us(make: MakeLoop) -> None:
-    loop = make("sleep", "60")
+def test_the_kernel_would_rather_kill_the_load_than_us(make_loop: MakeLoop) -> None:
+    loop = make_loop("sleep", "60")
     pid = loop.start()
     own = int(Path("/proc/self/oom_score_adj").read_text())
     assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) == min(1000, own + 200)
@@ -282,16 +240,11 @@ def test_the_kernel_would_rather_kill_the_load_than_us(make: MakeLoop) -> None:
 
 
 def test_a_supervisor_of_a_quiet_load_looks_at_its_log_four_times_a_second(
-    make: MakeLoop,
+    make_loop: MakeLoop,
 ) -> None:
-    loop = make("sleep", "60")
+    loop = make_loop("sleep", "60")
     loop.start()
     time.sleep(0.1)
-    before = switches(loop.supervisor_pid)
+    before = voluntary_switches(loop.supervisor_pid)
     time.sleep(2)
-    assert switches(loop.supervisor_pid) - before <= 10
-
-
-def switches(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    assert voluntary_switches(loop.supervisor_pid) - before <= 10

@@ -7,14 +7,19 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from oracle import Oracle
+from zoo.helpers import finish, needs
 
 from wattest.errors import ProcessError
 from wattest.process import Command, Rung, Tree, probe
+from wattest.process.cgroup import own_folder
 from wattest.process.supervisor import proc
+from wattest.process.supervisor.enclosure import remove_cgroup
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 65534
@@ -31,11 +36,10 @@ def test_the_guard_works_everywhere_and_every_other_rung_has_its_reason() -> Non
 
 def test_both_ways_to_list_descendants_agree() -> None:
     script = "sleep 60 & (sleep 61 & sleep 62) & wait"
-    shell = subprocess.Popen(["bash", "-c", f"{script}"], stdout=subprocess.DEVNULL)
+    shell = subprocess.Popen(["bash", "-c", script])
     try:
         while len(listed := proc.Lister(kernel_lists=False).descendants(shell.pid)) < 4:
             assert shell.poll() is None
-        assert {pid for pid, _ in listed} >= {shell.pid} - {shell.pid}
         if probe().kernel_lists_children:
             assert sorted(proc.Lister(kernel_lists=True).descendants(shell.pid)) == sorted(listed)
         parents = dict(listed)
@@ -75,7 +79,7 @@ def ordinary_python() -> str:
 
 
 @pytest.fixture
-def open_folder() -> "Path":
+def open_folder() -> Iterator[Path]:
     """Return a new folder that everybody can use, on a path that everybody can walk."""
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     folder.chmod(0o777)
@@ -180,8 +184,7 @@ def test_root_can_run_a_training_as_another_user(open_folder: Path) -> None:
     )
     with Tree(command, open_folder / "log") as tree:
         tree.start()
-        while tree.poll() is None:
-            pass
+        finish(tree)
     uid, gid, groups, *status = (open_folder / "log").read_text().splitlines()
     assert (uid, gid) == (str(NOBODY), str(NOBODY))
     assert "0" not in groups.split()
@@ -241,11 +244,7 @@ def test_a_setuid_child_of_an_ordinary_user_is_named_because_it_cannot_be_killed
 def test_a_delegated_cgroup_ends_a_setuid_child_of_an_ordinary_user(
     ordinary_python: str, open_folder: Path, setuid_program: Path
 ) -> None:
-    reason = probe().reason_against(Rung.CGROUP)
-    if reason:
-        pytest.skip(reason)
-    from wattest.process.cgroup import own_folder
-
+    needs(Rung.CGROUP)
     delegated = own_folder() / f"delegated-{os.getpid()}"
     delegated.mkdir()
     try:
@@ -261,13 +260,7 @@ def test_a_delegated_cgroup_ends_a_setuid_child_of_an_ordinary_user(
         ).split()
         assert named == "False"
     finally:
-        deadline = 200
-        while deadline:
-            try:
-                delegated.rmdir()
-                break
-            except OSError:
-                deadline -= 1
-                import time
-
-                time.sleep(0.01)
+        deadline = time.monotonic() + 5
+        while not remove_cgroup(str(delegated)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

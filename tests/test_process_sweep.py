@@ -13,18 +13,14 @@ from pathlib import Path
 import pytest
 from oracle import Oracle
 from zoo.faults import FAULTS, running
+from zoo.helpers import needs
 
-from wattest.process import Command, Rung, Swept, Tree, probe, sweep
+from wattest.process import Command, Rung, Swept, Tree, sweep
 from wattest.process.mark import Owner
 
+pytest_plugins = ["zoo.fixtures"]
+
 SLEEP = ("sleep", "60")
-
-
-@pytest.fixture
-def oracle(tmp_path: Path) -> Iterator[Oracle]:
-    oracle = Oracle(tmp_path)
-    yield oracle
-    oracle.destroy()
 
 
 @pytest.fixture
@@ -86,9 +82,7 @@ def alive(oracle: Oracle) -> list[int]:
 def test_a_leaf_is_swept_with_those_who_forgot_their_environment(
     oracle: Oracle, tmp_path: Path
 ) -> None:
-    reason = probe().reason_against(Rung.CGROUP)
-    if reason:
-        pytest.skip(reason)
+    needs(Rung.CGROUP)
     with running(oracle, "bare-daemon", tmp_path, rung="cgroup") as session:
         leaf = leaf_of(session.supervisor, alive(oracle)[0])
         FAULTS["SIGKILL of all three"](session)

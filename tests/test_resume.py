@@ -1,4 +1,4 @@
-"""A campaign that was killed goes on where it was: nothing twice, nothing missing, or not at all."""
+"""A killed campaign goes on where it was, nothing twice and nothing missing, or not at all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import signal
 from collections import Counter
 
 import pytest
+from livesession import LiveSession
 
 from conftest import Project, toy_registry
-from livesession import LiveSession
 
 SEED = 11
 KILLS = 3
@@ -86,7 +86,9 @@ def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Pro
     )
     undisturbed = project.run("--results-dir", "undisturbed")
     assert undisturbed.ret == 0
-    others = [json.loads(file.read_text()) for file in (project.path / "undisturbed").glob("*.json")]
+    others = [
+        json.loads(file.read_text()) for file in (project.path / "undisturbed").glob("*.json")
+    ]
     assert {record["plan"]["experiment_key"] for record in others} == set(found)
     assert {json.dumps(record["hyperparameters"]) for record in others} == {
         json.dumps(record["hyperparameters"]) for record in project.records()

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from livesession import LiveSession, Stage
 
 from conftest import Project
-from livesession import LiveSession, Stage
 from wattest.jsonfile import load_schema
 
 INTERRUPTED = 2

@@ -7,6 +7,7 @@ a wrong flag or a missing package is answered at once.
 from __future__ import annotations
 
 import argparse
+import gc
 import math
 import os
 import secrets
@@ -149,6 +150,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         _fail(str(fault), 1)
     except (OSError, MemoryError, RuntimeError) as fault:
         _fail(f"{type(fault).__name__}: {fault}", 1)
+    # at exit, Python would search all of PyTorch for garbage: a second or more, for nothing
+    gc.freeze()
     sys.exit(0)
 
 

@@ -69,13 +69,14 @@ def start_energy_child(
 ) -> EnergyChild:
     """Let a child do all jobs at once, with these variables in its environment."""
     source = str(Path(wattest.__file__).parent.parent)
+    search = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("energy_child.py"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": source, **(environment or {})},
+        env={**os.environ, "PYTHONPATH": search, **(environment or {})},
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps([job.as_json() for job in jobs]))

@@ -4,6 +4,7 @@
  * the script are seconds after `epoch_ns` (CLOCK_MONOTONIC); the power of a GPU is piecewise linear
  * between its points, so that energy over any span is exact. Struct layouts follow nvml.h. */
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,7 @@ typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } Proce
 static Gpu gpus[MAX_GPUS];
 static int gpu_count, init_error, initialized;
 static long long epoch_ns;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static double now(void) {
     struct timespec t;
@@ -187,13 +189,20 @@ static int read_script(void) {
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
+    pthread_mutex_lock(&mutex);
     int fault = initialized ? OK : read_script();
-    if (fault || init_error) return fault ? fault : init_error;
-    initialized++;
-    return OK;
+    if (!fault) fault = init_error;
+    if (!fault) initialized++;
+    pthread_mutex_unlock(&mutex);
+    return fault;
 }
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
-int nvmlShutdown(void) { initialized--; return OK; }
+int nvmlShutdown(void) {
+    pthread_mutex_lock(&mutex);
+    initialized--;
+    pthread_mutex_unlock(&mutex);
+    return OK;
+}
 const char *nvmlErrorString(int code) { (void)code; return "fake error"; }
 
 int nvmlDeviceGetCount_v2(unsigned *n) {

@@ -39,7 +39,7 @@ def build_fake_nvml(folder: Path) -> Path:
     if not library.exists():
         partial = folder / f"{os.getpid()}.so"
         source = Path(__file__).with_name("fake_nvml.c")
-        flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC"]
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-pthread"]
         subprocess.run([compiler, *flags, "-o", partial, source], check=True, timeout=60)
         partial.rename(library)
     return folder

@@ -22,8 +22,9 @@ KIND, TOKEN, LEDGER = sys.argv[1:4]
 def enter_ledger() -> None:
     """Write this process down, and bound its life."""
     signal.alarm(_LIFE_SECONDS)
-    with open("/proc/self/stat", "rb") as file:
-        stat = file.read()
+    descriptor = os.open("/proc/self/stat", os.O_RDONLY)
+    stat = os.read(descriptor, 4096)
+    os.close(descriptor)
     pid = stat.split(b" ", 1)[0].decode()
     started = stat.rpartition(b")")[2].split()[19].decode()
     ledger = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -76,8 +77,7 @@ def daemonise(behave=sleep) -> None:
 def forget_environment() -> None:
     """Go on in a fresh program with an empty environment, in another folder."""
     os.chdir("/")
-    program = os.path.abspath(__file__)
-    argv = [sys.executable, "-I", "-S", program, "stubborn-alone", TOKEN, LEDGER]
+    argv = [sys.executable, "-I", "-S", __file__, "stubborn-alone", TOKEN, LEDGER]
     os.execve(sys.executable, argv, {})
 
 

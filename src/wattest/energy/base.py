@@ -97,6 +97,7 @@ class CounterSpec:
         wraps: Whether it starts again from 0 after `max_range`.
         max_range: Its greatest value in counts; None if that is not known.
         period_seconds: Its inferred update period; None if it did not move in the probe.
+        step_seconds: Longest time that one of its steps may stand for.
         wrap_watts: Power above which a decrease is no wrap.
         jump_watts: Power above which an increase is a fault.
     """
@@ -107,6 +108,7 @@ class CounterSpec:
     wraps: bool
     max_range: int | None
     period_seconds: float | None
+    step_seconds: float
     wrap_watts: float
     jump_watts: float
 
@@ -119,9 +121,9 @@ class CounterSpec:
             counts += self.max_range + 1
         return counts * self.joules_per_count
 
-    def bound_watts(self, earlier: int, later: int) -> float:
-        """Power above which that change is a reset (a decrease) or a jump (an increase)."""
-        return self.wrap_watts if later < earlier else self.jump_watts
+    def bound_watts(self, *, fell: bool) -> float:
+        """Power above which a decrease is a reset, or an increase a jump."""
+        return self.wrap_watts if fell else self.jump_watts
 
     @property
     def range_joules(self) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from wattest.energy.base import NS, CounterSpec, ReadingError, Reason
 from wattest.energy.stillness import Stillness
 from wattest.energy.thresholds import Thresholds
-from wattest.energy.wraps import WrapJudge
+from wattest.energy.wraps import Look, WrapJudge
 
 _MAX_GARBLED_IN_A_ROW = 3
 _USUAL_PERIODS = 3
@@ -43,9 +43,8 @@ class CounterTrack:
         period = spec.period_seconds
         frozen_seconds = max(thresholds.frozen_seconds, thresholds.frozen_periods * (period or 0.0))
         self.stillness = Stillness(int(NS * frozen_seconds))
-        self._hold_seconds = thresholds.probe_seconds if period is None else period
         self._thresholds = thresholds
-        self._judge = WrapJudge()
+        self._judge = WrapJudge(spec, thresholds.wrap_range_share)
         self._total = self._value = self._at_ns = 0
         self._suspect: tuple[int, int] | None = None
         self._garbled_in_a_row = 0
@@ -119,62 +118,46 @@ class CounterTrack:
             self.stillness.stand(at_ns)
             return
         joules, seconds = self._interval(at_ns, value)
-        if joules is None:
+        fell = value < self._value
+        look = Look.ODD if joules is None else self._judge.look(joules, seconds, fell=fell)
+        if joules is None or look is Look.ODD:
             self._suspect = (at_ns, value)
-        elif self._judge.neighbours.allow(joules, seconds):
-            self._accept(at_ns, value, joules, seconds)
-        elif self._is_range_small(seconds) or joules / seconds > self.spec.bound_watts(
-            self._value, value
-        ):
-            self._suspect = (at_ns, value)
+            return
+        if look is Look.SOUND:
+            self._judge.note(joules, seconds)
         else:
-            self._accept_or_doubt(at_ns, value, joules, seconds, is_plausible_alone=True)
+            self._judge.doubt(joules, seconds, is_plausible_alone=True)
+        self._add(at_ns, value, joules, seconds)
 
     def _interval(self, at_ns: int, value: int) -> tuple[float | None, float]:
         """Joules (None for a decrease that cannot be a wrap) and seconds since it last moved.
 
         One update period is added to the time: a reading just after an update holds a whole step.
         """
-        seconds = (at_ns - self.stillness.moved_ns) / NS + self._hold_seconds
+        seconds = (at_ns - self.stillness.moved_ns) / NS + self.spec.step_seconds
         return self.spec.joules_between(self._value, value), seconds
-
-    def _is_range_small(self, seconds: float) -> bool:
-        """Whether plausible power crosses too much of the range to tell a wrap from a reset."""
-        reach = self.spec.range_joules
-        if reach is None:
-            return False
-        return self.spec.wrap_watts * seconds > self._thresholds.wrap_range_share * reach
 
     def _confirm(self, at_ns: int, value: int) -> None:
         """Act on an odd reading that the next one bore out."""
         unit = self.spec.joules_per_count
         change = f"from {self._value * unit:.3f} J to {value * unit:.3f} J"
         joules, seconds = self._interval(at_ns, value)
+        fell = value < self._value
         if joules is None:
             why = "and its range is not known" if self.spec.wraps else "which no counter does"
             self.refuse("counter_reset", f"the counter fell {change}, {why}: reset")
-        elif joules / seconds <= self.spec.bound_watts(self._value, value):
-            self._accept_or_doubt(at_ns, value, joules, seconds, is_plausible_alone=False)
-        elif value < self._value:
-            watts = joules / seconds
-            text = f"the counter fell {change}; a wrap would mean {watts:.0f} W: reset"
-            self.refuse("counter_reset", text, watts)
-        else:
-            watts = joules / seconds
-            text = f"the counter jumped {change}, which would mean {watts:.0f} W"
-            self.refuse("counter_jump", text, watts)
-
-    def _accept_or_doubt(
-        self, at_ns: int, value: int, joules: float, seconds: float, *, is_plausible_alone: bool
-    ) -> None:
-        if value > self._value:
-            self._accept(at_ns, value, joules, seconds)
             return
-        self._judge.doubt(joules, seconds, is_plausible_alone=is_plausible_alone)
-        self._add(at_ns, value, joules, seconds)
-
-    def _accept(self, at_ns: int, value: int, joules: float, seconds: float) -> None:
-        self._judge.note(joules, seconds)
+        watts = joules / seconds
+        if watts > self.spec.bound_watts(fell=fell):
+            gate = "counter_reset" if fell else "counter_jump"
+            reset = f"the counter fell {change}; a wrap would mean {watts:.0f} W: reset"
+            jump = f"the counter jumped {change}, which would mean {watts:.0f} W"
+            self.refuse(gate, reset if fell else jump, watts)
+            return
+        if fell:
+            self._judge.doubt(joules, seconds, is_plausible_alone=False)
+        else:
+            self._judge.note(joules, seconds)
         self._add(at_ns, value, joules, seconds)
 
     def _add(self, at_ns: int, value: int, joules: float, seconds: float) -> None:
@@ -185,7 +168,7 @@ class CounterTrack:
         self._total += counts
         self._garbled_in_a_row = 0
         # Two readings may be closer than two updates: what they differ by then took one period.
-        self.last_watts = joules / max(seconds - self._hold_seconds, self._hold_seconds)
+        self.last_watts = joules / max(seconds - self.spec.step_seconds, self.spec.step_seconds)
         self.max_watts = max(self.max_watts, self.last_watts)
         self.stillness.move(at_ns, self._at_ns, joules)
         self._at_ns = at_ns
@@ -195,10 +178,10 @@ class CounterTrack:
         self._refuse_missed_wraps(self._judge.neighbours.watts, (at_ns - self._at_ns) / NS)
 
     def _refuse_missed_wraps(self, watts: float, seconds: float) -> None:
-        reach = self.spec.range_joules
-        if reach is not None and 2 * watts * seconds >= reach:
+        if self._judge.may_have_missed_a_wrap(watts, seconds):
             text = f"nothing was seen of it for {seconds:.3f} s at {watts:.0f} W: its range of"
-            self.refuse("wrap_missed", f"{text} {reach:.0f} J may have been crossed", seconds)
+            reach = f"{self.spec.range_joules:.0f} J may have been crossed"
+            self.refuse("wrap_missed", f"{text} {reach}", seconds)
 
     def is_watchable(self) -> bool:
         """Whether a reading after the closing edge can still tell something."""
@@ -217,10 +200,10 @@ class CounterTrack:
         if value is None or value == self._value:
             return still_ns >= self.stillness.frozen_ns
         joules, seconds = self._interval(at_ns, value)
-        if joules is None or joules / seconds > self.spec.bound_watts(self._value, value):
+        if joules is None or joules / seconds > self.spec.bound_watts(fell=value < self._value):
             text = "the counter shows after the closing edge that it was reset or garbled there"
             self.refuse("counter_reset", text)
-        if still_ns > _USUAL_PERIODS * NS * self._hold_seconds:
+        if still_ns > _USUAL_PERIODS * NS * self.spec.step_seconds:
             self.edge_slack_ns += still_ns
         self._watched_ns = self.stillness.moved_ns
         return True
@@ -281,5 +264,5 @@ class CounterTrack:
         Args:
             power_watts: The highest power seen by other means, if that is known.
         """
-        seconds = self._hold_seconds + self.edge_slack_ns / NS
+        seconds = self.spec.step_seconds + self.edge_slack_ns / NS
         return max(self.max_watts, power_watts) * seconds + self.spec.joules_per_count

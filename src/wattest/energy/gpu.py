@@ -130,9 +130,9 @@ class GpuReader:
         """Temperature, utilisation, clocks and memory."""
         nvml, handle = self._nvml, self.gpu.handle
         temperature = ask(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
-        if temperature is None:
-            sensor = nvml.NVML_TEMPERATURE_GPU
-            temperature = ask(nvml, nvml.nvmlDeviceGetTemperatureV, handle, sensor)
+        newer = getattr(nvml, "nvmlDeviceGetTemperatureV", None)
+        if temperature is None and newer is not None:
+            temperature = ask(nvml, newer, handle, nvml.NVML_TEMPERATURE_GPU)
         rates = ask(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
         memory = ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
         return Vitals(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -83,14 +83,17 @@ def power_metrics(window: GpuWindow) -> dict[str, float | None]:
 
 
 def state_metrics(tracks: Sequence[GpuTrack]) -> dict[str, float | None]:
-    """Temperature and utilisation: mean over time and GPUs, and the highest of any GPU."""
+    """Temperature and utilisation: mean over time and GPUs, and the highest of any GPU.
+
+    None unless every GPU told it up to the end: what stopped midway speaks for part of the window.
+    """
     temperatures = [track.temperature for track in tracks]
     loads = [track.utilization for track in tracks]
     return {
-        "gpu_temp_avg_celsius": _mean([one.value for one in temperatures]),
-        "gpu_temp_max_celsius": max(_known([one.high for one in temperatures]), default=None),
-        "gpu_util_avg_percent": _mean([one.value for one in loads]),
-        "gpu_util_max_percent": max(_known([one.high for one in loads]), default=None),
+        "gpu_temp_avg_celsius": _over_all([one.whole_mean for one in temperatures], fmean),
+        "gpu_temp_max_celsius": _over_all([one.whole_high for one in temperatures], max),
+        "gpu_util_avg_percent": _over_all([one.whole_mean for one in loads], fmean),
+        "gpu_util_max_percent": _over_all([one.whole_high for one in loads], max),
     }
 
 
@@ -98,9 +101,11 @@ def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _over_all(
+    values: Sequence[float | None], combine: Callable[[Sequence[float]], float]
+) -> float | None:
     known = _known(values)
-    return fmean(known) if known and len(known) == len(values) else None
+    return combine(known) if known and len(known) == len(values) else None
 
 
 def throttled_seconds(track: GpuTrack) -> dict[str, float | None]:
@@ -154,6 +159,23 @@ def _one(judged: JudgedGpu) -> dict[str, object]:
         "integral_joules": judged.integral_joules,
         "second_integral_joules": judged.second_integral_joules,
         "power_source": gpu.power_source,
+        **_state(track),
+        "limit_watts": gpu.limit_watts,
+        "update_period_seconds": _period(track),
+        "edge_uncertainty_joules": judged.edge_joules,
+        "samples": track.power.samples,
+        "counter_samples": track.counter.samples if track.counter else 0,
+        "failed_reads": _failed(track),
+        "failed_state_reads": track.failed_vitals,
+        "longest_gap_seconds": _gap_seconds(track),
+        "slow_calls": track.slow_calls,
+        "longest_call_seconds": track.longest_call_ns / NS,
+        "faults": [fault.text for fault in judged.faults],
+    }
+
+
+def _state(track: GpuTrack) -> dict[str, object]:
+    return {
         "power_avg_watts": track.power.mean_watts,
         "power_max_watts": track.power.high_watts,
         "power_min_watts": track.power.low_watts,
@@ -171,17 +193,6 @@ def _one(judged: JudgedGpu) -> dict[str, object]:
                 for name, seconds in throttled_seconds(track).items()
             },
         },
-        "limit_watts": gpu.limit_watts,
-        "update_period_seconds": _period(track),
-        "edge_uncertainty_joules": judged.edge_joules,
-        "samples": track.power.samples,
-        "counter_samples": track.counter.samples if track.counter else 0,
-        "failed_reads": _failed(track),
-        "failed_state_reads": track.failed_vitals,
-        "longest_gap_seconds": _gap_seconds(track),
-        "slow_calls": track.slow_calls,
-        "longest_call_seconds": track.longest_call_ns / NS,
-        "faults": [fault.text for fault in judged.faults],
     }
 
 

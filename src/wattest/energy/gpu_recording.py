@@ -105,8 +105,8 @@ class GpuRecording:
             self._counter_due_ns = max(self._counter_due_ns, now_ns - self.period_ns)
             self._counter_due_ns += self._counter_every_ns
             for track in self._tracks:
-                track.read_counter()
-            self._write_energy(now_ns)
+                if track.read_counter():
+                    self._write_energy(now_ns, track)
         if now_ns >= self._vitals_due_ns:
             self._vitals_due_ns = max(self._vitals_due_ns, now_ns - self.period_ns)
             self._vitals_due_ns += self._vitals_every_ns
@@ -120,8 +120,8 @@ class GpuRecording:
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """Read throttling and vital signs again, and decide what is open."""
-        self._write_energy(self._closed_ns)
         for track in self._tracks:
+            self._write_energy(self._closed_ns, track)
             track.read_throttling()
         self._read_vitals(self._clock.monotonic_ns())
         watch_after_edge(self._counters, self._clock)
@@ -201,8 +201,6 @@ class GpuRecording:
         for track in self._tracks:
             self._traces.write_vitals(now_ns, track.read_vitals(), track.reader.gpu.uuid)
 
-    def _write_energy(self, now_ns: int) -> None:
-        for track in self._tracks:
-            if track.counter is not None:
-                joules = track.counter.joules
-                self._traces.energy.write(now_ns, joules, track.reader.gpu.uuid)
+    def _write_energy(self, at_ns: int, track: GpuTrack) -> None:
+        if track.counter is not None and track.counter.fault is None:
+            self._traces.energy.write(at_ns, track.counter.joules, track.reader.gpu.uuid)

@@ -105,6 +105,16 @@ class Mean:
         """The mean; None without a sample."""
         return self._sum / self._count if self._count else None
 
+    @property
+    def whole_mean(self) -> float | None:
+        """The mean; None if the last sample was not known."""
+        return None if self.last is None else self.value
+
+    @property
+    def whole_high(self) -> float | None:
+        """The maximum; None if the last sample was not known."""
+        return None if self.last is None else self.high
+
 
 class GpuTrack:
     """One GPU in one window.
@@ -158,18 +168,19 @@ class GpuTrack:
             self.second_power.add(at_ns, second)
         return watts
 
-    def read_counter(self) -> None:
-        """Read the energy counter between the edges."""
+    def read_counter(self) -> bool:
+        """Read the energy counter between the edges; whether there is one and it answered."""
         if self.counter is None:
-            return
+            return False
         before_ns = self._monotonic_ns()
         try:
             value = self.reader.millijoules()
         except ReadingError as error:
             self.counter.fail(before_ns, error)
             self._time(before_ns)
-            return
+            return False
         self.counter.read(self._time(before_ns), value)
+        return True
 
     def read_vitals(self) -> Vitals:
         """Read what is read once a second."""
@@ -209,14 +220,17 @@ class GpuTrack:
 
 def _spec(reader: GpuReader, thresholds: Thresholds) -> CounterSpec:
     probed = reader.gpu.probed
+    assumed = thresholds.assumed_gpu_period_seconds
     period = probed.period_seconds if probed else None
+    longest = probed.longest_seconds if probed else None
     return CounterSpec(
         label=reader.gpu.uuid,
         domain="gpu",
         joules_per_count=1e-3,
         wraps=False,
         max_range=None,
-        period_seconds=thresholds.assumed_gpu_period_seconds if period is None else period,
+        period_seconds=assumed if period is None else period,
+        step_seconds=assumed if longest is None else longest,
         wrap_watts=thresholds.jump_power_watts,
         jump_watts=thresholds.jump_power_watts,
     )

@@ -101,7 +101,6 @@ class Nvml(Protocol):
     nvmlDeviceGetMaxClockInfo: Callable[[Handle, int], int]
     nvmlDeviceGetClockInfo: Callable[[Handle, int], int]
     nvmlDeviceGetTemperature: Callable[[Handle, int], int]
-    nvmlDeviceGetTemperatureV: Callable[[Handle, int], int]
     nvmlDeviceGetUtilizationRates: Callable[[Handle], Utilization]
     nvmlDeviceGetMemoryInfo: Callable[[Handle], Memory]
     nvmlDeviceGetPowerUsage: Callable[[Handle], int]

@@ -152,7 +152,7 @@ class PowercapRecording:
                 track.fail(now_ns, error)
             else:
                 track.read(clock_ns(), value)
-        self._write_trace(now_ns)
+                self._write_trace(now_ns, track)
 
     def read_closing(self) -> None:
         """Read every zone; those that fail again for a short while."""
@@ -161,9 +161,9 @@ class PowercapRecording:
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """See whether counters that stand still are frozen, and decide what is open."""
-        self._write_trace(self._closed_ns)
         watch_after_edge(self._counters, self._clock)
         for track, _ in self._counters:
+            self._write_trace(self._closed_ns, track)
             track.settle(self._closed_ns)
             track.add_edge_delay(opened_ns, ended_ns)
 
@@ -201,10 +201,9 @@ class PowercapRecording:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _write_trace(self, at_ns: int) -> None:
-        for track, _ in self._counters:
-            if track.last_watts is not None:
-                self._trace.write(at_ns, track.last_watts, track.joules, track.spec.label)
+    def _write_trace(self, at_ns: int, track: CounterTrack) -> None:
+        if track.last_watts is not None and track.fault is None:
+            self._trace.write(at_ns, track.last_watts, track.joules, track.spec.label)
 
 
 def _period_seconds(members: Sequence[Member], thresholds: Thresholds) -> float:

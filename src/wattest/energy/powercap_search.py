@@ -67,6 +67,7 @@ class Member:
         """The counter as a track needs it."""
         own = (self.limit_watts or 0.0) * thresholds.wrap_power_limit_ratio
         wrap_watts = max(thresholds.wrap_power_watts, own)
+        longest = self.probed.longest_seconds if self.probed else None
         return CounterSpec(
             label=self.zone.label,
             domain=self.zone.domain,
@@ -74,6 +75,7 @@ class Member:
             wraps=True,
             max_range=self.max_range,
             period_seconds=self.probed.period_seconds if self.probed else None,
+            step_seconds=thresholds.probe_seconds if longest is None else longest,
             wrap_watts=wrap_watts,
             jump_watts=max(thresholds.jump_power_watts, wrap_watts),
         )

@@ -20,6 +20,7 @@ class Probed:
     Attributes:
         period_seconds: Median time between its changes, never below the millisecond at which we
             look; None if it changed less than twice.
+        longest_seconds: Longest time between its changes; None likewise.
         step_counts: Smallest change seen; None if there was none.
         first: Its first value; None if it could not be read at all.
         last: Its last value.
@@ -27,6 +28,7 @@ class Probed:
     """
 
     period_seconds: float | None
+    longest_seconds: float | None
     step_counts: int | None
     first: int | None
     last: int | None
@@ -61,8 +63,14 @@ class _Watched:
     def result(self, seconds: float) -> Probed:
         changes = self.changes_ns
         spans = [later - earlier for earlier, later in pairwise(changes)]
-        period = median(spans) / NS if spans else None
-        return Probed(period, min(self.steps, default=None), self.first, self.last, seconds)
+        return Probed(
+            period_seconds=median(spans) / NS if spans else None,
+            longest_seconds=max(spans) / NS if spans else None,
+            step_counts=min(self.steps, default=None),
+            first=self.first,
+            last=self.last,
+            seconds=seconds,
+        )
 
 
 def probe(

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from wattest.energy.base import CounterSpec
 
 _NEIGHBOURS = 4
 _POWER_TOLERANCE = 1.5
@@ -57,17 +60,49 @@ class _Doubt:
         return max(0.0, self.joules - most)
 
 
-class WrapJudge:
-    """Keeps the neighbourhood of every interval, and the doubts about those that fell.
+class Look(Enum):
+    """What an interval looks like by itself and beside its neighbours."""
 
-    Attributes:
-        neighbours: The last intervals that were beyond doubt.
+    SOUND = auto()
+    DOUBTFUL = auto()
+    """A decrease of plausible power that its neighbours do not vouch for yet."""
+    ODD = auto()
+    """To be believed only if the next reading bears it out."""
+
+
+class WrapJudge:
+    """Judges every interval of a counter, and keeps the doubts about those that fell.
+
+    Args:
+        spec: The counter.
+        range_share: Share of its range that plausible power may cross in an interval for a wrap
+            to be told from a reset by power alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spec: CounterSpec, range_share: float) -> None:
         self.neighbours = Neighbours()
+        self._spec = spec
+        self._range_share = range_share
         self._doubts: list[_Doubt] = []
         self._excess_joules = 0.0
+
+    def look(self, joules: float, seconds: float, *, fell: bool) -> Look:
+        """Judge an interval that is `joules` if a decrease was a wrap."""
+        if self.neighbours.allow(joules, seconds):
+            return Look.SOUND
+        if self._is_range_small(seconds) or joules / seconds > self._spec.bound_watts(fell=fell):
+            return Look.ODD
+        return Look.DOUBTFUL if fell else Look.SOUND
+
+    def may_have_missed_a_wrap(self, watts: float, seconds: float) -> bool:
+        """Whether twice that power could have crossed the whole range unseen."""
+        reach = self._spec.range_joules
+        return reach is not None and 2 * watts * seconds >= reach
+
+    def _is_range_small(self, seconds: float) -> bool:
+        """Whether plausible power crosses too much of the range to tell a wrap from a reset."""
+        reach = self._spec.range_joules
+        return reach is not None and self._spec.wrap_watts * seconds > self._range_share * reach
 
     def note(self, joules: float, seconds: float) -> None:
         """Take an interval that is beyond doubt."""

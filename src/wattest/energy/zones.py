@@ -66,7 +66,9 @@ class Zone:
         return value if value else None
 
     def limit_watts(self) -> float | None:
-        """The highest power limit that its firmware states; None if it states none."""
+        """The highest power limit that is stated for it; None if there is none or it is off."""
+        if _text(self.folder / "enabled") == "0":
+            return None
         patterns = ("constraint_*_power_limit_uw", "constraint_*_max_power_uw")
         values = [_number(path) or 0 for pattern in patterns for path in self.folder.glob(pattern)]
         return max(values) * _MICRO if any(values) else None

@@ -13,7 +13,7 @@ from typing import Any
 
 from wattest.errors import ProcessError
 from wattest.process.channel import Channel
-from wattest.process.launcher import GuardProcess, scratch_file
+from wattest.process.launcher import GuardProcess, interrupts_held, scratch_file
 from wattest.process.supervisor import linux, wire
 from wattest.process.sweep import kill_tree
 
@@ -43,6 +43,7 @@ class Handle:
             ProcessError: an owner is gone, or the supervision did not come up; with its words.
         """
         self.guard_pid = self.supervisor_pid = 0
+        self._is_dropped = False
         self._tree = tree
         self._made_by = os.getpid()
         self._guard: GuardProcess | None = None
@@ -137,16 +138,20 @@ class Handle:
             self._guard.process.kill()
 
     def close(self) -> None:
-        """Let go: the supervisor kills what is left and ends; reaps the guard. Idempotent."""
-        if self.is_closed:
+        """Let go: the supervisor kills what is left and ends; reaps the guard.
+
+        May be called again, also after an interruption.
+        """
+        if self._is_dropped:
             return
         if self._made_by != os.getpid():
             # A fork of the owner only drops its copies.
             self._drop()
             return
-        self._channel.pump()
-        self._channel.tell("end")
-        self._channel.close()
+        if not self.is_closed:
+            self._channel.pump()
+            self._channel.tell("end")
+            self._channel.close()
         if not self._await_guard(_END_SECONDS):
             self.kill_supervisor()
         elif self._both_were_killed():
@@ -158,7 +163,7 @@ class Handle:
             self.close()
 
     def _start(self, spec: Mapping[str, Any], owners: Sequence[int]) -> None:
-        with self._channel.theirs as theirs:
+        with self._channel.theirs as theirs, interrupts_held():
             self._guard = GuardProcess(spec, theirs.fileno(), owners, self._tree, self._errors)
         self.guard_pid = self._guard.process.pid
         self.hello = self._await_event("tried" if spec["mission"] == "trial" else "ready")
@@ -207,6 +212,7 @@ class Handle:
         return (self._guard.process.returncode or 0) < 0 and not self._channel.has_event("lost")
 
     def _drop(self) -> None:
+        self._is_dropped = True
         self._channel.close()
         self._errors.close()
         if self._guard is not None:

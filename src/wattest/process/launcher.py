@@ -53,17 +53,16 @@ class GuardProcess:
             passed = [control, spec_file.fileno(), *pidfds]
             if spec["output"] >= 0:
                 passed.append(spec["output"])
-            with _interrupts_held():
-                self.process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(_PROGRAM), str(spec_file.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    env=_environment(tree),
-                    pass_fds=passed,
-                    start_new_session=True,
-                )
-                self.pidfd = linux.pidfd_open(self.process.pid)
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_PROGRAM), str(spec_file.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=_environment(tree),
+                pass_fds=passed,
+                start_new_session=True,
+            )
+            self.pidfd = linux.pidfd_open(self.process.pid)
 
 
 def scratch_file(name: str) -> BinaryIO:
@@ -91,7 +90,7 @@ def _owner_pidfd(pid: int) -> int:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def interrupts_held() -> Iterator[None]:
     """Hold back what would interrupt between the start of a child and our knowing of it.
 
     Python runs signal handlers in the main thread only; a mask would not stop them, because

@@ -1,0 +1,120 @@
+"""The end of a tree: by itself with what it leaves, and by a stop in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from oracle import Oracle
+from zoo.helpers import MakeTree, await_text, finish
+
+from wattest.process import Rung
+
+pytest_plugins = ["zoo.fixtures"]
+
+
+def test_orphans_are_killed_when_the_main_process_has_ended(
+    make_tree: MakeTree, rung: Rung, oracle: Oracle
+) -> None:
+    tree = make_tree(*oracle.argv("leaver", sys.executable), rung=rung)
+    tree.start()
+    exit = finish(tree)
+    assert (exit.exit_code, exit.leftovers_killed) == (0, 2)
+    assert oracle.sightings() == []
+    assert tree.stop().was_running is False
+
+
+def test_an_orphan_that_ends_soon_may_finish_its_output(make_tree: MakeTree, log: Path) -> None:
+    tree = make_tree("bash", "-c", "(sleep 0.03; echo late) & exit 0", linger_seconds=2)
+    tree.start()
+    exit = finish(tree)
+    assert exit.leftovers_killed == 0
+    assert log.read_text() == "late\n"
+    assert exit.ended_ns - exit.started_ns < 1e9
+
+
+def test_the_window_ends_with_the_training_and_not_with_the_clean_up(make_tree: MakeTree) -> None:
+    tree = make_tree("bash", "-c", "sleep 60 & exit 0", linger_seconds=0.5)
+    tree.start()
+    exit = finish(tree)
+    assert exit.leftovers_killed == 1
+    assert exit.ended_ns - exit.started_ns < 0.4e9
+    assert time.monotonic_ns() - exit.ended_ns >= 0.5e9
+
+
+def test_a_polite_tree_ends_within_fifty_milliseconds(make_tree: MakeTree, tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(5):
+        oracle = Oracle(tmp_path)
+        tree = make_tree(*oracle.argv("polite", sys.executable))
+        tree.start()
+        oracle.await_births(3)
+        report = tree.stop()
+        assert (report.was_running, report.sigkill_needed, report.survivors) == (True, False, ())
+        assert report.signalled == 3
+        assert oracle.sightings() == []
+        seconds.append(report.duration_seconds)
+    assert statistics.median(seconds) < 0.05
+
+
+def test_a_tree_that_ignores_sigterm_gets_its_grace_and_not_much_more(
+    make_tree: MakeTree, rung: Rung, oracle: Oracle
+) -> None:
+    tree = make_tree(*oracle.argv("stubborn", sys.executable), rung=rung)
+    tree.start()
+    oracle.await_births(3)
+    report = tree.stop(grace_seconds=0.3)
+    assert report.sigkill_needed
+    assert report.survivors == ()
+    assert 0.3 <= report.duration_seconds < 0.4
+    assert oracle.sightings() == []
+    exit = tree.poll()
+    assert exit is not None
+    assert exit.signal == signal.SIGKILL
+
+
+def test_a_program_may_clean_up_with_helpers_in_its_grace(make_tree: MakeTree, log: Path) -> None:
+    script = "trap 'sleep 0.3; echo saved; exit 5' TERM; echo up; while :; do sleep 0.05; done"
+    tree = make_tree("bash", "-c", script)
+    tree.start()
+    await_text(log, "up")
+    report = tree.stop(grace_seconds=5)
+    assert not report.sigkill_needed
+    exit = tree.poll()
+    assert exit is not None
+    assert exit.exit_code == 5
+    # The helper that was running was told to end, as everybody was; the new one was not.
+    assert log.read_text() == "up\nTerminated\nsaved\n"
+
+
+def test_stopping_again_is_harmless(make_tree: MakeTree) -> None:
+    tree = make_tree("sleep", "60")
+    tree.start()
+    assert tree.stop().was_running
+    assert not tree.stop().was_running
+    tree.close()
+    assert not tree.stop().was_running
+
+
+def test_stopping_before_the_start_is_harmless_and_final(make_tree: MakeTree) -> None:
+    tree = make_tree("sleep", "60")
+    assert tree.stop().was_running is False
+
+
+def test_a_second_interrupt_shortens_the_grace(make_tree: MakeTree, oracle: Oracle) -> None:
+    tree = make_tree(*oracle.argv("stubborn", sys.executable))
+    tree.start()
+    oracle.await_births(3)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        tree.stop(grace_seconds=30)
+    report = tree.stop(grace_seconds=0)
+    assert report.was_running
+    assert report.duration_seconds < 1
+    assert oracle.sightings() == []
