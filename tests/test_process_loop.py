@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -53,8 +55,18 @@ def test_the_gap_after_a_clean_end_is_below_ten_milliseconds(
     assert status.gap_median_ns is not None
     assert status.gap_max_ns is not None
     assert status.gap_median_ns <= status.gap_max_ns
-    # Half of it on a quiet machine, in a namespace too; a busy one may take it all.
-    assert status.gap_median_ns < (10e6 if rung is Rung.GUARD else 20e6)
+    # Some 3 ms on a quiet machine. On a busy one any start takes long: compare with a bare one.
+    assert status.gap_median_ns < max(10e6, 3 * bare_start_ns())
+
+
+def bare_start_ns() -> float:
+    """Return the median time that it takes here and now to run the same program once."""
+    times = []
+    for _ in range(15):
+        began_ns = time.monotonic_ns()
+        subprocess.run(["true"], check=True)
+        times.append(time.monotonic_ns() - began_ns)
+    return statistics.median(times)
 
 
 def test_time_alive_and_cpu_time_grow_with_the_load(make_loop: MakeLoop) -> None:

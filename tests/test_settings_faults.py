@@ -14,6 +14,7 @@ import pytest
 from conftest import Project, toy_registry
 from wattest.errors import ConfigurationError
 from wattest.faults import json_path, near_miss
+from wattest.plan import expand
 from wattest.registry import load_registry
 from wattest.settings import Settings, load_settings
 
@@ -74,7 +75,14 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN_SETTINGS)
-def test_broken_settings_stop_with_one_line_and_exit_4(project: Project, name: str) -> None:
+def test_a_fault_in_settings_is_named_in_one_line(tmp_path: Path, name: str) -> None:
+    content, expected = BROKEN_SETTINGS[name]
+    (tmp_path / "test.json").write_text(json.dumps(content), encoding="utf-8")
+    assert_named(tmp_path, expected, "test.json")
+
+
+@pytest.mark.parametrize("name", ["no experiments", "unknown model", "too many mutants"])
+def test_broken_settings_stop_pytest_with_exit_4(project: Project, name: str) -> None:
     content, expected = BROKEN_SETTINGS[name]
     (project.path / "settings").mkdir()
     (project.path / "settings/test.json").write_text(json.dumps(content), encoding="utf-8")
@@ -98,7 +106,14 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_unreadable_settings_stop_with_one_line_and_exit_4(project: Project, name: str) -> None:
+def test_an_unreadable_file_is_named_in_one_line(tmp_path: Path, name: str) -> None:
+    make, expected = UNREADABLE[name]
+    make(tmp_path / "test.json")
+    assert_named(tmp_path, expected, "test.json")
+
+
+@pytest.mark.parametrize("name", ["missing", "directory", "not UTF-8"])
+def test_an_unreadable_file_stops_pytest_with_exit_4(project: Project, name: str) -> None:
     make, expected = UNREADABLE[name]
     path = project.path / "settings/test.json"
     path.parent.mkdir()
@@ -149,9 +164,21 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "no such script": (change("models", "toy", "train_script", to="./no.sh"), r"no such file"),
 }
 
+# Found when the selected programs are looked at, not when the file is read.
+UNSTARTABLE = ("no such folder", "no such script")
 
-@pytest.mark.parametrize("name", BROKEN_REGISTRIES)
-def test_a_broken_registry_stops_with_one_line_and_exit_4(project: Project, name: str) -> None:
+
+@pytest.mark.parametrize("name", [name for name in BROKEN_REGISTRIES if name not in UNSTARTABLE])
+def test_a_fault_in_the_registry_is_named_in_one_line(tmp_path: Path, name: str) -> None:
+    spoil, expected = BROKEN_REGISTRIES[name]
+    registry = copy.deepcopy(toy_registry())
+    spoil(registry)
+    (tmp_path / "test.json").write_text(json.dumps(document(FIXED)), encoding="utf-8")
+    assert_named(tmp_path, expected, "registry.json", registry)
+
+
+@pytest.mark.parametrize("name", [*UNSTARTABLE, "broken pattern"])
+def test_a_broken_registry_stops_pytest_with_exit_4(project: Project, name: str) -> None:
     spoil, expected = BROKEN_REGISTRIES[name]
     registry = copy.deepcopy(toy_registry())
     spoil(registry)
@@ -171,6 +198,24 @@ def test_all_faults_of_a_file_are_said_at_once(project: Project) -> None:
     result = project.run()
     assert result.ret == 4
     assert len(faults_of(result)) == 2
+
+
+def assert_named(
+    folder: Path, expected: str, file: str, registry: dict[str, Any] | None = None
+) -> None:
+    """Assert that planning what `folder` holds names its faults, each in one line of `file`."""
+    content = json.dumps(registry or toy_registry())
+    (folder / "registry.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        plan_in(folder)
+    lines = str(caught.value).splitlines()
+    assert any(re.search(expected, line) for line in lines), lines
+    assert all(line.startswith(file) for line in lines), lines
+
+
+def plan_in(folder: Path) -> None:
+    known = load_registry(folder / "registry.json", folder, "registry.json")
+    expand(load_settings(folder / "test.json", known, "test.json"), seed=1)
 
 
 def assert_refused(project: Project, expected: str, file: str) -> None:

@@ -40,18 +40,16 @@ class OneShot(Mission):
         self._request = request
 
     def settled(self, run: Run) -> None:
-        """Answer the start."""
-        if self._request is None:
-            return
-        if run.refusal is not None:
-            self._supervisor.link.reply(self._request, **run.refusal.fields())
-        else:
+        """Answer the start, if it was one."""
+        if self._request is not None and run.refusal is None:
             self._supervisor.link.reply(self._request, pid=run.pid, started_ns=run.started_ns)
-        self._request = None
+            self._request = None
 
     def cleared(self, run: Run, leftovers: int) -> None:
         """Report the exit, with the CPU time of everything that was reaped."""
         if run.refusal is not None:
+            if self._request is not None:
+                self._supervisor.link.reply(self._request, **run.refusal.fields())
             return
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._supervisor.link.event(
