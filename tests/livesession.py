@@ -124,7 +124,10 @@ class LiveSession:
         return code
 
     def look(self) -> list[Sighting]:
-        """Return all processes of the session but pytest, and remember them: zombies hide."""
+        """Return all processes of the session but pytest, and remember them: zombies hide.
+
+        A zombie that init has inherited from a killed pytest is init's to reap, and left out.
+        """
         found = []
         for entry in os.scandir("/proc"):
             if not entry.name.isdigit() or int(entry.name) == self.pid:
@@ -137,6 +140,8 @@ class LiveSession:
                     if f"{_TOKEN}={self.token}".encode() not in variables:
                         continue
                     self._seen.add(born)
+                if stat[0] == b"Z" and stat[1] == b"1":
+                    continue
                 found.append(Sighting(born[0], stat[0].decode(), "environment"))
         return found
 

@@ -292,6 +292,7 @@ def test_aliased_power_sampling_is_flagged_and_the_counter_stands(outcomes):
 def test_a_gpu_lost_midway_is_refused(outcomes):
     outcome = outcomes["lost midway"]
     outcome.assert_refused("source_lost", "GPU is lost")
+    assert all(value is None for value in outcome.metrics.values())
     assert 0 < outcome.domain["joules_until_failure"] < 450
 
 

@@ -361,6 +361,12 @@ def test_the_traces_have_milliseconds_and_the_report_reads_like_perf_stat(outcom
     assert " seconds time elapsed\n" in report
 
 
+def test_the_trace_of_a_lost_zone_ends_where_it_was_lost(outcomes):
+    *_, last = (outcomes["zone vanishes midway"].folder / "cpu_power.csv").read_text().splitlines()
+    *_, steady_last = (outcomes["steady"].folder / "cpu_power.csv").read_text().splitlines()
+    assert float(last.split(",")[0]) < float(steady_last.split(",")[0]) - 1
+
+
 def test_the_report_of_a_refused_number_holds_no_number(outcomes):
     report = (outcomes["reset"].folder / "cpu_energy.txt").read_text()
     assert "<invalid> Joules power/energy-pkg/" in report

@@ -116,6 +116,12 @@ def test_the_highest_of_the_stated_limits_is_the_limit(tmp_path):
     assert search(tmp_path).members[0].limit_watts == 253
 
 
+def test_a_limit_that_is_switched_off_is_none(tmp_path):
+    folder = PowercapTree(tmp_path).add_package(limit_watts=125)
+    (folder / "enabled").write_text("0\n")
+    assert search(tmp_path).members[0].limit_watts is None
+
+
 @pytest.mark.parametrize("content", ["", "banana", "-5", "0x10", "1 2"])
 def test_a_counter_that_shows_no_number_is_unreadable(tmp_path, content):
     folder = PowercapTree(tmp_path).add_package()

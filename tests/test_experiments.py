@@ -212,7 +212,9 @@ def test_one_worker_measures_and_its_summary_is_shown(project: Project) -> None:
     project.settings(FIXED)
     result = project.run("-n", "1")
     assert result.ret == 0, result.stdout.str()
-    result.stdout.fnmatch_lines(["experiment and what was mutated *verdict", "toy-small-default-1 *valid*"])
+    result.stdout.fnmatch_lines(
+        ["experiment and what was mutated *verdict", "toy-small-default-1 *valid*"]
+    )
 
 
 def test_the_terminal_says_what_runs_and_where_it_went(project: Project) -> None:

@@ -174,16 +174,22 @@ def test_a_load_that_floods_keeps_its_log_under_the_cap_and_the_log_says_so(
 ) -> None:
     two_programs(
         project,
-        "#!/bin/sh\nsleep 1\necho Accuracy: 1\n",
+        """\
+        #!/bin/sh
+        until [ -e ../busy/said ]; do sleep 0.05; done
+        sleep 0.5
+        echo Accuracy: 1
+        """,
         """\
         #!/bin/sh
         echo the load begins
         yes 'a line of a load that says too much, far too much, again and again' | head -c 40000000
         echo the load has said it
+        touch said
         exec sleep 60
         """,
     )
-    project.settings(OVER_LOAD)
+    project.settings(OVER_LOAD, timeout_seconds=40)
     assert project.run().ret == 0
     (log,) = (project.path / "results").glob("background_logs_*/run_1.log")
     assert log.stat().st_size <= 16 * 2**20

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import toy_registry
 
+from conftest import toy_registry
 from wattest.errors import RecordError
 from wattest.plan import Experiment, expand
 from wattest.registry import load_registry
@@ -67,7 +67,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_rest(
 
 def test_a_results_folder_that_is_a_file_is_found_out_before_the_start(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
-    with pytest.raises(RecordError, match="cannot be written.*--results-dir"):
+    with pytest.raises(RecordError, match=r"cannot be written.*--results-dir"):
         ResultsFolder(tmp_path / "results").prepare()
 
 

@@ -14,7 +14,7 @@ from livesession import LiveSession
 from conftest import Project, toy_registry
 
 SEED = 11
-KILLS = 3
+KILLS = 2
 MUTATION = {"repo": "toy", "model": "small", "mutate": ["learning_rate"],
             "hyperparameters": {"seconds": 0.15}, "runs_per_config": 4}  # fmt: skip
 FIXED = {"repo": "toy", "model": "large", "hyperparameters": {"seconds": 0.15},

@@ -8,26 +8,29 @@ import os
 import signal
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
+_STUCK_SECONDS = 5.0
 _TAKEN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class OrderlySignals:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a KeyboardInterrupt.
 
-    Later ones do not break into the clean-up. But a second SIGINT ends its `patience`, and a third
-    breaks off whatever does not end. A signal that the caller ignores (`nohup`) stays ignored.
+    Later ones do not break into the clean-up. But a second SIGINT ends its `patience`, and one that
+    comes five seconds after that breaks off whatever does not end. A signal that the caller ignores
+    (`nohup`) stays ignored.
     """
 
     def __init__(self) -> None:
         self._before: dict[int, _Handler] = {}
         self._is_patient = False
-        self._repeated = 0
+        self._hurried_at: float | None = None
         self.received: str | None = None
 
     def install(self) -> None:
@@ -49,7 +52,7 @@ class OrderlySignals:
         """Yield the grace period that is left, 0 after a second SIGINT, which also interrupts."""
         self._is_patient = True
         try:
-            yield 0.0 if self._repeated else grace_seconds
+            yield grace_seconds if self._hurried_at is None else 0.0
         finally:
             self._is_patient = False
 
@@ -60,10 +63,13 @@ class OrderlySignals:
         if self.received is None:
             self.received = name
             raise KeyboardInterrupt(f"{name} received")
-        if number == signal.SIGINT:
-            self._repeated += 1
-            if self._is_patient or self._repeated > 1:
-                raise KeyboardInterrupt(f"{name} received again")
+        if number != signal.SIGINT:
+            return
+        now = time.monotonic()
+        if self._hurried_at is None:
+            self._hurried_at = now
+        if self._is_patient or now - self._hurried_at > _STUCK_SECONDS:
+            raise KeyboardInterrupt(f"{name} received again")
 
 
 def leave_terminal() -> None:
