@@ -54,7 +54,7 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 @is_root
 def test_a_disk_that_fills_up_fails_the_experiment_and_spares_earlier_records(
-    project: Project,
+    project: Project, tmp_path: Path
 ) -> None:
     two_programs(
         project,
@@ -67,9 +67,13 @@ def test_a_disk_that_fills_up_fails_the_experiment_and_spares_earlier_records(
         "#!/bin/sh\nexec sleep 60\n",
     )
     second = {**OVER_LOAD, "foreground": {**TOY, "model": "large"}}
-    project.settings(OVER_LOAD, second)
-    with mounted(project.path / "small_disk", "size=2m") as disk:
-        with LiveSession(project, "--results-dir", str(disk)) as session:
+    third = {**OVER_LOAD, "foreground": {**TOY, "hyperparameters": {"seconds": 0.1}}}
+    project.settings(OVER_LOAD, second, third)
+    tree = PowercapTree(tmp_path / "sys")
+    running = PowercapWriter({tree.add_package(): Profile(((0.0, 50.0),))})
+    with running, mounted(project.path / "small_disk", "size=2m") as disk:
+        options = ("--results-dir", str(disk), "--sysfs", str(tree.root))
+        with LiveSession(project, *options) as session:
             assert session.wait() == 1, session.output()
             assert session.left() == []
         records = {file: json.loads(file.read_text()) for file in disk.glob("*.json")}
@@ -82,7 +86,7 @@ def test_a_disk_that_fills_up_fails_the_experiment_and_spares_earlier_records(
     assert "No space left on device" in output
     assert "Traceback" not in output
     assert "INTERNALERROR" not in output
-    assert "1 failed, 1 passed" in output
+    assert "2 failed, 1 passed" in output
 
 
 @pytest.mark.parametrize("obstacle", ["a file", "below a file"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.console import Console
@@ -40,8 +41,11 @@ class ProgressBoard:
         if not self._console.is_live:
             return None
 
+        epochs = _Epochs()
+
         def show(elapsed_seconds: float, snapshot: Snapshot) -> None:
             done, of = read_epoch(log, experiment)
+            left = epochs.left(elapsed_seconds, done, of)
             parts = [f"[{self._begun}/{self.total}]", experiment.id]
             if done is not None:
                 parts.append(f"epoch {done}/{of}" if of else f"epoch {done}")
@@ -50,7 +54,6 @@ class ProgressBoard:
             run = load.current_run() if load else None
             if run is not None:
                 parts.append(f"load run {run}")
-            left = _left(elapsed_seconds, done, of)
             if left is not None:
                 parts.append(f"left {clock(left)}")
             campaign = self._campaign_left(elapsed_seconds, left)
@@ -103,8 +106,20 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _left(elapsed_seconds: float, done: int | None, of: int | None) -> float | None:
-    return elapsed_seconds * (of - done) / done if done and of else None
+@dataclass
+class _Epochs:
+    """When the latest epoch ended, from which the rest of a training is forecast."""
+
+    done: int | None = None
+    ended_seconds: float = 0.0
+
+    def left(self, elapsed_seconds: float, done: int | None, of: int | None) -> float | None:
+        if done != self.done:
+            self.done, self.ended_seconds = done, elapsed_seconds
+        if not done or not of:
+            return None
+        rest = self.ended_seconds * (of - done) / done
+        return max(0.0, rest - (elapsed_seconds - self.ended_seconds))
 
 
 def _now(snapshot: Snapshot) -> list[str]:

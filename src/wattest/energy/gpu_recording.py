@@ -121,13 +121,14 @@ class GpuRecording:
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """Read throttling and vital signs again, and decide what is open."""
         for track in self._tracks:
-            self._write_energy(self._closed_ns, track)
             track.read_throttling()
         self._read_vitals(self._clock.monotonic_ns())
         watch_after_edge(self._counters, self._clock)
         for counter, _ in self._counters:
             counter.settle(self._closed_ns)
             counter.add_edge_delay(opened_ns, ended_ns)
+        for track in self._tracks:
+            self._write_energy(self._closed_ns, track)
 
     def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
         """Judge the GPUs, each and together."""

@@ -163,8 +163,8 @@ class PowercapRecording:
         """See whether counters that stand still are frozen, and decide what is open."""
         watch_after_edge(self._counters, self._clock)
         for track, _ in self._counters:
-            self._write_trace(self._closed_ns, track)
             track.settle(self._closed_ns)
+            self._write_trace(self._closed_ns, track)
             track.add_edge_delay(opened_ns, ended_ns)
 
     def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
