@@ -19,12 +19,12 @@ from wattest.energy import SensorConfig, Sensors, find_sensors
 
 def steady(sensors: Sensors, seconds: float) -> dict[str, object]:
     """Sample for a while at 10 Hz, as shipped: power at 10 Hz, powercap at 1 Hz."""
-    with tempfile.TemporaryDirectory() as folder:
-        with sensors.meter().open(Path(folder) / "window") as window:
-            began = time.process_time()
-            window.wait((), window.opened_ns + int(seconds * 1e9))
-            spent = time.process_time() - began
-            cost = window.close().meter_cost
+    scratch = tempfile.TemporaryDirectory()
+    with scratch as folder, sensors.meter().open(Path(folder) / "window") as window:
+        began = time.process_time()
+        window.wait((), window.opened_ns + int(seconds * 1e9))
+        spent = time.process_time() - began
+        cost = window.close().meter_cost
     return {
         "own_cpu_percent": 100 * spent / seconds,
         "p95_period_seconds": cost["p95_period_seconds"],

@@ -56,13 +56,16 @@ def wattest(hertz: float, work: Work) -> Joules:
 
     thresholds = Thresholds(cpu_period_seconds=1 / hertz)
     config = SensorConfig(sample_hz=hertz, thresholds=thresholds)
-    with tempfile.TemporaryDirectory() as folder, find_sensors(config) as sensors:
-        with sensors.meter().open(Path(folder) / "window") as window:
-            work.begin()
-            assert work.process is not None
-            window.wait([os.pidfd_open(work.process.pid)])
-            work.end()
-            measurement = window.close(work.ended_ns)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        find_sensors(config) as sensors,
+        sensors.meter().open(Path(folder) / "window") as window,
+    ):
+        work.begin()
+        assert work.process is not None
+        window.wait([os.pidfd_open(work.process.pid)])
+        work.end()
+        measurement = window.close(work.ended_ns)
     metrics = measurement.energy_metrics()
     return {
         "cpu": metrics["cpu_energy_total_joules"],

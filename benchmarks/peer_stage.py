@@ -22,13 +22,10 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         tree = PowercapTree(folder / "sys", "device")
         package, memory = tree.add_package(), tree.add_dram()
-        powercap = folder / "sys/devices/virtual/powercap/intel-rapl"
-        (folder / "sys/class/powercap/intel-rapl").symlink_to(powercap.resolve())
-        for link in (folder / "sys/class/powercap").iterdir():
-            target = link.resolve().relative_to((folder / "sys").resolve())
-            link.unlink()
-            link.symlink_to(Path("/sys") / target)
-        (powercap / "subsystem").symlink_to("/sys/class/powercap")
+        # What the kernel has beside the zones, and some tools start from.
+        control = Path("devices/virtual/powercap/intel-rapl")
+        (folder / "sys/class/powercap/intel-rapl").symlink_to(Path("../..") / control)
+        (folder / "sys" / control / "subsystem").symlink_to("../../../../class/powercap")
         for name in ("devices/system", "fs"):
             (folder / "sys" / name).mkdir(parents=True)
         self._zones = {

@@ -99,9 +99,9 @@ def test_known_power_comes_out_of_every_pattern_with_counter_beside_integral(fak
     gpu = FakeGpu(power=steady(200.0), counter_period=0.05)
     fake = FakeGpuScript([gpu]).environment(library, tmp_path / "script")
     output = tmp_path / "calibration.json"
-    options = ("--sysfs", str(fake_sysfs), "--seconds", "1.5", "--output", str(output))
+    options = ("--sysfs", str(fake_sysfs), "--seconds", "1.2", "--output", str(output))
     done = subprocess.run(
-        command(*options), env=environment(**fake), capture_output=True, text=True, timeout=90
+        command(*options), env=environment(**fake), capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     document = json.loads(output.read_text())
@@ -114,25 +114,17 @@ def test_known_power_comes_out_of_every_pattern_with_counter_beside_integral(fak
         assert one["between_percent"] is None, "the fake does not follow the load"
     for one in readings(document, gpu.uuid):
         assert one["source"] == "nvml-counter"
-        assert one["counter_joules"] == pytest.approx(300.0, rel=0.05)
+        assert one["counter_joules"] == pytest.approx(240.0, rel=0.06)
         assert abs(one["deviation_percent"]) < 5
     for run in document["runs"]:
         assert run["update_periods"][gpu.uuid] == pytest.approx(0.05, rel=0.3)
         assert 0 < run["own_cpu_percent"] < 20
-    for name in (*PATTERNS, "package-0/dram", gpu.uuid):
-        assert f"| {name} " in done.stdout
-
-
-def test_a_square_wave_loads_less_than_a_steady_load(fake_sysfs, tmp_path):
-    output = tmp_path / "calibration.json"
-    options = ("--sysfs", str(fake_sysfs), "--seconds", "1", "--output", str(output))
-    hidden = environment(CUDA_VISIBLE_DEVICES="")
-    subprocess.run(command(*options), env=hidden, check=True, capture_output=True, timeout=60)
-    runs = json.loads(output.read_text())["runs"]
-    shares = {run["pattern"]["name"]: run["load_cpu_percent"] for run in runs}
+    shares = {run["pattern"]["name"]: run["load_cpu_percent"] for run in document["runs"]}
     assert shares["idle"] is None
     for name in PATTERNS[2:]:
-        assert 0 < shares[name] < 75
+        assert 0 < shares[name] < 75, "a square wave rests for half of its time"
+    for name in (*PATTERNS, "package-0/dram", gpu.uuid):
+        assert f"| {name} " in done.stdout
 
 
 def test_a_load_is_there_while_its_pattern_runs_and_gone_after_sigkill(fake_sysfs):

@@ -117,6 +117,27 @@ def test_a_full_disk_is_found_before_the_first_training(project: Project) -> Non
         assert_refused(project.run("--results-dir", str(folder)))
 
 
+def test_a_plan_that_cannot_be_written_is_found_before_the_first_training(
+    project: Project,
+) -> None:
+    project.settings(TOY)
+    (project.path / "results").mkdir()
+    (project.path / "results" / "plans").write_text("in the way")
+    result = project.run()
+    assert result.ret == REFUSED, result.stdout.str()
+    result.stderr.fnmatch_lines(["ERROR: *results/plans cannot be written: File exists"])
+
+
+def test_a_results_folder_that_vanishes_fails_each_experiment_in_words(project: Project) -> None:
+    project.program("toy", "#!/bin/sh\necho Accuracy: 1\nrm -r ../../results\n")
+    project.settings(TOY, {**TOY, "model": "large"})
+    result = project.run()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*results/*_toy_large_foreground.log cannot be created: No such*"])
+    assert "recorder.py" not in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+
+
 def assert_refused(result: pytest.RunResult) -> None:
     assert result.ret == REFUSED, result.stdout.str()
     result.stderr.fnmatch_lines(["ERROR: results folder * cannot be written: *--results-dir*"])

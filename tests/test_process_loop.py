@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from oracle import Oracle
-from zoo.helpers import MakeLoop, await_status, kilobytes, voluntary_switches
+from zoo.helpers import MakeLoop, await_status, kilobytes, needs, voluntary_switches
 
 from wattest.errors import ProcessError, SpawnError
 from wattest.process import Loop, LoopNews, Rung
@@ -46,9 +46,11 @@ def test_a_load_starts_again_and_again_with_a_log_for_each_run(
     assert len(list(log_folder.iterdir())) == loop.status().current_run
 
 
+@pytest.mark.parametrize("rung", [Rung.GUARD, Rung.CGROUP], ids=lambda rung: rung.value)
 def test_the_gap_after_a_clean_end_is_below_ten_milliseconds(
     make_loop: MakeLoop, rung: Rung
 ) -> None:
+    needs(rung)
     loop = make_loop("true", rung=rung)
     loop.start()
     status = await_status(loop, lambda status: status.gap_count >= 40)

@@ -159,6 +159,21 @@ def test_a_missing_script_a_folder_and_a_missing_working_folder_are_told_apart(
         tree.start()
 
 
+def test_path_is_searched_as_a_shell_does(make_tree: MakeTree, log: Path, tmp_path: Path) -> None:
+    for folder, mode in (("denied", 0o644), ("first", 0o755), ("second", 0o755)):
+        (tmp_path / folder).mkdir()
+        program = tmp_path / folder / "program"
+        program.write_text(f"#!/bin/sh\necho {folder}\n")
+        program.chmod(mode)
+    path = f"{tmp_path}/missing:{tmp_path}/denied:{tmp_path}/first:{tmp_path}/second"
+    tree = make_tree("program", environment={"PATH": path})
+    tree.start()
+    finish(tree)
+    assert log.read_text() == "first\n"
+    with pytest.raises(SpawnError, match="permission denied"):
+        make_tree("program", environment={"PATH": f"{tmp_path}/denied:{tmp_path}"}).start()
+
+
 def test_what_no_program_can_be_given_is_a_spawn_error(make_tree: MakeTree) -> None:
     with pytest.raises(SpawnError, match="null byte"):
         make_tree("true", "a\0b").start()

@@ -21,7 +21,7 @@ from wattest.energy import (
     foreign_gpu_processes,
     other_cpu_load,
 )
-from wattest.errors import LoadError, ProcessError, SpawnError
+from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
 from wattest.load import ActiveLoad, LoadEdge
 from wattest.plan import Experiment
 from wattest.process import Command, Exit, Rung, Tree
@@ -45,6 +45,7 @@ class _Run:
     own_cpu_seconds: float = 0.0
     own_pids: set[int] = field(default_factory=set)
     gpu_processes: dict[int, str] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
     load_opened: LoadEdge | None = None
     load_closed: LoadEdge | None = None
 
@@ -185,7 +186,10 @@ class Foreground:
         """Note who is on the GPUs at an edge, outside of the window."""
         if run.trouble is None:
             run.own_pids |= {os.getpid(), *(load.pids() if load else ())}
-            run.gpu_processes |= self._sensors.gpu_processes()
+            try:
+                run.gpu_processes |= self._sensors.gpu_processes()
+            except EnergyError as error:
+                run.unseen.append(f"who is on the GPUs is not known: {error}")
 
     def _watch(
         self,
@@ -281,7 +285,7 @@ def _neighbour_flags(run: _Run, cpu: CpuUse | None, thresholds: Thresholds) -> l
                 cpu.machine_busy_seconds, cpu.ours_seconds, cpu.machine_total_seconds, thresholds
             )
         )
-    return [reason.text for reason in reasons if reason is not None]
+    return [*run.unseen, *(reason.text for reason in reasons if reason is not None)]
 
 
 def _cpu_use(run: _Run, load: ActiveLoad | None) -> CpuUse | None:

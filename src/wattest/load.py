@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from wattest.attempt import Outcome
 from wattest.console import Console, shown
+from wattest.energy import GpuState
 from wattest.errors import LoadError, ProcessError
 from wattest.identity import slug
 from wattest.loadreport import (
@@ -26,6 +27,7 @@ from wattest.plan import Experiment, Training
 from wattest.process import Loop, LoopStatus, Rung
 from wattest.signals import OrderlySignals
 from wattest.training import command_of, last_lines
+from wattest.warmup import warm_up
 
 # A load that is up for less than this share of the window was not the load of the label.
 MINIMUM_DUTY = 0.9
@@ -134,12 +136,14 @@ class BackgroundLoad:
         owners: Sequence[int] = (),
         run_as: tuple[int, int] | None = None,
         signals: OrderlySignals | None = None,
+        gpu_state: Callable[[], Sequence[GpuState]] = tuple,
     ) -> None:
         self._console = console
         self._rung = rung
         self._owners = tuple(owners)
         self._run_as = run_as
         self._signals = signals or OrderlySignals()
+        self._gpu_state = gpu_state
         self._open: list[Loop] = []
 
     @contextmanager
@@ -197,8 +201,7 @@ class BackgroundLoad:
         startup_seconds = experiment.entry.startup_seconds
         ready = dict(zip(running, experiment.entry.backgrounds, strict=True))
         while True:
-            if (trouble := load.check()) is not None:
-                raise LoadError(trouble)
+            _require_alive(load)
             waited = time.monotonic() - began
             late = [one for one, asked in ready.items() if not _is_ready(one, asked.ready_pattern)]
             if waited >= startup_seconds and not late:
@@ -206,6 +209,7 @@ class BackgroundLoad:
             if waited >= max(startup_seconds, READY_LIMIT_SECONDS):
                 raise LoadError(explain_failure(late[0], f"is not ready after {waited:.0f} s"))
             time.sleep(min(max(startup_seconds - waited, 0.001), _POLL_SECONDS))
+        warmth = warm_up(self._gpu_state, lambda: _require_alive(load))
         for one, status in zip(running, load.edge().statuses, strict=True):
             share = status.alive_ns / max(status.now_ns - status.started_ns, 1)
             if status.failures and not status.runs_completed and share < MINIMUM_DUTY:
@@ -215,6 +219,7 @@ class BackgroundLoad:
                 "alive_share": min(1.0, share),
                 "cpu_seconds": status.cpu_seconds,
                 "run": status.current_run,
+                "gpu_warm_up": warmth,
                 "ready_pattern_matched": ready[one].ready_pattern is not None or None,
             }
             used = f"alive, {status.cpu_seconds:.1f} s of CPU in its first {waited:.1f} s"
@@ -244,6 +249,11 @@ class BackgroundLoad:
         self._console.step(
             "load", f"{name_of(one.training)} {how} in {one.stop.duration_seconds:.2f} s{left}"
         )
+
+
+def _require_alive(load: ActiveLoad) -> None:
+    if (trouble := load.check()) is not None:
+        raise LoadError(trouble)
 
 
 def _is_ready(one: RunningLoad, pattern: re.Pattern[str] | None) -> bool:

@@ -174,12 +174,15 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Carry the headline of an experiment to wherever its report goes."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Carry the headline of an experiment to its report; wattest's own errors need no traceback."""
     outcome: Any = yield
+    report = outcome.get_result()
     headline = item.stash.get(HEADLINE, None)
     if headline is not None:
-        outcome.get_result().wattest = headline
+        report.wattest = headline
+    if call.excinfo is not None and isinstance(call.excinfo.value, WattestError):
+        report.longrepr = str(call.excinfo.value)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -17,7 +17,7 @@ from wattest.artefacts import SessionArtefacts
 from wattest.campaign import Campaign
 from wattest.console import Console, Writer
 from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
-from wattest.errors import EnergyError, ProcessError, WattestError
+from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.foreground import Foreground
 from wattest.governor import Governor
 from wattest.lease import Leases
@@ -143,9 +143,13 @@ class Session:
             "governor": asdict(governor.state),
             "idle": idle,
         }
-        planfile.store(self.results.path, plan)
         artefacts = SessionArtefacts(self.results.path, self._session_id, plan)
-        artefacts.open(environment, list(finished.values()))
+        try:
+            planfile.store(self.results.path, plan)
+            artefacts.open(environment, list(finished.values()))
+        except OSError as error:
+            where = error.filename or self.results.path
+            raise RecordError(f"{where} cannot be written: {error.strerror}") from None
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
         known = {ids[key]: path for key, path in finished.items()}
         context = self._context(environment)
@@ -168,7 +172,12 @@ class Session:
         """Return what runs background loads; close it at the end."""
         options = self._options
         return BackgroundLoad(
-            self.console, self._rung, options.extra_owners, options.run_as, self._signals
+            self.console,
+            self._rung,
+            options.extra_owners,
+            options.run_as,
+            self._signals,
+            self._sensors.gpu_state,
         )
 
     def recorder(self, publish: Published) -> Recorder:

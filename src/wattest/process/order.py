@@ -33,6 +33,7 @@ def order_for(command: Command, tree: str, oom_score_above_owner: int = 0) -> di
     environment.pop(ROLE_VARIABLE, None)
     try:
         return {
+            "programs": [os.fsencode(program) for program in _candidates(command)],
             "argv": [os.fsencode(argument) for argument in command.argv],
             "cwd": os.fsencode(command.cwd.absolute()),
             "environment": {
@@ -59,17 +60,26 @@ def spawn_error(command: Command, refusal: Mapping[str, Any]) -> SpawnError:
     return SpawnError(f"cannot start {program!r}: {why}")
 
 
+def _candidates(command: Command) -> list[str]:
+    """Return the paths to try, relative ones from the working folder: PATH is searched as usual."""
+    program = command.argv[0]
+    if "/" in program:
+        return [program]
+    folders = command.environment.get("PATH", os.defpath).split(":")
+    return [f"{folder or '.'}/{program}" for folder in folders]
+
+
 def _explain(command: Command, number: int) -> str | None:
     """Say in words what execve(2) meant, with the remedy; None where its own words must do."""
-    program = command.argv[0]
-    path = command.cwd / program
-    if number == errno.ENOENT:
-        if "/" not in program:
-            return f"no such program in PATH={command.environment.get('PATH', os.defpath)!r}"
-        if not path.exists():
-            return f"no such file: {str(path)!r}"
+    paths = [command.cwd / candidate for candidate in _candidates(command)]
+    path = next((path for path in paths if os.path.lexists(path)), None)
+    if number == errno.ENOENT and path is None:
+        if "/" in command.argv[0]:
+            return f"no such file: {str(paths[0])!r}"
+        return f"no such program in PATH={command.environment.get('PATH', os.defpath)!r}"
+    if number == errno.ENOENT and path is not None:
         return f"{_interpreter(path)} does not exist"
-    if number == errno.EACCES:
+    if number == errno.EACCES and path is not None:
         if path.is_dir():
             return "it is a folder"
         return f"permission denied: is it executable? (chmod +x {str(path)!r})"
@@ -81,6 +91,8 @@ def _explain(command: Command, number: int) -> str | None:
 
 
 def _interpreter(script: Path) -> str:
+    if not script.exists():
+        return "the file that its symbolic link names"
     try:
         with script.open("rb") as file:
             first = file.readline(4096)

@@ -35,12 +35,14 @@ _IGNORED = (
 class Order:
     """What to run, as the handle sent it."""
 
-    __slots__ = ("argv", "cwd", "environment", "groups", "oom_score_adj", "uid_gid")
+    __slots__ = ("argv", "cwd", "environment", "groups", "oom_score_adj", "programs", "uid_gid")
 
     def __init__(self, message: Message) -> None:
-        self.argv: list[str] = message["argv"]
-        self.cwd: str = message["cwd"]
-        self.environment: dict[str, str] = message["environment"]
+        # os.execvpe would import a module after the change of user, who may not read it.
+        self.programs: list[bytes] = message["programs"]
+        self.argv: list[bytes] = message["argv"]
+        self.cwd: bytes = message["cwd"]
+        self.environment: dict[bytes, bytes] = message["environment"]
         self.uid_gid: tuple[int, int] | None = message["run_as"]
         self.groups: list[int] = message["groups"]
         self.oom_score_adj: int | None = message["oom_score_adj"]
@@ -133,11 +135,29 @@ def _become(
         if is_over(supervisor_pidfd):
             return
         step = "program"
-        os.execvpe(order.argv[0], order.argv, order.environment)
-    except OSError as error:
-        os.write(tell, f"{step}\n{error.errno or 0}\n{error}".encode(errors="replace"))
-    except ValueError as error:
-        os.write(tell, f"{step}\n0\n{error}".encode(errors="replace"))
+        _execute(order)
+    except Exception as error:
+        # Silence would look like a successful exec.
+        number = error.errno if isinstance(error, OSError) else 0
+        os.write(tell, f"{step}\n{number or 0}\n{error}".encode(errors="replace"))
+
+
+def _execute(order: Order) -> None:
+    """Execute the first of the programs that exists; the others are further folders of PATH."""
+    denied: OSError | None = None
+    for program in order.programs[:-1]:
+        try:
+            os.execve(program, order.argv, order.environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            denied = denied or error
+    try:
+        os.execve(order.programs[-1], order.argv, order.environment)
+    except (FileNotFoundError, NotADirectoryError):
+        if denied is None:
+            raise
+        raise denied from None
 
 
 def shield() -> None:

@@ -1,0 +1,64 @@
+"""The load's warm-up on a GPU: wait until its power is steady, where a GPU tells."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wattest.energy import GpuState
+
+STEADY_SAMPLES = 4
+STEADY_SHARE = 0.05
+BUSY_PERCENT = 1.0
+LIMIT_SECONDS = 60.0
+_PERIOD_SECONDS = 0.5
+
+
+def warm_up(
+    gpu_state: Callable[[], Sequence[GpuState]],
+    check: Callable[[], None],
+    limit_seconds: float = LIMIT_SECONDS,
+    period_seconds: float = _PERIOD_SECONDS,
+) -> dict[str, Any] | None:
+    """Wait until the board power of the visible GPUs is steady; return what came of it.
+
+    Steady: the mean of the last four samples (two each second) lies within 5 % of the mean of the
+    four before. A load that leaves the GPUs idle has no such warm-up. None without a GPU.
+
+    Args:
+        gpu_state: tells the state of the GPUs now.
+        check: raises where the load has died meanwhile.
+        limit_seconds: the longest wait; a load that is not steady then is recorded as such.
+        period_seconds: time between two samples.
+    """
+    powers: deque[float] = deque(maxlen=2 * STEADY_SAMPLES)
+    began = time.monotonic()
+    is_busy = False
+    while True:
+        check()
+        states = gpu_state()
+        watts = [state.power_watts for state in states if state.power_watts is not None]
+        if not watts:
+            return None
+        powers.append(sum(watts))
+        is_busy |= any((state.utilization_percent or 0.0) > BUSY_PERCENT for state in states)
+        waited = time.monotonic() - began
+        is_full = len(powers) == powers.maxlen
+        if (is_full and (not is_busy or _is_steady(powers))) or waited >= limit_seconds:
+            return {
+                "waited_seconds": waited,
+                "gpu_busy": is_busy,
+                "steady": is_full and is_busy and _is_steady(powers),
+                "power_watts": sum(powers) / len(powers),
+                "steady_share": STEADY_SHARE,
+                "limit_seconds": limit_seconds,
+            }
+        time.sleep(period_seconds)
+
+
+def _is_steady(powers: Sequence[float]) -> bool:
+    before = sum(list(powers)[:STEADY_SAMPLES]) / STEADY_SAMPLES
+    after = sum(list(powers)[-STEADY_SAMPLES:]) / STEADY_SAMPLES
+    return abs(after - before) <= STEADY_SHARE * before

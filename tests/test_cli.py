@@ -1,0 +1,120 @@
+"""The command line: what is not a test run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from fakes.powercap import PowercapTree, PowercapWriter
+from fakes.profile import steady
+
+from conftest import Project
+from wattest.cli import main
+from wattest.energy.gpu_state import GpuState
+from wattest.errors import LoadError
+from wattest.warmup import warm_up
+
+MUTANT = {"repo": "toy", "model": "small", "mutate": ["learning_rate", "epochs"]}
+
+
+@pytest.fixture
+def planned(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    project.settings(MUTANT, runs_per_config=4)
+    monkeypatch.chdir(project.path)
+    return project
+
+
+def test_doctor_says_what_is_missing_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["doctor", "--sysfs", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "Nothing can be measured here" in output
+    assert "guard: available" in output
+
+
+def test_doctor_finds_the_counters_of_another_sysfs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = PowercapTree(tmp_path / "sys")
+    zones = {tree.add_package(0): steady(50), tree.add_dram(0, 0): steady(5)}
+    with PowercapWriter(zones):
+        assert main(["doctor", "--sysfs", str(tree.root)]) == 0
+    output = capsys.readouterr().out
+    assert "package-0: measured (powercap)" in output
+    assert "package-0/dram: measured (powercap)" in output
+    assert "Nothing can be measured" not in output
+
+
+def test_doctor_names_the_remedy_for_a_counter_that_may_not_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tree = PowercapTree(tmp_path / "sys")
+    counter = tree.add_package(0) / "energy_uj"
+    counter.unlink()
+    counter.mkdir()
+    assert main(["doctor", "--sysfs", str(tree.root)]) == 0
+    output = capsys.readouterr().out
+    assert "package-0: measured" not in output
+    assert "mend it:" in output
+
+
+def test_plan_prints_every_value_and_marks_what_was_drawn(
+    planned: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "settings/test.json", "--seed", "5"]) == 0
+    output = capsys.readouterr().out
+    assert "4 experiments, seed 5" in output
+    assert output.count("learning_rate*=") == 4
+
+
+def test_plan_as_json_and_csv_hold_the_same_values(
+    planned: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["plan", "settings/test.json", "--seed", "5", "--format", "json"])
+    document = json.loads(capsys.readouterr().out)
+    main(["plan", "settings/test.json", "--seed", "5", "--format", "csv"])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    drawn = [one["hyperparameters"]["learning_rate"] for one in document["experiments"]]
+    assert [float(row["hyperparam_learning_rate"]) for row in rows] == drawn
+    assert not (planned.path / "results").exists()
+
+
+def test_bad_input_is_one_line_and_exit_4(
+    planned: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "settings/none.json"]) == 4
+    assert capsys.readouterr().err.startswith("ERROR: settings/none.json: no such file")
+
+
+def gpu(watts: float, percent: float) -> GpuState:
+    return GpuState("GPU-1", 0, "Fake", watts, 400.0, 50.0, percent, 1.0, 1.0, 2.0)
+
+
+def test_a_gpu_load_is_warm_once_its_power_is_steady() -> None:
+    watts = iter([60, 90, 150, 220, 260, 280, 290, 295, 298, 299, *[300] * 20])
+    outcome = warm_up(lambda: [gpu(next(watts), 90.0)], lambda: None, period_seconds=0.001)
+    assert outcome is not None
+    assert outcome["steady"] is True
+    assert outcome["power_watts"] > 280
+
+
+def test_a_load_that_never_settles_is_recorded_as_such() -> None:
+    levels = iter([100.0, 100.0, 100.0, 100.0, 300.0, 300.0, 300.0, 300.0] * 10_000)
+    outcome = warm_up(lambda: [gpu(next(levels), 90.0)], lambda: None, 0.02, 0.009)
+    assert outcome is not None
+    assert outcome["steady"] is False
+
+
+def test_a_machine_without_gpus_has_no_warm_up_and_a_dead_load_ends_it() -> None:
+    assert warm_up(list, lambda: None) is None
+
+    def dead() -> None:
+        raise LoadError("it died")
+
+    with pytest.raises(LoadError):
+        warm_up(lambda: [gpu(100.0, 90.0)], dead)
