@@ -76,14 +76,13 @@ def test_no_child_outlives(child: str, fault: str, oracle: Oracle, tmp_path: Pat
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in NEEDS_NAMESPACE])
-@pytest.mark.parametrize("child", ["stubborn", "bare-daemon"])
-def test_no_fault_leaves(child: str, fault: str, oracle: Oracle, tmp_path: Path) -> None:
-    with running(oracle, child, tmp_path) as session:
+def test_no_fault_leaves(fault: str, oracle: Oracle, tmp_path: Path) -> None:
+    with running(oracle, "zoo", tmp_path) as session:
         FAULTS[fault](session)
         assert_nothing_is_left(oracle, session)
 
 
-@pytest.mark.parametrize("fault", ["stop in order", "normal end", "SIGKILL of the session"])
+@pytest.mark.parametrize("fault", ["stop in order", "SIGKILL of the session"])
 @pytest.mark.parametrize("child", ["polite", "spawner", "fails"])
 def test_no_load_outlives(child: str, fault: str, oracle: Oracle, tmp_path: Path) -> None:
     with running(oracle, child, tmp_path, kind="loop") as session:
@@ -113,7 +112,7 @@ def test_a_pid_namespace_holds_when_all_three_are_killed(
         assert_nothing_is_left(oracle, session)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_session_killed_while_it_starts_leaves_nothing(
     seed: int, oracle: Oracle, tmp_path: Path
 ) -> None:

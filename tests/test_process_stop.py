@@ -14,6 +14,7 @@ import pytest
 from oracle import Oracle
 from zoo.helpers import MakeTree, await_text, finish
 
+from wattest.errors import SpawnError
 from wattest.process import Rung
 
 pytest_plugins = ["zoo.fixtures"]
@@ -105,6 +106,8 @@ def test_stopping_again_is_harmless(make_tree: MakeTree) -> None:
 def test_stopping_before_the_start_is_harmless_and_final(make_tree: MakeTree) -> None:
     tree = make_tree("sleep", "60")
     assert tree.stop().was_running is False
+    with pytest.raises(SpawnError, match="it was stopped before"):
+        tree.start()
 
 
 def test_a_second_interrupt_shortens_the_grace(make_tree: MakeTree, oracle: Oracle) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-
-import pytest
+from typing import TYPE_CHECKING
 
 from wattest.console import Writer
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class LiveWriter:

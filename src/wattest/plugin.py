@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wattest.errors import ConfigurationError, WattestError
+from wattest.errors import WattestError
+from wattest.options import add_options, option, results_folder, session_options
 
 if TYPE_CHECKING:
     from wattest.campaign import Campaign
@@ -30,50 +30,12 @@ _MARKERS = (
     "experiment(repo, model, mode, background): selects exactly,"
     " such as -m \"experiment(model='resnet20')\"",
 )
-_SUPERVISION = ("guard", "cgroup", "pid-namespace")
 _FINISHED: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options; most have an ini twin called ``wattest_…``."""
-    group = parser.getgroup("wattest", "energy experiments (wattest)")
-    group.addoption("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
-    group.addoption(
-        "--models-config", metavar="REGISTRY", help="registry (config/models_config.json)"
-    )
-    group.addoption("--results-dir", metavar="DIR", help="where records go (results)")
-    group.addoption("--seed", metavar="N", type=_seed, help="root seed of the plan")
-    group.addoption("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
-    group.addoption(
-        "--require-energy", action="store_true", default=None,
-        help="refuse to run where neither CPU nor GPU energy can be measured",
-    )  # fmt: skip
-    group.addoption(
-        "--allow-missing", action="append", choices=("cpu", "gpu"), default=None,
-        help="accept knowingly that this sensor exists and cannot be read",
-    )  # fmt: skip
-    group.addoption(
-        "--supervision", choices=_SUPERVISION, default=None, help="how process trees are held"
-    )
-    group.addoption(
-        "--resume", action="store_true", help="run only what the plan still lacks in the results"
-    )
-    group.addoption(
-        "--wait-for-counters", metavar="SECONDS", type=float, default=None,
-        help="wait so long for another session that measures on this machine",
-    )  # fmt: skip
-    group.addoption(
-        "--run-as", metavar="USER", help="run the trainings as this user (as root only)"
-    )
-    parser.addini("wattest_config", "settings file, as --config")
-    parser.addini("wattest_models_config", "registry, as --models-config")
-    parser.addini("wattest_results_dir", "where records go, as --results-dir")
-    parser.addini("wattest_sysfs", "another root for /sys, as --sysfs")
-    parser.addini("wattest_require_energy", "as --require-energy", type="bool", default=False)
-    parser.addini("wattest_allow_missing", "as --allow-missing", type="args", default=[])
-    parser.addini("wattest_supervision", "as --supervision")
-    parser.addini("wattest_wait_for_counters", "as --wait-for-counters")
-    parser.addini("wattest_run_as", "as --run-as")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -133,7 +95,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from wattest.planfile import finished_keys
 
     plan = config.stash[CAMPAIGN].plan
-    finished = finished_keys(_results_folder(config), plan)
+    finished = finished_keys(results_folder(config), plan)
     config.stash[_FINISHED] = finished
     ours = [item for item in items if _is_ours(item)]
     done = [item for item in ours if _experiment(item).key in finished]
@@ -213,14 +175,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         session.close()
 
 
-def option(config: pytest.Config, name: str) -> Any:
-    """Return the value of ``--name``, else of its ini twin; None where neither is set."""
-    value = config.getoption(f"--{name}")
-    if value is None:
-        value = config.getini(f"wattest_{name.replace('-', '_')}")
-    return value or None
-
-
 def _campaign(config: pytest.Config) -> Campaign:
     """Read settings and registry once per session; faults stop it with one line each."""
     if CAMPAIGN not in config.stash:
@@ -237,7 +191,7 @@ def _campaign(config: pytest.Config) -> Campaign:
                 option(config, "config"),
                 option(config, "models-config"),
                 seed,
-                _results_folder(config),
+                results_folder(config),
                 resume=config.getoption("--resume"),
             )
     return config.stash[CAMPAIGN]
@@ -252,47 +206,20 @@ def usage_errors() -> Iterator[None]:
         raise pytest.UsageError(*str(error).splitlines()) from None
 
 
-def _results_folder(config: pytest.Config) -> Path:
-    named = option(config, "results-dir")
-    if named is None:
-        return config.rootpath / "results"
-    return config.invocation_params.dir / Path(named).expanduser()
-
-
 def session_of(config: pytest.Config) -> Session:
     """Return the session, opened at the first call: results folder, sensors, supervision."""
     if SESSION not in config.stash:
         from wattest.livewriter import live_writer
-        from wattest.session import Session, SessionOptions
+        from wattest.session import Session
 
         with usage_errors():
-            options = SessionOptions(
-                results_folder=_results_folder(config),
-                sys_root=Path(option(config, "sysfs") or os.environ.get("WATTEST_SYSFS") or "/sys"),
-                require_energy=bool(option(config, "require-energy")),
-                allow_missing=frozenset(option(config, "allow-missing") or ()),
-                supervision=option(config, "supervision"),
-                extra_owners=_controller(config),
-                wait_seconds=float(option(config, "wait-for-counters") or 0),
-                run_as=_user(option(config, "run-as")),
-            )
             config.stash[SESSION] = Session.open(
-                config.stash[CAMPAIGN], options, live_writer(config), config.get_verbosity()
+                config.stash[CAMPAIGN],
+                session_options(config, _controller(config)),
+                live_writer(config),
+                config.get_verbosity(),
             )
     return config.stash[SESSION]
-
-
-def _user(name: str | None) -> tuple[int, int] | None:
-    """Return (uid, gid) of the user called `name`; only root can run trainings as another."""
-    if name is None:
-        return None
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigurationError([f"--run-as: there is no user {name!r}"]) from None
-    if os.geteuid() not in (0, entry.pw_uid):
-        raise ConfigurationError([f"--run-as {name}: only root can run trainings as another user"])
-    return entry.pw_uid, entry.pw_gid
 
 
 def _finished(config: pytest.Config) -> dict[str, Path]:
@@ -359,10 +286,3 @@ def _refuse_workers(config: pytest.Config) -> None:
             f"{workers} workers would measure on the same counters at once, and each would count"
             " the other's energy; run with -n 0 or -n 1"
         )
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError("the seed must not be negative")
-    return value

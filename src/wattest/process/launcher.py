@@ -53,8 +53,9 @@ class GuardProcess:
             passed = [control, spec_file.fileno(), *pidfds]
             if spec["output"] >= 0:
                 passed.append(spec["output"])
+            flags = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_PROGRAM), str(spec_file.fileno())],
+                [sys.executable, *flags, str(_PROGRAM), str(spec_file.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -53,6 +53,8 @@ def spawn_error(command: Command, refusal: Mapping[str, Any]) -> SpawnError:
     program = command.argv[0]
     if step == "folder":
         why = f"its working folder {str(command.cwd)!r} cannot be entered: {os.strerror(number)}"
+    elif step == "order":
+        why = text
     elif step == "program":
         why = _explain(command, number) or text
     else:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 from .family import MILLISECOND_NS
-from .mission import Mission, exit_fields
+from .mission import STOPPED, Mission, exit_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Endless(Mission):
         self._next_ns: int | None = None
         self._look_ns = 0
         self._start_request: Message | None = None
-        self._is_on = False
+        self._is_on = self._is_over = False
         self._run: Run | None = None
         self._ended_ns = 0
         self._flashes = 0
@@ -71,8 +71,8 @@ class Endless(Mission):
         """Start the loop, or tell how it goes."""
         if request["do"] == "status":
             self._supervisor.link.reply(request, **self._status())
-        elif self._is_on or self._supervisor.is_stopping:
-            self._supervisor.link.reply(request, step="order", errno=0, text="it was over already")
+        elif self._is_over or self._supervisor.is_stopping:
+            self._supervisor.link.reply(request, step="order", errno=0, text=STOPPED)
         else:
             self._is_on = True
             self._start_request = request
@@ -118,6 +118,7 @@ class Endless(Mission):
     def stopping(self) -> None:
         """Start nothing any more."""
         self._is_on = False
+        self._is_over = True
 
     def advance(self, now_ns: int) -> int | None:
         """Start the next run when its time has come, and keep the log under its cap."""

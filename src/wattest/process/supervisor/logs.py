@@ -55,11 +55,10 @@ class RunLogs:
             self._log = os.open(self._path(number), flags, 0o666)
             if self._owner is not None:
                 os.fchown(self._log, *self._owner)
+            return os.dup(self._log)
         except OSError as error:
             self._count(error)
-        if self._log < 0:
             return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-        return os.dup(self._log)
 
     def look(self, now_ns: int) -> int:
         """Apply the caps to the open log; return when to look again, in monotonic nanoseconds.
@@ -110,7 +109,8 @@ class RunLogs:
             start = os.pread(self._log, self._log_cap // 4, 0)
             self._head = start.rfind(b"\n") + 1 or len(start)
         tail = os.pread(self._log, self._log_cap // 4, self._size - self._log_cap // 4)
-        tail = tail[tail.find(b"\n") + 1 :]
+        # Begin with a whole line, unless that costs half of what is kept.
+        tail = tail[tail.find(b"\n", 0, len(tail) // 2) + 1 :]
         # Anything written between this line and the next one is lost, uncounted.
         size = os.fstat(self._log).st_size
         os.ftruncate(self._log, self._head)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from .wire import Message
 
 
+STOPPED = "it was stopped before"
+
+
 class Mission:
     """A training that runs once, or again and again."""
 

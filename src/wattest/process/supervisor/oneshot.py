@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
-from .mission import Mission, exit_fields
+from .mission import STOPPED, Mission, exit_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class OneShot(Mission):
     def serve(self, request: Message) -> None:
         """Start the run, once."""
         if self._is_used or self._supervisor.is_stopping:
-            self._supervisor.link.reply(request, step="order", errno=0, text="it was over already")
+            self._supervisor.link.reply(request, step="order", errno=0, text=STOPPED)
             return
         self._is_used = True
         refusal = self._supervisor.launch(self._order, 1, self._output)
@@ -38,6 +38,10 @@ class OneShot(Mission):
             self._supervisor.link.reply(request, **refusal.fields())
             return
         self._request = request
+
+    def stopping(self) -> None:
+        """Start nothing any more."""
+        self._is_used = True
 
     def settled(self, run: Run) -> None:
         """Answer the start, if it was one."""
