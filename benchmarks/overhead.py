@@ -198,7 +198,7 @@ def _has_entry_point() -> bool:
 
 
 def import_row(runs: int) -> Sequence[str]:
-    """CPU time that the plugin adds to the start of pytest, by pairs; it hardly waits for a disk."""
+    """CPU time that the plugin adds to the start of pytest, by pairs."""
     added = [_start("wattest.plugin") - _start("no:wattest.plugin") for _ in range(runs)]
     met = statistics.median(added) < 0.1
     what = f"CPU time added to `pytest --version`, s ({runs} pairs)"

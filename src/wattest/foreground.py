@@ -5,49 +5,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from wattest.attempt import Attempt, CpuUse, Outcome, exit_faults
+from wattest.attempt import Attempt, Outcome
 from wattest.console import Console, shown
-from wattest.energy import (
-    Measurement,
-    Sensors,
-    Snapshot,
-    Thresholds,
-    Window,
-    estimate,
-    foreign_gpu_processes,
-    other_cpu_load,
-)
+from wattest.energy import Sensors, Snapshot, Thresholds, Window
 from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
 from wattest.load import ActiveLoad, LoadEdge
 from wattest.plan import Experiment
-from wattest.process import Command, Exit, Rung, Tree
+from wattest.process import Command, Rung, Tree
 from wattest.progress import ProgressBoard
-from wattest.training import Metrics, command_of, last_lines, read_metrics
+from wattest.training import command_of, last_lines, read_metrics
+from wattest.verdict import (
+    Run,
+    cpu_use,
+    duration_seconds,
+    estimated_energy,
+    judge,
+    neighbour_flags,
+)
 
 _PROGRESS_NS = 1_000_000_000
 Progress = Callable[[float, Snapshot], None]
-
-
-@dataclass
-class _Run:
-    """What becomes known while one attempt runs."""
-
-    exit: Exit | None = None
-    pid: int | None = None
-    timed_out: bool = False
-    interrupted: bool = False
-    trouble: str | None = None
-    measurement: Measurement | None = None
-    own_cpu_seconds: float = 0.0
-    own_pids: set[int] = field(default_factory=set)
-    gpu_processes: dict[int, str] = field(default_factory=dict)
-    unseen: list[str] = field(default_factory=list)
-    load_opened: LoadEdge | None = None
-    load_closed: LoadEdge | None = None
 
 
 class Foreground:
@@ -106,7 +87,7 @@ class Foreground:
         self._console.step("in", shown(command.cwd))
         self._console.step("log", shown(files.log))
         self._console.step("traces", f"{shown(files.energy_folder)}/")
-        run = _Run()
+        run = Run()
         started_at = datetime.now().isoformat(timespec="milliseconds")
         try:
             self._run(experiment, command, files.log, files.energy_folder, load, run, progress)
@@ -115,9 +96,9 @@ class Foreground:
             raise
         finally:
             metrics = read_metrics(files.log, experiment.foreground.program.log_patterns)
-            faults, flags = _judge(run, metrics, load, experiment.entry.timeout_seconds)
-            cpu = _cpu_use(run, load)
-            flags += _neighbour_flags(run, cpu, self._thresholds)
+            faults, flags = judge(run, metrics, load, experiment.entry.timeout_seconds)
+            cpu = cpu_use(run, load)
+            flags += neighbour_flags(run, cpu, self._thresholds)
             attempt = Attempt(
                 number=number,
                 argv=command.argv,
@@ -126,9 +107,9 @@ class Foreground:
                 exit=run.exit,
                 timed_out=run.timed_out,
                 interrupted=run.interrupted,
-                duration_seconds=_duration(run),
+                duration_seconds=duration_seconds(run),
                 measurement=run.measurement,
-                estimate=_estimate(run, cpu),
+                estimate=estimated_energy(run, cpu),
                 cpu=cpu,
                 metrics=metrics,
                 faults=tuple(faults),
@@ -148,7 +129,7 @@ class Foreground:
         log: Path,
         energy_folder: Path,
         load: ActiveLoad | None,
-        run: _Run,
+        run: Run,
         progress: Progress | None,
     ) -> None:
         """Run the training between two edges; everything slow lies outside of them."""
@@ -182,7 +163,7 @@ class Foreground:
                 if load and run.trouble is None:
                     run.load_closed = _edge_or_trouble(load, run)
 
-    def _look_at_gpus(self, run: _Run, load: ActiveLoad | None) -> None:
+    def _look_at_gpus(self, run: Run, load: ActiveLoad | None) -> None:
         """Note who is on the GPUs at an edge, outside of the window."""
         if run.trouble is None:
             run.own_pids |= {os.getpid(), *(load.pids() if load else ())}
@@ -196,7 +177,7 @@ class Foreground:
         tree: Tree,
         window: Window,
         load: ActiveLoad | None,
-        run: _Run,
+        run: Run,
         timeout_seconds: float,
         progress: Progress | None,
     ) -> None:
@@ -240,86 +221,9 @@ class Foreground:
             self._console.warn(flag)
 
 
-def _edge_or_trouble(load: ActiveLoad, run: _Run) -> LoadEdge | None:
+def _edge_or_trouble(load: ActiveLoad, run: Run) -> LoadEdge | None:
     try:
         return load.edge()
     except LoadError as error:
         run.trouble = str(error)
         return None
-
-
-def _judge(
-    run: _Run, metrics: Metrics, load: ActiveLoad | None, timeout_seconds: float
-) -> tuple[list[str], list[str]]:
-    faults: list[str] = []
-    flags: list[str] = []
-    if run.trouble:
-        faults.append(run.trouble)
-    if run.interrupted:
-        faults.append("interrupted before the training was done")
-    elif run.timed_out:
-        faults.append(f"timed out after {timeout_seconds:g} s (timeout_seconds)")
-    elif run.exit is not None:
-        faults += exit_faults(run.exit, metrics)
-    if run.measurement is not None:
-        faults += [reason.text for reason in run.measurement.faults]
-        flags += [reason.text for reason in run.measurement.flags]
-    if load and run.load_opened and run.load_closed:
-        load_faults, load_flags = load.judge(run.load_opened, run.load_closed)
-        faults += load_faults
-        flags += load_flags
-    if run.exit is not None and run.exit.leftovers_killed:
-        flags.append(f"{run.exit.leftovers_killed} processes outlived the training and were killed")
-    if metrics.found:
-        flags += metrics.problems
-    return faults, flags
-
-
-def _neighbour_flags(run: _Run, cpu: CpuUse | None, thresholds: Thresholds) -> list[str]:
-    """Flag what else was on the machine: foreign GPU processes, and other CPU load."""
-    own = run.own_pids | ({run.pid} if run.pid is not None else set())
-    reasons = [foreign_gpu_processes(run.gpu_processes, own)]
-    if cpu is not None:
-        reasons.append(
-            other_cpu_load(
-                cpu.machine_busy_seconds, cpu.ours_seconds, cpu.machine_total_seconds, thresholds
-            )
-        )
-    return [*run.unseen, *(reason.text for reason in reasons if reason is not None)]
-
-
-def _cpu_use(run: _Run, load: ActiveLoad | None) -> CpuUse | None:
-    machine = run.measurement.machine_cpu if run.measurement else None
-    if machine is None:
-        return None
-    background = 0.0
-    if load and run.load_opened and run.load_closed:
-        background = load.cpu_seconds(run.load_opened, run.load_closed)
-    end = run.exit
-    return CpuUse(
-        machine_busy_seconds=machine.busy_seconds,
-        machine_total_seconds=machine.capacity_seconds,
-        foreground_seconds=end.user_cpu_seconds + end.system_cpu_seconds if end else 0.0,
-        background_seconds=background,
-        harness_seconds=run.own_cpu_seconds,
-    )
-
-
-def _duration(run: _Run) -> float | None:
-    if run.exit is not None:
-        return (run.exit.ended_ns - run.exit.started_ns) / 1e9
-    return run.measurement.duration_seconds if run.measurement else None
-
-
-def _estimate(run: _Run, cpu: CpuUse | None) -> dict[str, object] | None:
-    """Estimate the CPU's energy where no counter could be read (and only there)."""
-    if cpu is None or run.measurement is None:
-        return None
-    if run.measurement.energy_metrics()["cpu_energy_total_joules"] is not None:
-        return None
-    return estimate(
-        run.measurement.duration_seconds,
-        os.cpu_count() or 1,
-        cpu.machine_busy_seconds,
-        cpu.foreground_seconds if run.exit else None,
-    )

@@ -40,9 +40,9 @@ class Command:
 class Exit:
     """How the main process of a tree ended.
 
-    One of `exit_code` and `signal` is None. The times are CLOCK_MONOTONIC, taken when exec had
-    succeeded and when the process was reaped. CPU times are those of the whole tree, as far as
-    it was waited for; `max_rss_bytes` is the peak of its largest process.
+    One of `exit_code` and `signal` is None. The times are CLOCK_MONOTONIC, taken by the process
+    right before its exec, and by the supervisor when it was reaped. CPU times are those of the
+    whole tree, as far as it was waited for; `max_rss_bytes` is the peak of its largest process.
     """
 
     exit_code: int | None

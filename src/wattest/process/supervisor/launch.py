@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from . import linux
 from .enclosure import is_over
@@ -66,26 +67,32 @@ class Refusal:
 class Spawned:
     """A child between fork and exec, or after it.
 
-    `news` becomes readable when exec has succeeded (end of file) or something has failed.
+    `news` becomes readable when there is something to `hear`, and is -1 after the end of it.
     """
 
-    __slots__ = ("news", "pid")
+    __slots__ = ("_said", "news", "pid")
 
     def __init__(self, pid: int, news: int) -> None:
         self.pid = pid
         self.news = news
+        self._said = b""
 
-    def outcome(self) -> Refusal | None:
-        """Return why it failed, None when exec succeeded; closes `news`."""
-        try:
-            report = os.read(self.news, 4096).decode(errors="replace")
-        finally:
+    def hear(self) -> None:
+        """Take in what the child has to say; its exec, or its end, ends that."""
+        said = os.read(self.news, 4096)
+        self._said += said
+        if not said:
             os.close(self.news)
             self.news = -1
+
+    def outcome(self) -> tuple[int, Refusal | None]:
+        """Return when it went to exec (CLOCK_MONOTONIC, in ns), and why that failed, if it did."""
+        started, _, report = self._said.decode(errors="replace").partition("\n")
+        started_ns = int(started) if started else time.monotonic_ns()
         if not report:
-            return None
+            return started_ns, None
         step, number, text = report.split("\n", 2)
-        return Refusal(step, int(number), text)
+        return started_ns, Refusal(step, int(number), text)
 
 
 def spawn(order: Order, output: int, enclosure: Enclosure, supervisor_pidfd: int) -> Spawned:
@@ -135,11 +142,14 @@ def _become(
         if is_over(supervisor_pidfd):
             return
         step = "program"
+        # Told from here: on a busy machine the supervisor learns of the exec only later.
+        os.write(tell, f"{time.monotonic_ns()}\n".encode())
         _execute(order)
     except Exception as error:
         # Silence would look like a successful exec.
         number = error.errno if isinstance(error, OSError) else 0
-        os.write(tell, f"{step}\n{number or 0}\n{error}".encode(errors="replace"))
+        before = "" if step == "program" else "\n"
+        os.write(tell, f"{before}{step}\n{number or 0}\n{error}".encode(errors="replace"))
 
 
 def _execute(order: Order) -> None:

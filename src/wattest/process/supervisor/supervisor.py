@@ -157,7 +157,7 @@ class Supervisor:
         if self._woken in ready:
             os.read(self._woken, 65536)
         if run is not None and run.spawned.news in ready:
-            self._settle(run)
+            self._hear(run)
         if self.link.descriptor in ready:
             self._serve_link()
 
@@ -177,9 +177,11 @@ class Supervisor:
                 self.link.reply(request, **self._ending.report(now_ns))
             self._ending = None
 
-    def _settle(self, run: Run) -> None:
-        run.refusal = run.spawned.outcome()
-        run.started_ns = time.monotonic_ns()
+    def _hear(self, run: Run) -> None:
+        run.spawned.hear()
+        if not run.is_settled:
+            return
+        run.started_ns, run.refusal = run.spawned.outcome()
         if self._ending is not None:
             self._ending.tell_again()
         if self._mission is not None:
@@ -191,8 +193,8 @@ class Supervisor:
         run = self._run
         if run is None or pid != run.pid or self._mission is None:
             return
-        if not run.is_settled:
-            self._settle(run)
+        while not run.is_settled:
+            self._hear(run)
         run.ended_ns = max(ended_ns, run.started_ns)
         run.status = status
         self._mission.ended(run)
