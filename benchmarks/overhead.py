@@ -47,7 +47,7 @@ def main() -> int:
         rows = [
             *steady_rows("no other load of ours", options.runs, options.seconds, stage),
             *loaded_rows(options.runs, options.seconds, stage),
-            paired_row(options.pairs, training, stage),
+            *paired_rows(options.pairs, training, stage),
             fixed_row("fixed cost, spawn to record", options.runs, stage),
             fixed_row("the same without any sensor", options.runs, None),
             import_row(4 * options.runs),
@@ -119,18 +119,24 @@ def loaded_rows(runs: int, seconds: float, stage: Stage) -> list[Sequence[str]]:
     return [(what, measured, "reported", "-") for what, measured, _, _ in rows]
 
 
-def paired_row(count: int, training: Sequence[str], stage: Stage) -> Sequence[str]:
-    """Ratio of durations with and without the meter, with its 95 % interval."""
+def paired_rows(count: int, training: Sequence[str], stage: Stage) -> list[Sequence[str]]:
+    """Ratios with and without the meter, with their 95 % intervals: of durations and CPU times.
+
+    On a busy machine the durations say little; the CPU time of the training says more.
+    """
     answer = ask(stage, "pairs", str(count), *training)
     assert isinstance(answer, list)
-    logs = [math.log(metered / plain) for metered, plain in answer]
-    mean = statistics.fmean(logs)
-    half = student.ppf(0.975, count - 1) * statistics.stdev(logs) / math.sqrt(count)
-    low, high = math.exp(mean - half), math.exp(mean + half)
-    seconds = statistics.median(plain for _, plain in answer)
-    what = f"duration with the meter / without, {count} pairs of {seconds:.1f} s"
-    measured = f"{math.exp(mean):.4f} (95 % interval {low:.4f} to {high:.4f})"
-    return what, measured, "interval holds 1, or below", verdict(low <= 1)
+    seconds = statistics.median(pair["plain"][0] for pair in answer)
+    rows = []
+    for index, name in enumerate(("duration", "CPU time")):
+        logs = [math.log(pair["metered"][index] / pair["plain"][index]) for pair in answer]
+        mean = statistics.fmean(logs)
+        half = student.ppf(0.975, count - 1) * statistics.stdev(logs) / math.sqrt(count)
+        low, high = math.exp(mean - half), math.exp(mean + half)
+        what = f"{name} of a training with the meter / without, {count} pairs of {seconds:.1f} s"
+        measured = f"{math.exp(mean):.3f} (95 % interval {low:.3f} to {high:.3f})"
+        rows.append((what, measured, "interval holds 1, or lies below", verdict(low <= 1)))
+    return rows
 
 
 def fixed_row(name: str, runs: int, stage: Stage | None) -> Sequence[str]:

@@ -33,33 +33,31 @@ def steady(sensors: Sensors, seconds: float) -> dict[str, object]:
     }
 
 
-def pairs(sensors: Sensors, count: int, command: list[str]) -> list[tuple[float, float]]:
-    """Durations in seconds (with the meter, without it), which goes first in turns."""
+def pairs(sensors: Sensors, count: int, command: list[str]) -> list[dict[str, list[float]]]:
+    """Wall and CPU seconds of each pair, `metered` and `plain`, which goes first in turns."""
     found = []
     for number in range(count):
-        first_is_metered = number % 2 == 0
-        seconds = {
-            metered: _train(sensors if metered else None, command)
-            for metered in (first_is_metered, not first_is_metered)
-        }
-        found.append((seconds[True], seconds[False]))
+        names = ("metered", "plain") if number % 2 == 0 else ("plain", "metered")
+        found.append({name: _train(sensors if name == "metered" else None, command)
+                      for name in names})  # fmt: skip
     return found
 
 
-def _train(sensors: Sensors | None, command: list[str]) -> float:
+def _train(sensors: Sensors | None, command: list[str]) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         window = sensors.meter().open(Path(folder) / "window") if sensors else None
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         if window is not None:
             window.wait([os.pidfd_open(process.pid)])
-        code = process.wait()
+        _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
         if window is not None:
             window.close()
-    if code:
-        raise SystemExit(f"the training ended with exit code {code}")
-    return seconds
+    if process.returncode:
+        raise SystemExit(f"the training ended with exit code {process.returncode}")
+    return [seconds, usage.ru_utime + usage.ru_stime]
 
 
 def main() -> None:
