@@ -274,3 +274,13 @@ def test_hostile_strings_reach_the_program_as_plain_arguments(project: Project) 
     assert f"|-n|{hostile}|" in log
     assert not list(project.path.rglob("owned"))
     assert json.loads((project.path / "results" / f"{record['experiment_id']}.json").read_text())
+
+
+def test_a_training_that_ends_at_once_closes_its_window_at_once(project: Project) -> None:
+    project.program("toy", "#!/bin/sh\necho Accuracy: 1\n")
+    project.settings(FIXED, runs_per_config=6)
+    assert project.run().ret == 0
+    for record in project.records():
+        window = record["energy_provenance"]["window"]
+        late_seconds = (window["closed_ns"] - window["opened_ns"]) / 1e9
+        assert late_seconds - record["duration_seconds"] < 0.5

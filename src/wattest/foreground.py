@@ -187,7 +187,7 @@ class Foreground:
         progress_ns = opened_ns + _PROGRESS_NS
         descriptors = [tree.fileno(), *(load.filenos() if load else [])]
         while True:
-            window.wait(descriptors, until_ns=min(deadline_ns, progress_ns))
+            # Polled before each wait: news that came with an earlier answer wakes nobody.
             run.exit = tree.poll()
             if run.exit is not None:
                 return
@@ -205,6 +205,7 @@ class Foreground:
                 progress_ns = now_ns + _PROGRESS_NS
                 if progress is not None:
                     progress((now_ns - opened_ns) / 1e9, window.latest())
+            window.wait(descriptors, until_ns=min(deadline_ns, progress_ns))
 
     def _say_end(self, attempt: Attempt) -> None:
         if attempt.exit is None:
