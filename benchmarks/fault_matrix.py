@@ -24,7 +24,14 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from oracle import Oracle  # noqa: E402  (the path comes first)
-from zoo.faults import BIRTHS, FAULTS, NEEDS_NAMESPACE, Session, running  # noqa: E402
+from zoo.faults import (  # noqa: E402
+    BIRTHS,
+    FAULTS,
+    NEEDS_NAMESPACE,
+    Session,
+    await_end_of_marked,
+    running,
+)
 
 _PATIENCE_SECONDS = 2.0
 _STARTING_SECONDS = 0.2
@@ -57,12 +64,8 @@ class Fault:
 def faults() -> list[Fault]:
     """Return the rows. A fault at another level is one more entry here."""
     rows = [Fault(name, befall) for name, befall in FAULTS.items()]
-
-    def early(session: Session) -> None:
-        time.sleep(random.uniform(0, _STARTING_SECONDS))
-        session.process.kill()
-
-    return [*rows, Fault("SIGKILL within 200 ms of the start", early, during_start=True)]
+    kill = FAULTS["SIGKILL of the session"]
+    return [*rows, Fault("SIGKILL within 200 ms of the start", kill, during_start=True)]
 
 
 def trial(fault: Fault, child: str, kind: str, rung: str, cell: Cell) -> None:
@@ -72,11 +75,13 @@ def trial(fault: Fault, child: str, kind: str, rung: str, cell: Cell) -> None:
         oracle = Oracle(folder)
         begin = not fault.during_start
         with running(oracle, child, folder, kind=kind, rung=rung, await_start=begin) as session:
+            if fault.during_start:
+                time.sleep(random.uniform(0, _STARTING_SECONDS))
             began = time.monotonic()
             fault.befall(session)
             if fault.during_start:
-                # The guard may not even have read yet that its owner is gone.
-                time.sleep(_STARTING_SECONDS)
+                # A guard that has not even read that its owner is gone shall not escape us.
+                await_end_of_marked(session.process.pid, _PATIENCE_SECONDS)
             left = oracle.await_end(_PATIENCE_SECONDS)
             if left:
                 cell.failures.append(", ".join(f"PID {one.pid} {one.state}" for one in left))

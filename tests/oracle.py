@@ -93,7 +93,12 @@ class Oracle:
             time.sleep(0.005)
 
     def destroy(self, seconds: float = 5.0) -> None:
-        """Kill what is left, so that a failed test leaves nothing."""
+        """Kill what is left, so that a failed test leaves nothing.
+
+        Whoever finds the ledger closed cannot be born: that ends even a fork-hopper.
+        """
+        if self.ledger.suffix == ".ledger":
+            self.ledger = self.ledger.rename(self.ledger.with_suffix(".closed"))
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             alive = [one for one in self.await_end(0) if one.state not in "ZX"]

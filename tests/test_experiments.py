@@ -284,3 +284,32 @@ def test_a_training_that_ends_at_once_closes_its_window_at_once(project: Project
         window = record["energy_provenance"]["window"]
         late_seconds = (window["closed_ns"] - window["opened_ns"]) / 1e9
         assert late_seconds - record["duration_seconds"] < 0.5
+
+
+def test_a_load_that_keeps_ending_at_once_is_no_load(project: Project) -> None:
+    registry = toy_registry()
+    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/instant"}
+    project.registry(registry)
+    project.program("instant", "#!/bin/sh\nexit 0\n")
+    foreground = {**PARALLEL["foreground"], "hyperparameters": {"seconds": 50}}
+    project.settings({**PARALLEL, "foreground": foreground})
+    result = project.run(timeout=50)
+    assert result.ret == 1
+    assert result.duration < 30
+    message = project.records()[0]["foreground_result"]["error_message"]
+    assert message.startswith("background load busy/large")
+
+
+def test_an_interrupted_experiment_stands_in_junit_and_in_the_table(project: Project) -> None:
+    stop = "import os, time; os.kill(int(open('pid').read()), 2); time.sleep(30)"
+    project.program("toy", f'#!/bin/sh\nexec {sys.executable} -c "{stop}"\n')
+    (project.path / "conftest.py").open("a").write(
+        "\nimport os, pathlib\npathlib.Path('repos/toy/pid').write_text(str(os.getpid()))\n"
+    )
+    project.settings(FIXED)
+    result = project.run("--junitxml=report.xml")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["toy-small-default-1 *invalid*"])
+    junit = (project.path / "report.xml").read_text()
+    assert "interrupted before" in junit
+    assert 'name="test_training[toy-small-default-1]"' in junit

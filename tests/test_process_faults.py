@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 from oracle import Oracle, own_zombies
-from zoo.faults import BIRTHS, FAULTS, NEEDS_NAMESPACE, Session, running
+from zoo.faults import (
+    BIRTHS,
+    FAULTS,
+    NEEDS_NAMESPACE,
+    Session,
+    await_end_of_marked,
+    running,
+)
 from zoo.helpers import needs
 
 from wattest.process import Rung
@@ -124,28 +131,8 @@ def test_a_session_killed_while_it_starts_leaves_nothing(
         session.process.kill()
         session.process.wait()
         # Nothing may be born later either, by a guard that did not know yet.
-        guards_of_dead(session.process.pid, PATIENCE_SECONDS)
+        assert await_end_of_marked(session.process.pid, PATIENCE_SECONDS) == []
         assert oracle.await_end(PATIENCE_SECONDS) == []
-
-
-def guards_of_dead(owner: int, seconds: float) -> None:
-    """Wait until no process carries the mark of `owner`."""
-    deadline = time.monotonic() + seconds
-    mark = f"WATTEST_OWNER={owner}:".encode()
-    while marked := [pid for pid in map(str, pids()) if mark in environment(pid)]:
-        assert time.monotonic() < deadline, f"still marked by {owner}: {marked}"
-        time.sleep(0.01)
-
-
-def pids() -> list[int]:
-    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
-
-
-def environment(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
 
 
 def test_the_end_of_an_extra_owner_ends_the_tree(oracle: Oracle, tmp_path: Path) -> None:

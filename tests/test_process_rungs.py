@@ -21,6 +21,8 @@ from wattest.process.cgroup import own_folder
 from wattest.process.supervisor import proc
 from wattest.process.supervisor.enclosure import remove_cgroup
 
+pytest_plugins = ["zoo.fixtures"]
+
 ROOT = Path(__file__).parents[1]
 NOBODY = 65534
 
@@ -49,6 +51,36 @@ def test_both_ways_to_list_descendants_agree() -> None:
             os.kill(pid, 9)
         shell.kill()
         shell.wait()
+
+
+CLEAR = """
+import os, sys, time
+from wattest.process.supervisor import enclosure, family, linux, proc
+linux.adopt_orphans()
+if os.fork() == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+while open(sys.argv[-1]).read().count("\\n") < 20:
+    time.sleep(0.01)
+tree = family.Family(proc.Lister(kernel_lists=sys.argv[1] == "kernel"))
+clearance = family.Clearance(tree, enclosure.Enclosure())
+while True:
+    tree.reap(lambda pid, status: None)
+    if tree.childless:
+        break
+    time.sleep(clearance.advance() / 1e9)
+"""
+
+
+@pytest.mark.parametrize("way", ["kernel", "scan"])
+def test_a_tree_is_killed_with_and_without_the_kernel_s_lists_of_children(
+    way: str, oracle: Oracle
+) -> None:
+    if way == "kernel" and not probe().kernel_lists_children:
+        pytest.skip("this kernel does not list children (CONFIG_PROC_CHILDREN)")
+    command = [sys.executable, "-c", CLEAR, way, *oracle.argv("zoo", sys.executable)]
+    source = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run(command, env=source, check=True, timeout=30)
+    assert oracle.sightings() == []
 
 
 def test_a_rung_that_is_not_to_be_had_is_an_error(tmp_path: Path) -> None:

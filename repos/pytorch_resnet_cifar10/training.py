@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from batches import ordered_loader, training_loader
-from cifar import load
+from batches import Loader, ordered_loader, training_loader
+from cifar import Split, load
 from fitting import Trainer
 from options import BLOCKS_PER_STAGE, Options
 from resnet import CifarResNet
@@ -58,13 +58,23 @@ def train(options: Options) -> None:
         data.training, batch_size, augmentation=data.augmentation, workers=options.workers
     )
     model.to(device, memory_format=torch.channels_last)
+    trainer = _trainer(model, data, options, len(batches))
+    validation = ordered_loader(data.validation, EVALUATION_BATCH, workers=options.workers)
+    best = max(
+        _epoch(trainer, epoch, options.epochs, batches, validation)
+        for epoch in range(1, options.epochs + 1)
+    )
+    tested = trainer.evaluate(ordered_loader(data.test, EVALUATION_BATCH, workers=options.workers))
+    say(f"最佳验证准确率: {best:.2f}")
+    say(f"测试准确率: {tested.accuracy:.2f}")
+
+
+def _trainer(model: CifarResNet, data: Split, options: Options, batches: int) -> Trainer:
     optimizer = torch.optim.SGD(
         model.parameters(), lr=options.lr, momentum=MOMENTUM, weight_decay=options.wd
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, step_schedule(options.epochs * len(batches))
-    )
-    trainer = Trainer(
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, step_schedule(options.epochs * batches))
+    return Trainer(
         model,
         optimizer,
         schedule,
@@ -72,17 +82,14 @@ def train(options: Options) -> None:
         options.epochs,
         gradient_limit=GRADIENT_LIMIT,
     )
-    validation = ordered_loader(data.validation, EVALUATION_BATCH, workers=options.workers)
-    best = 0.0
-    for epoch in range(1, options.epochs + 1):
-        trained = trainer.train(epoch, batches)
-        validated = trainer.evaluate(validation)
-        best = max(best, validated.accuracy)
-        say(
-            f"Epoch {epoch}/{options.epochs} train_loss {trained.loss:.4f} "
-            f"train_accuracy {trained.accuracy:.2f} val_loss {validated.loss:.4f} "
-            f"val_accuracy {validated.accuracy:.2f} seconds {trained.seconds:.1f}"
-        )
-    tested = trainer.evaluate(ordered_loader(data.test, EVALUATION_BATCH, workers=options.workers))
-    say(f"最佳验证准确率: {best:.2f}")
-    say(f"测试准确率: {tested.accuracy:.2f}")
+
+
+def _epoch(trainer: Trainer, epoch: int, epochs: int, batches: Loader, validation: Loader) -> float:
+    trained = trainer.train(epoch, batches)
+    validated = trainer.evaluate(validation)
+    say(
+        f"Epoch {epoch}/{epochs} train_loss {trained.loss:.4f} "
+        f"train_accuracy {trained.accuracy:.2f} val_loss {validated.loss:.4f} "
+        f"val_accuracy {validated.accuracy:.2f} seconds {trained.seconds:.1f}"
+    )
+    return validated.accuracy

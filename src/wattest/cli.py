@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
+from wattest.options import seed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="show what a settings file would run, without running")
     plan.add_argument("settings", help="settings file")
     plan.add_argument("--models-config", metavar="REGISTRY", help="registry")
-    plan.add_argument("--seed", type=int, metavar="N", help="root seed of the plan")
+    plan.add_argument("--seed", type=seed, metavar="N", help="root seed of the plan")
     plan.add_argument("--format", choices=("table", "json", "csv"), default="table")
     plan.add_argument("--results-dir", type=Path, metavar="DIR", help="records that are history")
     plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")

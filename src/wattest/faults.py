@@ -23,6 +23,10 @@ _SYNONYMS = {
 }
 
 
+# Foreign keys that only look like one of ours.
+_OTHERS = ("baseline_runs",)
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault: the file as the user named it, the JSON path in it, and the remedy in words."""
@@ -57,6 +61,8 @@ def near_miss(word: str, known: Sequence[str]) -> str | None:
     """
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower().replace("-", "_").strip("_ ")
     lowered = {key.lower(): key for key in known}
+    if plain in _OTHERS:
+        return None
     if plain in lowered:
         return lowered[plain]
     if _SYNONYMS.get(plain) in known:

@@ -28,6 +28,8 @@ from wattest.verdict import (
 )
 
 _PROGRESS_NS = 1_000_000_000
+# The load is judged after so long, then each time the window has doubled.
+_FIRST_JUDGED_NS = 4_000_000_000
 Progress = Callable[[float, Snapshot], None]
 
 
@@ -185,6 +187,7 @@ class Foreground:
         opened_ns = time.monotonic_ns()
         deadline_ns = opened_ns + int(timeout_seconds * 1e9)
         progress_ns = opened_ns + _PROGRESS_NS
+        judged_ns = opened_ns + _FIRST_JUDGED_NS
         descriptors = [tree.fileno(), *(load.filenos() if load else [])]
         while True:
             # Polled before each wait: news that came with an earlier answer wakes nobody.
@@ -201,6 +204,12 @@ class Foreground:
                 tree.stop()
                 run.exit = tree.poll()
                 return
+            if load is not None and run.load_opened and now_ns >= judged_ns:
+                judged_ns = now_ns + max(_FIRST_JUDGED_NS, now_ns - opened_ns)
+                if (trouble := load.falls_short(run.load_opened)) is not None:
+                    run.trouble = trouble
+                    tree.stop()
+                    return
             if now_ns >= progress_ns:
                 progress_ns = now_ns + _PROGRESS_NS
                 if progress is not None:

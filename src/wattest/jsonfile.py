@@ -25,6 +25,7 @@ _TYPE_NAMES = {
     float: "a number",
     type(None): "null",
 }
+_LONGEST_INTEGER = 19
 _BOUNDS = {
     "minimum": "at least",
     "exclusiveMinimum": "more than",
@@ -60,6 +61,7 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
             object_pairs_hook=_build_object,
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_bounded,
         )
     except FileNotFoundError:
         raise _fault(shown, f"no such file ({path}); check the name and the directory") from None
@@ -85,6 +87,11 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         for key in value.repeated
         if not is_annotation(key)
     ]
+    repeated += [
+        Fault(shown, json_path(keys), "holds half of a surrogate pair; write the character itself")
+        for keys, value in _walk(data, ())
+        if not _is_text(value) or not all(_is_text(key) for key in keys)
+    ]
     if repeated:
         raise ConfigurationError(repeated)
     return data
@@ -92,7 +99,11 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
 
 def schema_faults(data: object, schema: str, shown: str) -> list[Fault]:
     """Return one fault for each place where `data` breaks the named schema."""
-    errors = _validator(schema).iter_errors(data)
+    errors = [
+        error
+        for error in _validator(schema).iter_errors(data)
+        if not (error.validator == "pattern" and error.instance == "")
+    ]
     faults = [Fault(shown, json_path(error.absolute_path), _explain(error)) for error in errors]
     return list(dict.fromkeys(faults))
 
@@ -139,8 +150,14 @@ def type_name(value: object) -> str:
 @cache
 def _validator(name: str) -> Any:
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    return Draft202012Validator(load_schema(name))
+    # JSON Schema takes 2.0 for an integer, which no caller of `range` does.
+    checker = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    strict: Any = extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+    return strict(load_schema(name))
 
 
 def _explain(error: Any) -> str:
@@ -159,7 +176,11 @@ def _explain(error: Any) -> str:
     if keyword in ("minItems", "minLength", "minProperties"):
         return "must not be empty"
     if keyword == "pattern":
-        return f"{_short(value)} must not hold control characters"
+        what = "hold letters and _ only" if limit.startswith("^[A-Za-z") else "not hold control"
+        what += "" if what.endswith("only") else " characters"
+        return f"{_short(value)} must {what}"
+    if keyword in ("minItems", "maxItems") and limit == 2:
+        return f"must be two numbers, [smallest, largest], is {_short(value)}"
     if keyword == "uniqueItems":
         return f"names something twice: {_short(value)}"
     if keyword in ("anyOf", "oneOf") and error.context:
@@ -172,6 +193,11 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _is_text(value: object) -> bool:
+    """Tell whether `value`, if it is a string, can be written anywhere."""
+    return not isinstance(value, str) or not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 def _build_object(pairs: list[tuple[str, Any]]) -> _Object:
     built = _Object(pairs)
     if len(built) != len(pairs):
@@ -182,6 +208,12 @@ def _build_object(pairs: list[tuple[str, Any]]) -> _Object:
 
 def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} is not a JSON number")
+
+
+def _bounded(word: str) -> int:
+    if len(word) > _LONGEST_INTEGER:
+        raise ValueError(f"{word[:10]}... is too large for an integer")
+    return int(word)
 
 
 def _finite(word: str) -> float:

@@ -33,7 +33,9 @@ from wattest.warmup import warm_up
 MINIMUM_DUTY = 0.9
 # Below this share of one core, over a window long enough to tell, a load is hardly one.
 IDLE_CPU_SHARE = 0.01
-IDLE_WINDOW_SECONDS = 5.0
+IDLE_WINDOW_SECONDS = 1.0
+# A shorter time than this says nothing of the share in which a load is alive.
+LEAST_JUDGED_SECONDS = 2.0
 # A load whose ready_pattern has not appeared after so long will not become ready.
 READY_LIMIT_SECONDS = 300.0
 LOAD_THRESHOLDS = {
@@ -94,6 +96,20 @@ class ActiveLoad:
             return LoadEdge(tuple(one.loop.status() for one in self._running))
         except ProcessError as error:
             raise LoadError(f"background load does not answer: {error}") from error
+
+    def falls_short(self, opened: LoadEdge) -> str | None:
+        """Return why the load is none any more: too seldom alive since the window was opened."""
+        try:
+            statuses = self.edge().statuses
+        except LoadError as error:
+            return str(error)
+        for one, before, now in zip(self._running, opened.statuses, statuses, strict=True):
+            seconds = (now.now_ns - before.now_ns) / 1e9
+            share = (now.alive_ns - before.alive_ns) / max(now.now_ns - before.now_ns, 1)
+            if seconds >= LEAST_JUDGED_SECONDS and share < MINIMUM_DUTY:
+                text = f"was alive for only {share:.1%} of the first {seconds:.0f} s"
+                return explain_failure(one, text)
+        return None
 
     def judge(self, opened: LoadEdge, closed: LoadEdge) -> tuple[list[str], list[str]]:
         """Keep a report of the window and return (faults, flags) in words."""
@@ -212,8 +228,10 @@ class BackgroundLoad:
         warmth = warm_up(self._gpu_state, lambda: _require_alive(load))
         for one, status in zip(running, load.edge().statuses, strict=True):
             share = status.alive_ns / max(status.now_ns - status.started_ns, 1)
-            if status.failures and not status.runs_completed and share < MINIMUM_DUTY:
-                raise LoadError(explain_failure(one, "failed in its start-up time"))
+            failing = status.failures and not status.runs_completed
+            if share < MINIMUM_DUTY and (failing or waited >= LEAST_JUDGED_SECONDS):
+                text = f"was alive for only {share:.1%} of its start-up time"
+                raise LoadError(explain_failure(one, text))
             one.proof = {
                 "waited_seconds": waited,
                 "alive_share": min(1.0, share),

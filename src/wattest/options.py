@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pwd
 from pathlib import Path
@@ -25,7 +26,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--models-config", metavar="REGISTRY", help="registry (config/models_config.json)"
     )
     group.addoption("--results-dir", metavar="DIR", help="where records go (results)")
-    group.addoption("--seed", metavar="N", type=_seed, help="root seed of the plan")
+    group.addoption("--seed", metavar="N", type=seed, help="root seed of the plan")
     group.addoption("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
     group.addoption(
         "--require-energy", action="store_true", default=None,
@@ -117,8 +118,8 @@ def _user(name: str | None) -> tuple[int, int] | None:
     return entry.pw_uid, entry.pw_gid
 
 
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError("the seed must not be negative")
-    return value
+def seed(text: str) -> int:
+    """Return a root seed from the command line."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, is {text!r}")
+    return int(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CAMPAIGN: pytest.StashKey[Campaign] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 HEADLINE: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
+
 
 _MARKERS = (
     "default: an experiment with fixed hyper-parameters",
@@ -145,6 +146,33 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.wattest = headline
     if call.excinfo is not None and isinstance(call.excinfo.value, WattestError):
         report.longrepr = str(call.excinfo.value)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Report an interrupted experiment as failed: pytest itself would name it nowhere."""
+    try:
+        return (yield)
+    except KeyboardInterrupt:
+        headline = item.stash.get(HEADLINE, None)
+        if headline is not None:
+            _report_interrupted(item, headline)
+        raise
+
+
+def _report_interrupted(item: pytest.Item, headline: dict[str, Any]) -> None:
+    report = pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome="failed",
+        longrepr="; ".join(headline["reasons"]),
+        when="call",
+        duration=headline["duration_seconds"] or 0.0,
+        user_properties=item.user_properties,
+    )
+    report.wattest = headline  # type: ignore[attr-defined]
+    item.config.hook.pytest_runtest_logreport(report=report)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -149,6 +149,10 @@ def _program(
         faults += [_fault(shown, (*place, key), text) for key, text in problems]
         if not problems:
             hyperparameters[parameter] = _hyperparameter(parameter, definition)
+    faults += [
+        _fault(shown, (*keys, "supported_hyperparams", two), f"has the flag of {one!r}, {flag!r}")
+        for one, two, flag in _shared_flags(hyperparameters)
+    ]
     program = Program(
         name=name,
         folder=_folder(data["path"], roots),
@@ -171,6 +175,19 @@ _LEAVES = (
     "{!r} leads outside the project; write an absolute path,"
     ' or add "outside_project": true to this repository'
 )
+
+
+def _shared_flags(
+    hyperparameters: Mapping[str, Hyperparameter],
+) -> list[tuple[str, str, str]]:
+    """Return (first, second, flag) wherever two hyper-parameters would be passed by one flag."""
+    owners: dict[str, str] = {}
+    found = []
+    for name, parameter in hyperparameters.items():
+        owner = owners.setdefault(parameter.flag, name)
+        if owner != name:
+            found.append((owner, name, parameter.flag))
+    return found
 
 
 def _leaves(text: str) -> bool:
@@ -240,7 +257,7 @@ def _hyperparameter_faults(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     if low > high:
         found.append(("range", f"[{low}, {high}] is upside down; write [{high}, {low}]"))
-    if data.get("distribution") == "log_uniform" and min(low, high) <= 0:
+    elif data.get("distribution") == "log_uniform" and low <= 0:
         remedy = "use zero_probability for exact zeros, or the uniform distribution"
         found.append(("range", f"a log_uniform range must be above 0, starts at {low}; {remedy}"))
     if data["type"] == "int":

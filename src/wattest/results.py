@@ -61,7 +61,7 @@ class ResultsFolder:
                 probe.flush()
                 os.fsync(probe.fileno())
         except OSError as error:
-            remedy = "free space there, mend its permissions, or choose another with --results-dir"
+            remedy = "mend that, or choose another with --results-dir"
             raise RecordError(
                 f"results folder {self.path} cannot be written: {error.strerror}; {remedy}"
             ) from None

@@ -102,7 +102,7 @@ class _Reader:
             self._entry(("experiments", index), entry)
             for index, entry in enumerate(data["experiments"])
         ]
-        self._check_history()
+        self._check_session()
         if self.errors:
             raise ConfigurationError(self.errors)
         return Settings(
@@ -149,7 +149,11 @@ class _Reader:
                 self.errors += errors
                 self.warnings += warnings
 
-    def _check_history(self) -> None:
+    def _check_session(self) -> None:
+        least, most = (self.data.get(f"cooldown_{name}seconds") for name in ("", "limit_"))
+        if least is not None and least > (600.0 if most is None else most):
+            text = f"is above cooldown_limit_seconds ({600.0 if most is None else most:g} s)"
+            self._fault(("cooldown_seconds",), text)
         if self.data.get("historical_csvs") and not self.data.get("use_deduplication"):
             text = "is not used unless use_deduplication is true"
             self._warn(("historical_csvs",), text)
@@ -218,6 +222,10 @@ class _Reader:
         for name in ("foreground", "background"):
             if name not in entry:
                 self._fault(keys, f"is a parallel experiment and lacks {name!r}; add it")
+        for place, background in _backgrounds(entry, keys):
+            if "mutate" in background:
+                text = "the load is not mutated; fix its values in hyperparameters"
+                self._fault((*place, "mutate"), text)
         for name in ("mutate", "hyperparameters"):
             if name in entry:
                 self._fault((*keys, name), "belongs into the foreground of a parallel experiment")
@@ -239,6 +247,8 @@ class _Reader:
         for name in ("repo", "model"):
             if name not in entry:
                 self._fault(keys, f"lacks {name!r}; add it")
+        if entry.get("baseline"):
+            self._warn((*keys, "baseline"), "is ignored: only a parallel experiment has a load")
         self._check_mutate(keys, entry, mode)
 
     def _check_mutate(self, keys: Keys, training: Mapping[str, Any], mode: str | None) -> None:
@@ -290,7 +300,7 @@ class _Reader:
                 continue
             try:
                 fixed[name] = parameter.coerce(value)
-            except (ValueError, OverflowError):
+            except ValueError:
                 self._fault(place, f"must be an int (as in the registry), is {value!r}")
         return fixed, ignored
 

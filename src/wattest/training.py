@@ -13,7 +13,7 @@ from pathlib import Path
 from wattest.faults import Fault
 from wattest.plan import Experiment, Training
 from wattest.process import Command
-from wattest.registry import Value
+from wattest.registry import Program, Value
 
 _READ_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 16
@@ -54,9 +54,7 @@ def command_of(
     variables = {
         key: value for key, value in inherited.items() if not key.startswith(_PRIVATE_PREFIXES)
     }
-    python = Path(program.interpreter) if program.interpreter else Path(sys.executable)
-    if not python.is_absolute():
-        python = program.folder / python
+    python = interpreter_of(program)
     variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
     variables["PYTHON"] = str(python)
     variables.setdefault("PYTHONUNBUFFERED", "1")
@@ -64,6 +62,11 @@ def command_of(
         variables["WATTEST_GPU_MEMORY_LIMIT_MB"] = str(gpu_memory_limit_mb)
     variables.update(program.environment)
     return Command(argv_of(training), program.folder, variables, run_as)
+
+
+def interpreter_of(program: Program) -> Path:
+    """Return the Python of a program: its own, relative to its folder, or the one that runs us."""
+    return program.folder / (program.interpreter or sys.executable)
 
 
 def program_faults(experiment: Experiment, settings_file: str, registry_file: str) -> list[Fault]:
@@ -82,6 +85,10 @@ def program_faults(experiment: Experiment, settings_file: str, registry_file: st
         elif not os.access(program.script_path, os.X_OK):
             text = f"is not executable; run: chmod +x '{program.script_path}'"
             faults.append(Fault(registry_file, f"{where}.train_script", f"{text} {needed}"))
+        python = interpreter_of(program)
+        if not os.access(python, os.X_OK):
+            text = f"no such program: {python}; name the Python that this program needs"
+            faults.append(Fault(registry_file, f"{where}.interpreter", f"{text} {needed}"))
     return faults
 
 

@@ -20,14 +20,14 @@ KIND, TOKEN, LEDGER = sys.argv[1:4]
 
 
 def enter_ledger() -> None:
-    """Write this process down, and bound its life."""
+    """Write this process down, and bound its life; fail where the ledger has been closed."""
     signal.alarm(_LIFE_SECONDS)
     descriptor = os.open("/proc/self/stat", os.O_RDONLY)
     stat = os.read(descriptor, 4096)
     os.close(descriptor)
     pid = stat.split(b" ", 1)[0].decode()
     started = stat.rpartition(b")")[2].split()[19].decode()
-    ledger = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    ledger = os.open(LEDGER, os.O_WRONLY | os.O_APPEND)
     os.write(ledger, f"{pid} {started}\n".encode())
     os.close(ledger)
 

@@ -108,6 +108,25 @@ def running(
         oracle.destroy()
 
 
+def await_end_of_marked(owner: int, seconds: float) -> list[int]:
+    """Wait until no live process carries the mark of `owner`; return those that still do."""
+    deadline = time.monotonic() + seconds
+    mark = f"WATTEST_OWNER={owner}:".encode()
+    while True:
+        pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+        marked = [pid for pid in pids if mark in _environment(pid)]
+        if not marked or time.monotonic() >= deadline:
+            return marked
+        time.sleep(0.005)
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
 def _stop(session: Session) -> None:
     session.tell(do="stop", grace_seconds=0.2)
     session.hear()

@@ -120,8 +120,8 @@ class Supervision:
 class Tree(Supervision):
     """One run of a command, with everything that it starts, under guard and supervisor.
 
-    Both are up when the constructor returns, so `start` costs the measured window next to
-    nothing. Output goes to `log`, which is emptied first. Orphans of the main process have
+    All is up when the constructor returns, and the process of the command waits for its exec:
+    `start` costs the measured window a millisecond or two. Output goes to `log`, which is emptied first. Orphans of the main process have
     `linger_seconds` to end by themselves before they are killed: `tee` may still be writing.
 
     Args:
@@ -160,6 +160,10 @@ class Tree(Supervision):
             self._handle = Handle({**spec, "output": output}, owners, self._tree)
         finally:
             os.close(output)
+        refusal = self._handle.hello["refusal"]
+        if refusal is not None:
+            self.close()
+            raise spawn_error(command, refusal)
 
     def __enter__(self) -> Tree:
         return self

@@ -70,8 +70,8 @@ class Ending:
         family = self._supervisor.family
         return {
             "was_running": self._was_running,
-            "sigkill_needed": self._clearance is not None,
-            "signalled": len(self._told | killed),
+            "sigkill_needed": self._was_running and self._clearance is not None,
+            "signalled": len(self._told | killed) if self._was_running else 0,
             "survivors": [] if family.childless else family.survivors(),
             "duration_ns": now_ns - self._began_ns,
         }

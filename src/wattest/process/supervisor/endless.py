@@ -7,11 +7,12 @@ import time
 from collections import deque
 
 from .family import MILLISECOND_NS
+from .launch import Refusal
 from .mission import STOPPED, Mission, exit_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .launch import Order, Refusal
+    from .launch import Order
     from .logs import RunLogs
     from .run import Run
     from .supervisor import Supervisor
@@ -36,7 +37,7 @@ class Endless(Mission):
     def __init__(
         self, supervisor: Supervisor, order: Order, logs: RunLogs, settings: Message
     ) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor)
         self._order = order
         self._logs = logs
         self._first_backoff_ns: int = settings["backoff_ns"]
@@ -137,11 +138,11 @@ class Endless(Mission):
         self._next_ns = None
         number = self._tally["current_run"] = self._tally["current_run"] + 1
         output = self._logs.open(number)
-        refusal = self._supervisor.launch(self._order, number, output)
+        launched = self._supervisor.launch(self._order, number, output)
         os.close(output)
-        if refusal is not None:
+        if isinstance(launched, Refusal):
             self._logs.close()
-            self._refused(refusal)
+            self._refused(launched)
 
     def _refused(self, refusal: Refusal) -> None:
         if self._start_request is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 
 from . import linux
 from .enclosure import is_over
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .wire import Message
 
 _NOT_EXECUTED = 127
+_UP = b"up\n"
 # Guard and supervisor end with their owner and with their tree, not by a signal that a terminal,
 # a batch system or an operator sends to everything in sight.
 _IGNORED = (
@@ -67,15 +69,34 @@ class Refusal:
 class Spawned:
     """A child between fork and exec, or after it.
 
-    `news` becomes readable when there is something to `hear`, and is -1 after the end of it.
+    `news` becomes readable when there is something to `hear`, and is -1 after the end of it. A
+    child that waits does so when it `is_up`, with all behind it but the exec, until `release`.
     """
 
-    __slots__ = ("_said", "news", "pid")
+    __slots__ = ("_gate", "_said", "news", "pid")
 
-    def __init__(self, pid: int, news: int) -> None:
+    def __init__(self, pid: int, news: int, gate: int) -> None:
         self.pid = pid
         self.news = news
+        self._gate = gate
         self._said = b""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the child has told that it waits."""
+        return self._said.startswith(_UP)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the child was not released."""
+        return self._gate >= 0
+
+    def release(self) -> None:
+        """Let a waiting child go to its exec; that it died meanwhile is heard as any death."""
+        with suppress(BrokenPipeError):
+            os.write(self._gate, b"!")
+        os.close(self._gate)
+        self._gate = -1
 
     def hear(self) -> None:
         """Take in what the child has to say; its exec, or its end, ends that."""
@@ -87,7 +108,8 @@ class Spawned:
 
     def outcome(self) -> tuple[int, Refusal | None]:
         """Return when it went to exec (CLOCK_MONOTONIC, in ns), and why that failed, if it did."""
-        started, _, report = self._said.decode(errors="replace").partition("\n")
+        said = self._said.removeprefix(_UP).decode(errors="replace")
+        started, _, report = said.partition("\n")
         started_ns = int(started) if started else time.monotonic_ns()
         if not report:
             return started_ns, None
@@ -95,30 +117,47 @@ class Spawned:
         return started_ns, Refusal(step, int(number), text)
 
 
-def spawn(order: Order, output: int, enclosure: Enclosure, supervisor_pidfd: int) -> Spawned:
+def spawn(
+    order: Order, output: int, enclosure: Enclosure, supervisor_pidfd: int, *, waits: bool
+) -> Spawned:
     """Fork, and exec the order with its output appended to descriptor `output`.
+
+    A child that `waits` does all the rest first, and goes to its exec when it is released.
 
     Raises:
         OSError: the supervisor itself could not fork.
     """
     news, tell = os.pipe2(os.O_CLOEXEC)
+    gate, release = os.pipe2(os.O_CLOEXEC) if waits else (-1, -1)
+    ours, theirs = (news, release), (tell, gate)
     try:
         pid = os.fork()
     except OSError:
-        os.close(news)
-        os.close(tell)
+        _close(*ours, *theirs)
         raise
     if pid == 0:
         try:
-            _become(order, output, enclosure, supervisor_pidfd, tell)
+            _close(*ours)
+            _become(order, output, enclosure, supervisor_pidfd, tell, gate)
         finally:
             os._exit(_NOT_EXECUTED)
-    os.close(tell)
-    return Spawned(pid, news)
+    _close(*theirs)
+    return Spawned(pid, news, release)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _become(
-    order: Order, output: int, enclosure: Enclosure, supervisor_pidfd: int, tell: int
+    order: Order,
+    output: int,
+    enclosure: Enclosure,
+    supervisor_pidfd: int,
+    tell: int,
+    gate: int,
 ) -> None:
     step = "signals"
     try:
@@ -135,12 +174,14 @@ def _become(
         step = "user"
         if order.uid_gid is not None:
             _change_user(order.uid_gid, order.groups)
-        step = "folder"
-        os.chdir(order.cwd)
         step = "tie"
         linux.die_with_parent()
         if is_over(supervisor_pidfd):
             return
+        if gate >= 0 and not _await_release(tell, gate):
+            return
+        step = "folder"
+        os.chdir(order.cwd)
         step = "program"
         # Told from here: on a busy machine the supervisor learns of the exec only later.
         os.write(tell, f"{time.monotonic_ns()}\n".encode())
@@ -150,6 +191,12 @@ def _become(
         number = error.errno if isinstance(error, OSError) else 0
         before = "" if step == "program" else "\n"
         os.write(tell, f"{before}{step}\n{number or 0}\n{error}".encode(errors="replace"))
+
+
+def _await_release(tell: int, gate: int) -> bool:
+    """Return whether the word came; without a supervisor it never will."""
+    os.write(tell, _UP)
+    return bool(os.read(gate, 1))
 
 
 def _execute(order: Order) -> None:

@@ -6,7 +6,9 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .launch import Refusal
     from .run import Run
+    from .supervisor import Supervisor
     from .wire import Message
 
 
@@ -19,8 +21,23 @@ class Mission:
     # How long the orphans of a run may take to end by themselves, in nanoseconds.
     linger_ns = 0
 
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def begin(self) -> None:
+        """Get ready, and tell the owner with `say_ready`."""
+        self.say_ready(None)
+
+    def say_ready(self, refusal: Refusal | None) -> None:
+        """Tell the owner that it may begin, or why it never may."""
+        fields = None if refusal is None else refusal.fields()
+        self._supervisor.link.event("ready", pid=os.getpid(), refusal=fields)
+
     def serve(self, request: Message) -> None:
         """Answer a request that is not the supervisor's own."""
+
+    def heard(self, run: Run) -> None:
+        """Learn that a run has said something before its exec."""
 
     def settled(self, run: Run) -> None:
         """Learn that exec succeeded, or why not (`run.refusal`)."""

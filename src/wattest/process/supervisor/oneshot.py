@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
+from .launch import Refusal
 from .mission import STOPPED, Mission, exit_fields
 
 TYPE_CHECKING = False
@@ -16,32 +17,47 @@ if TYPE_CHECKING:
 
 
 class OneShot(Mission):
-    """Runs the order once, when told to, and reports its exit."""
+    """Runs the order once, when told to, and reports its exit.
+
+    The process is there before: when the word comes, only its exec is left to be done.
+    """
 
     def __init__(self, supervisor: Supervisor, order: Order, output: int, linger_ns: int) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor)
         self._order = order
         self._output = output
+        self._run: Run | None = None
         self._request: Message | None = None
-        self._is_used = False
+        self._is_ready = False
         self.linger_ns = linger_ns
 
+    def begin(self) -> None:
+        """Fork the process that waits for the word."""
+        launched = self._supervisor.launch(self._order, 1, self._output, waits=True)
+        os.close(self._output)
+        if isinstance(launched, Refusal):
+            self.say_ready(launched)
+        else:
+            self._run = launched
+
+    def heard(self, run: Run) -> None:
+        """Tell the owner once that the process waits."""
+        if run.spawned.is_up and not self._is_ready:
+            self._is_ready = True
+            self.say_ready(None)
+
     def serve(self, request: Message) -> None:
-        """Start the run, once."""
-        if self._is_used or self._supervisor.is_stopping:
+        """Give the word, once."""
+        run, self._run = self._run, None
+        if run is None:
             self._supervisor.link.reply(request, step="order", errno=0, text=STOPPED)
             return
-        self._is_used = True
-        refusal = self._supervisor.launch(self._order, 1, self._output)
-        os.close(self._output)
-        if refusal is not None:
-            self._supervisor.link.reply(request, **refusal.fields())
-            return
         self._request = request
+        run.spawned.release()
 
     def stopping(self) -> None:
         """Start nothing any more."""
-        self._is_used = True
+        self._run = None
 
     def settled(self, run: Run) -> None:
         """Answer the start, if it was one."""
@@ -51,9 +67,14 @@ class OneShot(Mission):
 
     def cleared(self, run: Run, leftovers: int) -> None:
         """Report the exit, with the CPU time of everything that was reaped."""
+        self._run = None
         if run.refusal is not None:
             if self._request is not None:
                 self._supervisor.link.reply(self._request, **run.refusal.fields())
+            else:
+                self.say_ready(run.refusal)
+            return
+        if run.spawned.is_waiting:
             return
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._supervisor.link.event(

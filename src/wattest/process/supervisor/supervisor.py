@@ -48,7 +48,7 @@ class Supervisor:
     def serve(self, mission: Mission) -> None:
         """Serve until the owner has let go and no descendant is left."""
         self._mission = mission
-        self.link.event("ready", pid=os.getpid())
+        mission.begin()
         while not (self._leaving and self.family.childless):
             due_ns = self._advance(mission)
             if self.link.closed and not self._leaving:
@@ -58,20 +58,22 @@ class Supervisor:
             self.family.reap(self._reaped)
         self.enclosure.remove()
 
-    def launch(self, order: Order, number: int, output: int) -> Refusal | None:
+    def launch(
+        self, order: Order, number: int, output: int, *, waits: bool = False
+    ) -> Run | Refusal:
         """Fork a run; the mission hears of it through `settled`, unless it is refused here."""
         step = "enclosure"
         try:
             self.family.childless = False
             self.enclosure.prepare(self.family)
             step = "fork"
-            spawned = spawn(order, output, self.enclosure, self.pidfd)
+            spawned = spawn(order, output, self.enclosure, self.pidfd, waits=waits)
         except OSError as error:
             self.enclosure.kill()
             return Refusal(step, error.errno or 0, str(error))
         self._run = Run(number, spawned)
         self._clearance = None
-        return None
+        return self._run
 
     def gone(self) -> bool:
         """Return whether no descendant is left, by ECHILD."""
@@ -87,9 +89,10 @@ class Supervisor:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a run, or something that one has left."""
-        refused = self._run is not None and self._run.refusal is not None
-        return not self.family.childless and not refused
+        """Whether there is a run that was released, or something that one has left."""
+        run = self._run
+        is_none = run is not None and (run.refusal is not None or run.spawned.is_waiting)
+        return not self.family.childless and not is_none
 
     @property
     def is_stopping(self) -> bool:
@@ -180,6 +183,8 @@ class Supervisor:
     def _hear(self, run: Run) -> None:
         run.spawned.hear()
         if not run.is_settled:
+            if self._mission is not None:
+                self._mission.heard(run)
             return
         run.started_ns, run.refusal = run.spawned.outcome()
         if self._ending is not None:
@@ -211,7 +216,8 @@ class Supervisor:
         elif asked == "end":
             self._leave()
         elif asked == "pids":
-            self.link.reply(request, pids=self.family.live_pids()[:_MOST_PIDS])
+            pids = self.family.live_pids() if self.is_running else []
+            self.link.reply(request, pids=pids[:_MOST_PIDS])
         elif asked == "cpu":
             self.link.reply(request, cpu_seconds=self.family.cpu_seconds())
         elif self._mission is not None:
