@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -79,10 +80,18 @@ class Project:
         self.registry(toy_registry())
 
     def program(self, name: str, text: str) -> Path:
-        """Write an executable training script for the repository `name`."""
+        """Write an executable training script for the repository `name`.
+
+        A script of this very Python is started by a shell, since the path of an interpreter in a
+        script's first line may hold no space.
+        """
         script = self.path / "repos" / name / "train.sh"
         script.parent.mkdir(parents=True, exist_ok=True)
-        script.write_text(textwrap.dedent(text), encoding="utf-8")
+        text = textwrap.dedent(text)
+        if text.startswith(f"#!{sys.executable}\n"):
+            script.with_name("train.py").write_text(text, encoding="utf-8")
+            text = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} train.py "$@"\n'
+        script.write_text(text, encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         return script
 

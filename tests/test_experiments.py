@@ -302,7 +302,7 @@ def test_a_load_that_keeps_ending_at_once_is_no_load(project: Project) -> None:
 
 def test_an_interrupted_experiment_stands_in_junit_and_in_the_table(project: Project) -> None:
     stop = "import os, time; os.kill(int(open('pid').read()), 2); time.sleep(30)"
-    project.program("toy", f'#!/bin/sh\nexec {sys.executable} -c "{stop}"\n')
+    project.program("toy", f"#!{sys.executable}\n{stop}\n")
     (project.path / "conftest.py").open("a").write(
         "\nimport os, pathlib\npathlib.Path('repos/toy/pid').write_text(str(os.getpid()))\n"
     )

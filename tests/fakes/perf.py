@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,10 @@ def install_fake_perf(folder: Path, **plan: Any) -> Path:
     folder.mkdir(parents=True)
     program = folder / "perf"
     source = Path(__file__).with_name("fake_perf.py").read_text()
-    program.write_text(f"#!{sys.executable}\n{source}")
+    # Started by a shell: the first line of a script cannot name a path with a space in it.
+    (folder / "fake_perf.py").write_text(source)
+    python, script = shlex.quote(sys.executable), shlex.quote(str(folder / "fake_perf.py"))
+    program.write_text(f'#!/bin/sh\nexec {python} {script} "$@"\n')
     program.chmod(0o755)
     (folder / "perf.json").write_text(json.dumps(plan))
     return folder

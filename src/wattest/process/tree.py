@@ -121,7 +121,8 @@ class Tree(Supervision):
     """One run of a command, with everything that it starts, under guard and supervisor.
 
     All is up when the constructor returns, and the process of the command waits for its exec:
-    `start` costs the measured window a millisecond or two. Output goes to `log`, which is emptied first. Orphans of the main process have
+    `start` costs the measured window a millisecond or two. Output goes to `log`, which is emptied
+    first. Orphans of the main process have
     `linger_seconds` to end by themselves before they are killed: `tee` may still be writing.
 
     Args:
