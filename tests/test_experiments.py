@@ -12,6 +12,9 @@ from jsonschema import Draft202012Validator
 
 from conftest import ROOT, Project, toy_registry
 from wattest.jsonfile import load_schema
+from wattest.plan import expand
+from wattest.registry import load_registry
+from wattest.settings import load_settings
 
 FIXED: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
 LOAD: dict[str, Any] = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
@@ -252,13 +255,12 @@ def test_an_ignored_hyperparameter_is_listed_and_not_recorded_as_applied(project
     assert "dropout" not in record["hyperparameters"]
 
 
-def test_no_settings_file_of_this_project_has_a_fault(pytester: pytest.Pytester) -> None:
-    for settings in sorted((ROOT / "settings").glob("*.json")):
-        result = pytester.run(
-            sys.executable, "-m", "pytest", str(ROOT / "experiments"), "--config", str(settings),
-            "--collect-only", "-q", "-p", "no:cacheprovider",
-        )  # fmt: skip
-        assert result.ret == 0, (settings, result.stderr.str())
+def test_no_settings_file_of_this_project_has_a_fault() -> None:
+    registry = load_registry(ROOT / "config/models_config.json", ROOT)
+    files = sorted((ROOT / "settings").glob("*.json"))
+    assert len(files) >= 6
+    for file in files:
+        assert expand(load_settings(file, registry), seed=1).experiments
 
 
 def test_hostile_strings_reach_the_program_as_plain_arguments(project: Project) -> None:

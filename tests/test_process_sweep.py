@@ -187,7 +187,7 @@ def test_a_session_that_inherited_the_mark_of_a_dead_one_spares_itself(
     environment = {**os.environ, "PYTHONPATH": str(source), "WATTEST_OWNER": str(dead_owner)}
     code = "from wattest.process import sweep; sweep(); print('python')"
     done = subprocess.run(
-        ["sh", "-c", f'{sys.executable} -c "{code}"; echo shell'],
+        ["sh", "-c", f'"{sys.executable}" -c "{code}"; echo shell'],
         env=environment,
         capture_output=True,
         text=True,
