@@ -16,9 +16,22 @@ pytest_plugins = ["zoo.fixtures"]
 KIBIBYTE = 1024
 
 
+def counting(count: int, then: float) -> tuple[str, ...]:
+    """Return a command that writes many lines in one go, and sleeps for some seconds then.
+
+    In one go, because what is written in the very moment in which a log is cut is lost.
+    """
+    code = f"""
+import os, time
+os.write(1, b"".join(b"%d\\n" % number for number in range(1, {count + 1})))
+time.sleep({then})
+"""
+    return python(code)
+
+
 def test_a_log_loses_its_middle_and_says_so(make_loop: MakeLoop, log_folder: Path) -> None:
     count = 20_000
-    loop = make_loop("sh", "-c", f"seq 1 {count}; sleep 60", log_cap_bytes=16 * KIBIBYTE)
+    loop = make_loop(*counting(count, then=60), log_cap_bytes=16 * KIBIBYTE)
     loop.start()
     status = await_status(loop, lambda status: status.dropped_log_bytes > 0)
     time.sleep(0.3)
@@ -63,7 +76,7 @@ def test_a_load_that_floods_its_log_does_not_fill_the_disk_or_the_memory(
 def test_a_log_that_overflows_at_the_very_end_is_capped_too(
     make_loop: MakeLoop, log_folder: Path
 ) -> None:
-    loop = make_loop("sh", "-c", "seq 1 20000", log_cap_bytes=16 * KIBIBYTE)
+    loop = make_loop(*counting(20_000, then=0), log_cap_bytes=16 * KIBIBYTE)
     loop.start()
     await_status(loop, lambda status: status.runs_completed >= 2)
     loop.stop()

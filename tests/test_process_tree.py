@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import statistics
 import time
@@ -45,6 +46,18 @@ def test_the_exit_is_the_same_however_often_it_is_asked_for(make_tree: MakeTree)
     assert tree.poll() is exit
     tree.close()
     assert tree.poll() is exit
+
+
+def test_no_other_question_takes_the_news_away_from_who_waits_for_it(
+    make_tree: MakeTree,
+) -> None:
+    tree = make_tree("true")
+    pid = tree.start()
+    while tree.pids() or Path(f"/proc/{pid}").exists():
+        tree.cpu_seconds()
+    assert select.select([tree.fileno()], [], [], 5)[0]
+    assert tree.poll() is not None
+    assert not select.select([tree.fileno()], [], [], 0)[0]
 
 
 def test_nothing_runs_before_start(make_tree: MakeTree, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""The owner's end of the control socket: requests with answers, and news that nobody asked for."""
+"""The owner's ends of two sockets: requests with answers, and news that nobody asked for."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ _LONGEST_POLL_SECONDS = 3600.0
 class Channel:
     """Packets to and from one supervisor; for one thread at a time.
 
+    Answers and news do not share a socket, so no answer can take news away from who waits for it.
+
     Attributes:
         is_over: whether the other end has closed, that is, the supervisor has ended.
+        theirs: the supervisor's ends, for control and for news.
     """
 
     def __init__(self) -> None:
-        """Make both ends.
+        """Make all ends.
 
         Raises:
             OSError: no descriptors are left.
         """
-        self._socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, their_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._news, their_news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.theirs = (their_control, their_news)
         self.is_over = False
         self._events: list[wire.Message] = []
         self._replies: dict[int, wire.Message] = {}
@@ -34,11 +39,11 @@ class Channel:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self._socket.fileno() < 0
+        return self._control.fileno() < 0
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when a packet, or the end, has come."""
-        return self._socket.fileno()
+        """Return a descriptor that is readable when news, or the end, has come."""
+        return self._news.fileno()
 
     def ask(self, do: str, timeout_seconds: float, **fields: object) -> wire.Message | None:
         """Return the answer to a request; None when it did not come in time, or never will.
@@ -55,7 +60,7 @@ class Channel:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
-                self.pump(left)
+                self._pump(self._control, left)
             return self._replies.pop(asked, None)
         finally:
             self._waiting.discard(asked)
@@ -65,18 +70,12 @@ class Channel:
         self._send(wire.pack({"id": 0, "do": do}), 0.0)
 
     def pump(self, timeout_seconds: float = 0.0) -> None:
-        """Take in what has come, waiting up to `timeout_seconds` for the first packet."""
-        if self.is_closed or self.is_over:
-            return
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        wait = min(timeout_seconds, _LONGEST_POLL_SECONDS)
-        while not self.is_over and poller.poll(wait * 1000):
-            wait = 0.0
-            self._take_in()
+        """Take in the news that have come, waiting up to `timeout_seconds` for the first."""
+        self._pump(self._news, timeout_seconds)
 
     def has_event(self, kind: str) -> bool:
-        """Return whether an event of a kind has been taken in."""
+        """Return whether an event of a kind has come and was not taken."""
+        self.pump()
         return any(event["event"] == kind for event in self._events)
 
     def take_event(self, kind: str) -> wire.Message | None:
@@ -87,40 +86,56 @@ class Channel:
                 return self._events.pop(index)
         return None
 
+    def close_theirs(self) -> None:
+        """Close the supervisor's ends, once it has them."""
+        for end in self.theirs:
+            end.close()
+
     def close(self) -> None:
-        """Close this end."""
-        self._socket.close()
-        self.theirs.close()
+        """Close everything; what has come is kept."""
+        self.pump()
+        self.close_theirs()
+        self._control.close()
+        self._news.close()
+
+    def _pump(self, source: socket.socket, timeout_seconds: float) -> None:
+        if source.fileno() < 0:
+            return
+        poller = select.poll()
+        poller.register(source, select.POLLIN)
+        wait = min(timeout_seconds, _LONGEST_POLL_SECONDS)
+        while poller.poll(wait * 1000) and self._take_in(source):
+            wait = 0.0
 
     def _send(self, packet: bytes, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                self._socket.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                self._control.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 return
             except BlockingIOError:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return
                 poller = select.poll()
-                poller.register(self._socket, select.POLLOUT)
-                poller.poll(left * 1000)
+                poller.register(self._control, select.POLLOUT)
+                poller.poll(min(left, _LONGEST_POLL_SECONDS) * 1000)
             except (BrokenPipeError, ConnectionResetError):
-                # What it said before it ended can still be read.
-                self.pump()
                 self.is_over = True
                 return
 
-    def _take_in(self) -> None:
+    def _take_in(self, source: socket.socket) -> bool:
+        """Take in one packet; return False at the end."""
         try:
-            packet = self._socket.recv(wire.MAXIMUM_BYTES)
+            packet = source.recv(wire.MAXIMUM_BYTES)
         except ConnectionResetError:
             packet = b""
         if not packet:
             self.is_over = True
-            return
+            return False
         message = wire.unpack(packet)
         if "event" in message:
             self._events.append(message)
         elif message["id"] in self._waiting:
             self._replies[message["id"]] = message
+        return True

@@ -149,7 +149,6 @@ class Handle:
             self._drop()
             return
         if not self.is_closed:
-            self._channel.pump()
             self._channel.tell("end")
             self._channel.close()
         if not self._await_guard(_END_SECONDS):
@@ -163,8 +162,10 @@ class Handle:
             self.close()
 
     def _start(self, spec: Mapping[str, Any], owners: Sequence[int]) -> None:
-        with self._channel.theirs as theirs, interrupts_held():
-            self._guard = GuardProcess(spec, theirs.fileno(), owners, self._tree, self._errors)
+        ends = [end.fileno() for end in self._channel.theirs]
+        with interrupts_held():
+            self._guard = GuardProcess(spec, ends, owners, self._tree, self._errors)
+        self._channel.close_theirs()
         self.guard_pid = self._guard.process.pid
         self.hello = self._await_event("tried" if spec["mission"] == "trial" else "ready")
         pid: int = self.hello.get("pid", 0)

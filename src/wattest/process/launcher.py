@@ -31,12 +31,14 @@ class GuardProcess:
     def __init__(
         self,
         spec: Mapping[str, Any],
-        control: int,
+        ends: Sequence[int],
         owners: Sequence[int],
         tree: str,
         errors: BinaryIO,
     ) -> None:
-        """Start a guard that watches this process and `owners`, and reports to `control`.
+        """Start a guard that watches this process and `owners`.
+
+        `ends` are its ends of the sockets for control and for news.
 
         Raises:
             ProcessError: an owner is gone already, or a process cannot be started.
@@ -49,8 +51,10 @@ class GuardProcess:
                 pidfds.append(_owner_pidfd(pid))
                 stack.callback(os.close, pidfds[-1])
             spec_file = stack.enter_context(scratch_file("wattest-spec"))
-            spec_file.write(wire.pack({**spec, "control": control, "owners": pidfds}))
-            passed = [control, spec_file.fileno(), *pidfds]
+            control, news = ends
+            full = {**spec, "control": control, "news": news, "owners": pidfds}
+            spec_file.write(wire.pack(full))
+            passed = [*ends, spec_file.fileno(), *pidfds]
             if spec["output"] >= 0:
                 passed.append(spec["output"])
             flags = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]

@@ -39,8 +39,8 @@ class Loop(Supervision):
         fast_failures_limit: failures in a row that make the load ineffective.
 
     Raises:
-        ProcessError: the folder cannot be made, an owner is gone, the rung is not to be had, or
-            the supervisor did not come up.
+        ProcessError: the folder cannot be made, an owner is gone, or the supervisor did not come
+            up. That the rung is not to be had is told by `start`.
     """
 
     def __init__(

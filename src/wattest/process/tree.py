@@ -44,10 +44,7 @@ class Supervision:
         return self._handle.supervisor_pid
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when `poll` may have news.
-
-        Any other call may take the news in: call `poll` after it, before waiting.
-        """
+        """Return a descriptor that is readable when `poll` has news."""
         return self._handle.fileno()
 
     def start(self) -> int:

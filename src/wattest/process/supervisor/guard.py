@@ -7,7 +7,7 @@ import select
 import signal
 import sys
 
-from . import launch, linux, proc, trial
+from . import linux, proc, signals, trial
 from .enclosure import enclosure_for
 from .endless import Endless
 from .family import MILLISECOND_NS, Clearance, Family
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 def main(spec_descriptor: int) -> None:
     """Read the spec that the handle left behind `spec_descriptor`, and do what it says."""
     spec = _read_spec(spec_descriptor)
-    launch.shield()
+    signals.shield()
     os.chdir("/")
-    for descriptor in (spec["control"], spec["output"], *spec["owners"]):
+    for descriptor in (spec["control"], spec["news"], spec["output"], *spec["owners"]):
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     linux.set_name("wattest-guard")
     linux.adopt_orphans()
     if spec["mission"] == "trial":
-        trial.answer(Link(spec["control"]), spec["leaf"])
+        trial.answer(Link(spec["control"], spec["news"]), spec["leaf"])
     elif spec["mission"] == "keeper":
         guard_keeper(spec)
     else:
@@ -58,6 +58,7 @@ def _guard(spec: Message) -> int:
         finally:
             os._exit(code)
     os.close(spec["control"])
+    os.close(spec["news"])
     if spec["output"] >= 0:
         os.close(spec["output"])
     wait_for_any([linux.pidfd_open(supervisor), *spec["owners"]])
@@ -70,7 +71,9 @@ def _supervise(spec: Message, guard_pidfd: int) -> None:
     linux.set_name("wattest-superv")
     linux.adopt_orphans()
     enclosure = enclosure_for(spec["rung"], spec["leaf"])
-    supervisor = Supervisor(Link(spec["control"]), spec["owners"], guard_pidfd, enclosure)
+    supervisor = Supervisor(
+        Link(spec["control"], spec["news"]), spec["owners"], guard_pidfd, enclosure
+    )
     order = Order(spec["order"])
     mission: Mission
     if spec["mission"] == "loop":

@@ -33,6 +33,7 @@ def guard_keeper(spec: Message) -> None:
         finally:
             os._exit(code)
     os.close(spec["control"])
+    os.close(spec["news"])
     keeper_pidfd = linux.pidfd_open(keeper)
     _wait({keeper_pidfd, *spec["owners"]})
     if not is_over(keeper_pidfd):
@@ -45,9 +46,9 @@ def guard_keeper(spec: Message) -> None:
 
 
 def _keep(spec: Message, guard_pidfd: int) -> None:
-    link = Link(spec["control"])
+    link = Link(spec["control"], spec["news"])
     owners = set(spec["owners"])
-    watched = owners | {guard_pidfd, link.descriptor}
+    watched = owners | {guard_pidfd, link.control}
     link.event("ready", pid=os.getpid())
     while True:
         ready = _wait(watched)
@@ -55,7 +56,7 @@ def _keep(spec: Message, guard_pidfd: int) -> None:
             undo(spec["undo"])
             return
         watched -= ready & {guard_pidfd}
-        if link.descriptor not in ready:
+        if link.control not in ready:
             continue
         request = link.receive()
         if request is not None:
@@ -64,7 +65,7 @@ def _keep(spec: Message, guard_pidfd: int) -> None:
             return
         if link.closed:
             # Let go without a word: the promise stands until the owners are gone.
-            watched -= {link.descriptor}
+            watched -= {link.control}
 
 
 def undo(values: list[tuple[str, str]]) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from contextlib import suppress
 
 from . import linux
 from .enclosure import is_over
+from .signals import unshield
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,22 +17,6 @@ if TYPE_CHECKING:
 
 _NOT_EXECUTED = 127
 _UP = b"up\n"
-# Guard and supervisor end with their owner and with their tree, not by a signal that a terminal,
-# a batch system or an operator sends to everything in sight.
-_IGNORED = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGALRM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-)
 
 
 class Order:
@@ -161,7 +145,7 @@ def _become(
 ) -> None:
     step = "signals"
     try:
-        _unshield()
+        unshield()
         step = "session"
         os.setsid()
         step = "output"
@@ -215,22 +199,6 @@ def _execute(order: Order) -> None:
         if denied is None:
             raise
         raise denied from None
-
-
-def shield() -> None:
-    """Forget the signal mask and dispositions that were inherited, and ignore what would end us."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _unshield() -> None:
-    for number in (*_IGNORED, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _redirect(output: int) -> None:

@@ -146,8 +146,7 @@ class Supervisor:
             poller.register(descriptor, select.POLLIN)
         if self._guard >= 0:
             poller.register(self._guard, select.POLLIN)
-        if not self.link.closed:
-            poller.register(self.link.descriptor, self.link.interest())
+        self.link.register(poller)
         run = self._run
         if run is not None and not run.is_settled:
             poller.register(run.spawned.news, select.POLLIN)
@@ -161,7 +160,8 @@ class Supervisor:
             os.read(self._woken, 65536)
         if run is not None and run.spawned.news in ready:
             self._hear(run)
-        if self.link.descriptor in ready:
+        self.link.flush()
+        if self.link.control in ready:
             self._serve_link()
 
     def _abandon(self, *, guard_is_gone: bool) -> None:
@@ -205,7 +205,6 @@ class Supervisor:
         self._mission.ended(run)
 
     def _serve_link(self) -> None:
-        self.link.flush()
         while (request := self.link.receive()) is not None:
             self._serve(request)
 

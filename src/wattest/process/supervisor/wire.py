@@ -1,4 +1,4 @@
-"""Packets between the handle in pytest and its supervisor.
+"""Packets between the handle in pytest and its supervisor, over SOCK_SEQPACKET.
 
 Both ends are the same interpreter, and only the owner holds the other end: `marshal` is safe
 here, carries any string (PEP 383 surrogates included), and costs nothing to import.
@@ -34,29 +34,35 @@ def unpack(packet: bytes) -> Message:
 
 
 class Link:
-    """The supervisor's end of the control socket. It never blocks and never grows.
+    """The supervisor's ends of two sockets: requests with replies, and news. It never blocks.
 
-    What the owner does not read waits in a short queue: at most one reply, because no further
-    request is read before it is gone, and the latest event of each kind.
+    What the owner does not read waits in a short queue: the replies, because no further request
+    is read before they are gone, and the latest event of each kind.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, control: int, news: int) -> None:
+        self.control = control
         self.closed = False
+        self._news = news
         self._replies: list[Message] = []
         self._events: dict[str, Message] = {}
-        os.set_blocking(descriptor, False)
+        for descriptor in (control, news):
+            os.set_blocking(descriptor, False)
 
-    def interest(self) -> int:
-        """Return the poll(2) events to wait for."""
-        return select.POLLOUT if self._replies or self._events else select.POLLIN
+    def register(self, poller: select.poll) -> None:
+        """Have `poller` wake for what there is to do: `flush`, `receive`, or the end."""
+        if self.closed:
+            return
+        poller.register(self.control, select.POLLOUT if self._replies else select.POLLIN)
+        if self._events:
+            poller.register(self._news, select.POLLOUT)
 
     def receive(self) -> Message | None:
         """Return the next request, None where there is none now; sets `closed` at its end."""
         if self.closed or self._replies:
             return None
         try:
-            packet = os.read(self.descriptor, MAXIMUM_BYTES)
+            packet = os.read(self.control, MAXIMUM_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -79,20 +85,20 @@ class Link:
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits, events first, as far as the socket takes it."""
+        """Send what waits, events first, as far as the sockets take it."""
         while not self.closed and self._events:
             kind = next(iter(self._events))
-            if not self._send(self._events[kind]):
-                return
+            if not self._send(self._news, self._events[kind]):
+                break
             del self._events[kind]
         while not self.closed and self._replies:
-            if not self._send(self._replies[0]):
-                return
+            if not self._send(self.control, self._replies[0]):
+                break
             del self._replies[0]
 
-    def _send(self, message: Message) -> bool:
+    def _send(self, descriptor: int, message: Message) -> bool:
         try:
-            os.write(self.descriptor, pack(message))
+            os.write(descriptor, pack(message))
         except BlockingIOError:
             return False
         except OSError as error:
