@@ -44,7 +44,6 @@ class SessionArtefacts:
     def __init__(self, results: Path, session_id: str, plan: Plan) -> None:
         self.folder = results / "sessions" / session_id
         self.csv = self.folder / "experiments.csv"
-        self._results = results
         self._plan = plan
         self._columns = columns(plan)
 

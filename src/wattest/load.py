@@ -17,6 +17,7 @@ from wattest.errors import LoadError, ProcessError
 from wattest.identity import slug
 from wattest.loadreport import (
     RunningLoad,
+    alive_share,
     describe,
     explain_failure,
     name_of,
@@ -105,7 +106,7 @@ class ActiveLoad:
             return str(error)
         for one, before, now in zip(self._running, opened.statuses, statuses, strict=True):
             seconds = (now.now_ns - before.now_ns) / 1e9
-            share = (now.alive_ns - before.alive_ns) / max(now.now_ns - before.now_ns, 1)
+            share = alive_share(before, now)
             if seconds >= LEAST_JUDGED_SECONDS and share < MINIMUM_DUTY:
                 text = f"was alive for only {share:.1%} of the first {seconds:.0f} s"
                 return explain_failure(one, text)
@@ -224,7 +225,8 @@ class BackgroundLoad:
                 break
             if waited >= max(startup_seconds, READY_LIMIT_SECONDS):
                 raise LoadError(explain_failure(late[0], f"is not ready after {waited:.0f} s"))
-            time.sleep(min(max(startup_seconds - waited, 0.001), _POLL_SECONDS))
+            left = startup_seconds - waited
+            time.sleep(min(left, _POLL_SECONDS) if left > 0 else _POLL_SECONDS)
         warmth = warm_up(self._gpu_state, lambda: _require_alive(load))
         for one, status in zip(running, load.edge().statuses, strict=True):
             share = status.alive_ns / max(status.now_ns - status.started_ns, 1)

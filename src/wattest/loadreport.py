@@ -28,7 +28,6 @@ class LoadReport:
     restarts: int
     failures: int
     stopped: bool
-    status: LoopStatus
 
 
 @dataclass(eq=False)
@@ -47,16 +46,20 @@ class RunningLoad:
 
 def window_report(before: LoopStatus, after: LoopStatus, pids: Sequence[int]) -> LoadReport:
     """Return what a loop did between two states of it."""
-    window_ns = max(after.now_ns - before.now_ns, 1)
     return LoadReport(
-        alive_share=min(1.0, (after.alive_ns - before.alive_ns) / window_ns),
+        alive_share=alive_share(before, after),
         cpu_seconds=after.cpu_seconds - before.cpu_seconds,
         runs_completed=after.runs_completed - before.runs_completed,
         restarts=after.runs_started - before.runs_started,
         failures=after.failures - before.failures,
         stopped=bool(pids) and all(_state(pid) in "Tt" for pid in pids),
-        status=after,
     )
+
+
+def alive_share(before: LoopStatus, after: LoopStatus) -> float:
+    """Return the share of the time between two states (0 to 1) in which a run was alive."""
+    window_ns = max(after.now_ns - before.now_ns, 1)
+    return min(1.0, (after.alive_ns - before.alive_ns) / window_ns)
 
 
 def _state(pid: int) -> str:
