@@ -17,6 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+# The suite starts hundreds of interpreters. Without kept bytecode each would compile everything anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Trains nothing, but behaves as told: prints metrics, fails, waits, floods.
 PROGRAM = """\
 #!{python}
