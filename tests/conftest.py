@@ -17,8 +17,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# The suite starts hundreds of interpreters. Without kept bytecode each would compile everything anew.
+# The suite starts hundreds of interpreters; without kept bytecode each would compile everything.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# No test meets a real GPU: trainings of a blink are too short for its counter.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # Trains nothing, but behaves as told: prints metrics, fails, waits, floods.
 PROGRAM = """\
@@ -131,9 +133,13 @@ class Project:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """Return a fresh project; its pytest imports this checkout's framework."""
+    """Return a fresh project, whose pytest imports this checkout's framework.
+
+    It sees no sensor of the machine below, unless it is given another root for `/sys`.
+    """
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src")]))
-    for name in ("PYTEST_ADDOPTS", "WATTEST_SYSFS", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    (pytester.path / "no_sysfs").mkdir()
+    monkeypatch.setenv("WATTEST_SYSFS", str(pytester.path / "no_sysfs"))
     monkeypatch.setenv("WATTEST_LOCK_DIR", str(pytester.path / "locks"))
     return Project(pytester.path, pytester)

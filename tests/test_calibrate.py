@@ -33,8 +33,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    hidden = ("WATTEST_SYSFS", "CUDA_VISIBLE_DEVICES")
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {name: value for name, value in os.environ.items() if name != "WATTEST_SYSFS"}
     return {**kept, "PYTHONPATH": str(SOURCES), **more}
 
 
@@ -86,7 +85,7 @@ def test_without_any_counter_it_says_so_in_one_line_and_leaves_nothing(tmp_path)
     (tmp_path / "sys").mkdir()
     done = subprocess.run(
         command("--sysfs", str(tmp_path / "sys"), "--output", str(output)),
-        env=environment(CUDA_VISIBLE_DEVICES=""),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=30,
@@ -136,7 +135,7 @@ def test_a_load_is_there_while_its_pattern_runs_and_gone_after_sigkill(fake_sysf
     name, value = mark.split("=")
     process = subprocess.Popen(
         command("--sysfs", str(fake_sysfs), "--seconds", "2"),
-        env=environment(CUDA_VISIBLE_DEVICES="", **{name: value}),
+        env=environment(**{name: value}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -21,7 +21,7 @@ from wattest.errors import LeaseError
 from wattest.lease import Leases
 
 REFUSED = 4
-TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.2}}
+TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 1.0}}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def two_campaigns(project: Project) -> Stage:
     registry = json.loads((project.path / "config/models_config.json").read_text())
     registry["models"]["quick"] = {**registry["models"]["toy"], "path": "repos/quick"}
     project.registry(registry)
-    project.program("quick", "#!/bin/sh\nsleep 0.2\necho Accuracy: 1\n")
+    project.program("quick", "#!/bin/sh\nsleep 1\necho Accuracy: 1\n")
     settings = {"max_retries": 0, "experiments": [{**TOY, "repo": "quick"}]}
     (project.path / "settings" / "second.json").write_text(json.dumps(settings))
     return stage

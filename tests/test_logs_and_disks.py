@@ -61,7 +61,7 @@ def test_a_disk_that_fills_up_fails_the_experiment_and_spares_earlier_records(
         """\
         #!/bin/sh
         [ "$2" = large ] && head -c 8000000 /dev/zero | tr '\\0' 'x'
-        sleep 0.3
+        sleep 0.6
         echo Accuracy: 1
         """,
         "#!/bin/sh\nexec sleep 60\n",

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -29,13 +30,16 @@ STEP_SECONDS = 0.1
 """How far the writer of the counters may lag at an edge on a busy machine."""
 
 LOST_AFTER_SECONDS = 10.0
-"""When a GPU is lost, counted from the set-up: pytest has long begun, the training not ended."""
+"""When a GPU is lost, counted from the set-up: pytest has long begun, the training not ended.
+
+It ends two seconds later at the earliest, by the clock.
+"""
 
 # The training begins the scene: it touches the trigger, on which profiles and events run.
 TRAINING = """\
 #!{python}
 import os, pathlib, sys, time
-end = time.monotonic() + {seconds}
+end = max(time.monotonic() + {seconds}, {not_before})
 pathlib.Path("trigger").touch()
 while time.monotonic() < end:
     sum(range(2000))
@@ -55,7 +59,7 @@ class Scene:
     events: Sequence[Event] = ()
     gpus: Callable[[], Sequence[FakeGpu]] | None = None
     code: int = 0
-    seconds: float = SECONDS
+    outlives_the_gpu: bool = False
     arguments: Sequence[str] = ()
 
 
@@ -112,7 +116,7 @@ REFUSED = {
         Scene(package(steady(60), energy_uj=700_000_000), [Event("reset", 2.1)]),
         "package-0",
     ),
-    "the GPU is lost": (Scene(gpus=lost_gpu, seconds=LOST_AFTER_SECONDS + 2), "GPU-"),
+    "the GPU is lost": (Scene(gpus=lost_gpu, outlives_the_gpu=True), "GPU-"),
 }
 OTHERS = {
     "two GPUs": Scene(
@@ -132,7 +136,7 @@ OTHERS = {
 def playing(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Future[Played]]:
     root = tmp_path_factory.mktemp("scenes")
     library = build_fake_nvml(root / "nvml")
-    scenes = {**TRUE, **OTHERS, **{name: scene for name, (scene, _) in REFUSED.items()}}
+    scenes = {**{name: scene for name, (scene, _) in REFUSED.items()}, **TRUE, **OTHERS}
     # All scripts are written before anything is forked: a fork that inherits a script which is open
     # for writing keeps others from running it.
     stages = {
@@ -168,21 +172,26 @@ class Stage:
     project: Project
     tree: PowercapTree
     zones: Mapping[Path, Profile]
+    epoch_ns: int
 
     @classmethod
     def build(cls, scene: Scene, folder: Path) -> Stage:
         folder.mkdir()
         project = Project(folder)
-        training = TRAINING.format(python=sys.executable, seconds=scene.seconds, code=scene.code)
+        epoch_ns = time.monotonic_ns()
+        not_before = epoch_ns / 1e9 + LOST_AFTER_SECONDS + 2 if scene.outlives_the_gpu else 0.0
+        training = TRAINING.format(
+            python=sys.executable, seconds=SECONDS, not_before=not_before, code=scene.code
+        )
         project.program("toy", training)
         project.settings({"repo": "toy", "model": "small", "hyperparameters": {}})
         tree = PowercapTree(folder / "sys")
-        return cls(scene, project, tree, scene.build(tree) if scene.build else {})
+        return cls(scene, project, tree, scene.build(tree) if scene.build else {}, epoch_ns)
 
     def play(self, library: Path) -> Played:
         if self.zones:
             return self._play_with_zones()
-        gpus = FakeGpuScript(self.scene.gpus() if self.scene.gpus else [])
+        gpus = FakeGpuScript(self.scene.gpus() if self.scene.gpus else [], self.epoch_ns)
         extra = gpus.environment(library, self.project.path / "gpus.txt") if gpus.gpus else {}
         done = self._run(extra)
 

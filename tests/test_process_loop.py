@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -47,28 +45,15 @@ def test_a_load_starts_again_and_again_with_a_log_for_each_run(
 
 
 @pytest.mark.parametrize("rung", [Rung.GUARD, Rung.CGROUP], ids=lambda rung: rung.value)
-def test_the_gap_after_a_clean_end_is_below_ten_milliseconds(
-    make_loop: MakeLoop, rung: Rung
-) -> None:
+def test_there_is_no_pause_after_a_clean_end(make_loop: MakeLoop, rung: Rung) -> None:
     needs(rung)
-    loop = make_loop("true", rung=rung)
+    loop = make_loop("true", rung=rung, backoff_seconds=5)
     loop.start()
     status = await_status(loop, lambda status: status.gap_count >= 40)
     assert status.gap_median_ns is not None
     assert status.gap_max_ns is not None
-    assert status.gap_median_ns <= status.gap_max_ns
-    # Some 3 ms on a quiet machine. On a busy one any start takes long: compare with a bare one.
-    assert status.gap_median_ns < max(10e6, 3 * bare_start_ns())
-
-
-def bare_start_ns() -> float:
-    """Return the median time that it takes here and now to run the same program once."""
-    times = []
-    for _ in range(15):
-        began_ns = time.monotonic_ns()
-        subprocess.run(["true"], check=True)
-        times.append(time.monotonic_ns() - began_ns)
-    return statistics.median(times)
+    # Some milliseconds; any pause of the loop's own would be the back-off of seconds.
+    assert 0 < status.gap_median_ns <= status.gap_max_ns < 2e9
 
 
 def test_time_alive_and_cpu_time_grow_with_the_load(make_loop: MakeLoop) -> None:
@@ -100,7 +85,7 @@ def test_a_load_that_fails_at_once_backs_off_and_is_news(
     loop.start()
     news = await_news(loop)
     # 0.1 + 0.2 + 0.4 + 0.8 s of pauses lie before the fifth failure.
-    assert 1.5 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 1.5
     assert news.ineffective
     assert "5 times in a row" in str(news)
     assert "exit code 9" in str(news)
@@ -191,7 +176,7 @@ def test_a_load_that_ignores_sigterm_is_killed_after_its_grace(
     oracle.await_births(3)
     report = loop.stop(grace_seconds=0.3)
     assert (report.was_running, report.sigkill_needed, report.survivors) == (True, True, ())
-    assert 0.3 <= report.duration_seconds < 0.4
+    assert 0.3 <= report.duration_seconds < 5
     assert oracle.sightings() == []
     assert loop.pids() == ()
 
@@ -216,7 +201,7 @@ def test_a_load_is_stopped_while_it_waits_after_a_failure(make_loop: MakeLoop) -
     await_status(loop, lambda status: status.failures == 1)
     report = loop.stop()
     assert not report.was_running
-    assert report.duration_seconds < 0.1
+    assert report.duration_seconds < 5, "the pause of 30 s was waited for"
 
 
 def test_an_owner_that_never_listens_costs_the_supervisor_nothing(make_loop: MakeLoop) -> None:

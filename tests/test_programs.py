@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,10 @@ LOG_PATTERNS = {
     },
 }
 IGNORED = shutil.ignore_patterns("__pycache__", "data")
+MNIST = "-n mnist -e 2 -l 0.03 -b 16 --device cpu"
+
+Training = subprocess.CompletedProcess[str]
+StartTraining = Callable[..., Future[Training]]
 SHARED_FILES = ("batches.py", "digits.py", "fitting.py", "runtime.py", "train.sh")
 
 
@@ -53,11 +60,26 @@ def epochs_seen(log: str) -> list[tuple[str, str]]:
     return re.findall(r"^Epoch (\d+)/(\d+) train_loss \d+\.\d+ train_accuracy", log, re.MULTILINE)
 
 
-def test_resnet20_learns_the_digits_in_one_epoch() -> None:
-    done = train(
-        RESNET, "-n", "resnet20", "-e", "1", "--lr", "0.1", "--wd", "0.0", "--seed", "3",
-        "--batch-size", "16",
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def start_training() -> Iterator[StartTraining]:
+    """Yield what starts a training beside others: each on one thread, two at a time."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield functools.partial(pool.submit, train, OMP_NUM_THREADS="1")
+
+
+@pytest.fixture(scope="module")
+def trainings(start_training: StartTraining) -> dict[str, Future[Training]]:
+    """The trainings that take long, all begun at once."""
+    lines = {
+        RESNET: "-n resnet20 -e 1 --lr 0.1 --wd 0.0 --seed 3 --batch-size 16",
+        REID: "-n densenet121 --total_epoch 1 --droprate 0 --seed 3",
+        EXAMPLES: MNIST,
+    }
+    return {repo: start_training(repo, *line.split()) for repo, line in lines.items()}
+
+
+def test_resnet20_learns_the_digits_in_one_epoch(trainings: dict[str, Future[Training]]) -> None:
+    done = trainings[RESNET].result()
     assert (done.returncode, done.stderr) == (0, "")
     found = metrics(RESNET, done.stdout)
     assert 40 < found["test_accuracy"] <= 100
@@ -67,8 +89,10 @@ def test_resnet20_learns_the_digits_in_one_epoch() -> None:
     assert "handwritten digits" in done.stdout
 
 
-def test_densenet121_retrieves_digits_after_one_epoch() -> None:
-    done = train(REID, "-n", "densenet121", "--total_epoch", "1", "--droprate", "0", "--seed", "3")
+def test_densenet121_retrieves_digits_after_one_epoch(
+    trainings: dict[str, Future[Training]],
+) -> None:
+    done = trainings[REID].result()
     assert (done.returncode, done.stderr) == (0, "")
     found = metrics(REID, done.stdout)
     assert 0.5 < found["rank1"] <= found["rank5"] <= 1
@@ -78,9 +102,10 @@ def test_densenet121_retrieves_digits_after_one_epoch() -> None:
     assert re.search(r"^Epoch 1/1 step 1/19 train_loss \d", done.stdout, re.MULTILINE)
 
 
-def test_mnist_learns_the_digits_and_its_drawn_seed_repeats_it() -> None:
-    arguments = ("-n", "mnist", "-e", "2", "-l", "0.03", "-b", "16", "--device", "cpu")
-    done = train(EXAMPLES, *arguments)
+def test_mnist_learns_the_digits_and_its_drawn_seed_repeats_it(
+    trainings: dict[str, Future[Training]], start_training: StartTraining
+) -> None:
+    done = trainings[EXAMPLES].result()
     assert (done.returncode, done.stderr) == (0, "")
     found = metrics(EXAMPLES, done.stdout)
     assert 50 < found["test_accuracy"] <= 100
@@ -88,7 +113,7 @@ def test_mnist_learns_the_digits_and_its_drawn_seed_repeats_it() -> None:
     assert epochs_seen(done.stdout) == [("1", "2"), ("2", "2")]
     seed = re.search(r"^seed (\d+) \(drawn", done.stdout, re.MULTILINE)
     assert seed is not None
-    again = train(EXAMPLES, *arguments, "--seed", seed[1])
+    again = start_training(EXAMPLES, *MNIST.split(), "--seed", seed[1]).result()
     assert without_times(again.stdout) == without_times(done.stdout)
 
 
@@ -106,19 +131,20 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_neither_workers_nor_the_locale_nor_the_place_change_a_result(
-    cifar: Path, tmp_path: Path
+    cifar: Path, tmp_path: Path, start_training: StartTraining
 ) -> None:
     learning_rate = "5.123456789e-06"
     arguments = (
         "-e", "2", "--lr", learning_rate, "--batch-size", "16", "--seed", "8", "--device", "cpu",
     )  # fmt: skip
-    here = train(RESNET, *arguments, "--data", str(cifar))
+    from_a_folder = start_training(RESNET, *arguments, "--data", str(cifar))
 
     alone = tmp_path / "only one" / "of them"
     shutil.copytree(REPOS / RESNET, alone / RESNET, ignore=IGNORED)
     shutil.copytree(cifar, alone / RESNET / "data")
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    there = train(RESNET, *arguments, "--workers", "2", repos=alone, **ascii_only)
+    there = start_training(RESNET, *arguments, "--workers", "2", repos=alone, **ascii_only).result()
+    here = from_a_folder.result()
 
     for done, folder in ((here, cifar), (there, "data")):
         assert (done.returncode, done.stderr) == (0, "")

@@ -16,17 +16,15 @@ import pytest
 from conftest import Project, toy_registry
 from wattest.progress import clock
 
-ENTRY = {
-    "foreground": {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 3}},
-    "background": {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}},
-}
+LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 
-def with_progress(project: Project) -> None:
+def with_progress(project: Project, seconds: float = 1.5) -> None:
     registry = toy_registry()
     registry["models"]["toy"]["progress"] = r"Epoch (\d+)"
     project.registry(registry)
-    project.settings(ENTRY)
+    foreground = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": seconds}}
+    project.settings({"foreground": foreground, "background": LOAD})
 
 
 def run_in_a_terminal(folder: Path, *arguments: str) -> str:
@@ -58,7 +56,7 @@ def test_a_terminal_shows_one_live_line_with_epoch_and_load(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    with_progress(project)
+    with_progress(project, seconds=3)
     written = run_in_a_terminal(project.path, "experiments", "--config", "settings/test.json")
     lines = re.findall(r"\r\x1b\[2K(\[1/1\][^\r\n]*)", written)
     assert len(lines) >= 2

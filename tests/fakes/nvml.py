@@ -161,6 +161,7 @@ class FakeGpuScript:
         return {
             "LD_LIBRARY_PATH": f"{library}:{rest}" if rest else str(library),
             "WATTEST_FAKE_NVML": str(self.write(script)),
+            "CUDA_VISIBLE_DEVICES": ",".join(str(number) for number in range(len(self.gpus))),
         }
 
     def energy_joules(self, gpu: int, start_ns: int, end_ns: int) -> float:
