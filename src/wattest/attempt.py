@@ -12,7 +12,7 @@ from wattest.results import ExperimentFiles
 from wattest.training import Metrics
 
 if TYPE_CHECKING:
-    from wattest.load import ActiveLoad
+    from wattest.activeload import ActiveLoad
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from wattest.activeload import LOOK_SECONDS, ActiveLoad, LoadEdge
 from wattest.attempt import Attempt, Outcome
 from wattest.console import Console, shown
 from wattest.energy import Sensors, Snapshot, Thresholds, Window
 from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
-from wattest.load import ActiveLoad, LoadEdge
 from wattest.plan import Experiment
 from wattest.process import Command, Rung, Tree
 from wattest.progress import ProgressBoard
@@ -28,8 +28,7 @@ from wattest.verdict import (
 )
 
 _PROGRESS_NS = 1_000_000_000
-# The load is judged after so long, then each time the window has doubled.
-_FIRST_JUDGED_NS = 4_000_000_000
+_LOOK_NS = int(LOOK_SECONDS * 1e9)
 Progress = Callable[[float, Snapshot], None]
 
 
@@ -187,7 +186,8 @@ class Foreground:
         opened_ns = time.monotonic_ns()
         deadline_ns = opened_ns + int(timeout_seconds * 1e9)
         progress_ns = opened_ns + _PROGRESS_NS
-        judged_ns = opened_ns + _FIRST_JUDGED_NS
+        look_ns = opened_ns + _LOOK_NS
+        looked = run.load_opened
         descriptors = [tree.fileno(), *(load.filenos() if load else [])]
         while True:
             # Polled before each wait: news that came with an earlier answer wakes nobody.
@@ -204,10 +204,13 @@ class Foreground:
                 tree.stop()
                 run.exit = tree.poll()
                 return
-            if load is not None and run.load_opened and now_ns >= judged_ns:
-                judged_ns = now_ns + max(_FIRST_JUDGED_NS, now_ns - opened_ns)
-                if (trouble := load.falls_short(run.load_opened)) is not None:
-                    run.trouble = trouble
+            if load is not None and run.load_opened and looked and now_ns >= look_ns:
+                look_ns = now_ns + _LOOK_NS
+                now = _edge_or_trouble(load, run)
+                if now is not None:
+                    run.trouble = load.falls_short(run.load_opened, looked, now)
+                    looked = now
+                if run.trouble is not None:
                     tree.stop()
                     return
             if now_ns >= progress_ns:

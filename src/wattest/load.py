@@ -1,4 +1,4 @@
-"""The background load: started, proven alive, watched through the window, stopped with proof."""
+"""The background load: started, proven alive, and stopped with proof."""
 
 from __future__ import annotations
 
@@ -6,141 +6,22 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from wattest.activeload import LEAST_JUDGED_SECONDS, MINIMUM_DUTY, READY_LIMIT_SECONDS, ActiveLoad
 from wattest.attempt import Outcome
 from wattest.console import Console, shown
 from wattest.energy import GpuState
 from wattest.errors import LoadError, ProcessError
 from wattest.identity import slug
-from wattest.loadreport import (
-    RunningLoad,
-    alive_share,
-    describe,
-    explain_failure,
-    name_of,
-    newest_log,
-    window_report,
-)
+from wattest.loadreport import RunningLoad, explain_failure, name_of, newest_log
 from wattest.plan import Experiment, Training
-from wattest.process import Loop, LoopStatus, Rung
+from wattest.process import Loop, Rung
 from wattest.signals import OrderlySignals
 from wattest.training import command_of, last_lines
 from wattest.warmup import warm_up
 
-# A load that is up for less than this share of the window was not the load of the label.
-MINIMUM_DUTY = 0.9
-# Below this share of one core, over a window long enough to tell, a load is hardly one.
-IDLE_CPU_SHARE = 0.01
-IDLE_WINDOW_SECONDS = 1.0
-# A shorter time than this says nothing of the share in which a load is alive.
-LEAST_JUDGED_SECONDS = 2.0
-# A load whose ready_pattern has not appeared after so long will not become ready.
-READY_LIMIT_SECONDS = 300.0
-LOAD_THRESHOLDS = {
-    "load_alive_share_min": MINIMUM_DUTY,
-    "load_idle_cpu_share_flag": IDLE_CPU_SHARE,
-    "load_idle_window_seconds": IDLE_WINDOW_SECONDS,
-    "load_ready_limit_seconds": READY_LIMIT_SECONDS,
-}
 _POLL_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class LoadEdge:
-    """The cumulative state of every background loop at one edge of a window."""
-
-    statuses: tuple[LoopStatus, ...]
-
-
-class ActiveLoad:
-    """The background loops of one experiment while they run."""
-
-    def __init__(self, running: list[RunningLoad]) -> None:
-        self._running = running
-
-    def filenos(self) -> list[int]:
-        """Return descriptors that become readable when a loop has news."""
-        return [one.loop.fileno() for one in self._running]
-
-    def pids(self) -> set[int]:
-        """Return all live processes of all loops."""
-        return {pid for one in self._running for pid in one.loop.pids()}
-
-    def current_run(self) -> int | None:
-        """Return the number of the first loop's present run; None where it does not answer."""
-        try:
-            return self._running[0].loop.status().current_run if self._running else None
-        except ProcessError:
-            return None
-
-    def check(self) -> str | None:
-        """Return why the load is no load any more, with its last lines; None while all is well."""
-        for one in self._running:
-            try:
-                news = one.loop.poll()
-            except ProcessError as error:
-                return f"background load {name_of(one.training)}: {error}"
-            if news is not None and news.ineffective:
-                return explain_failure(one, str(news))
-        return None
-
-    def edge(self) -> LoadEdge:
-        """Read the cumulative state of every loop.
-
-        Raises:
-            LoadError: a loop does not answer any more.
-        """
-        try:
-            return LoadEdge(tuple(one.loop.status() for one in self._running))
-        except ProcessError as error:
-            raise LoadError(f"background load does not answer: {error}") from error
-
-    def falls_short(self, opened: LoadEdge) -> str | None:
-        """Return why the load is none any more: too seldom alive since the window was opened."""
-        try:
-            statuses = self.edge().statuses
-        except LoadError as error:
-            return str(error)
-        for one, before, now in zip(self._running, opened.statuses, statuses, strict=True):
-            seconds = (now.now_ns - before.now_ns) / 1e9
-            share = alive_share(before, now)
-            if seconds >= LEAST_JUDGED_SECONDS and share < MINIMUM_DUTY:
-                text = f"was alive for only {share:.1%} of the first {seconds:.0f} s"
-                return explain_failure(one, text)
-        return None
-
-    def judge(self, opened: LoadEdge, closed: LoadEdge) -> tuple[list[str], list[str]]:
-        """Keep a report of the window and return (faults, flags) in words."""
-        faults: list[str] = []
-        flags: list[str] = []
-        for one, before, after in zip(self._running, opened.statuses, closed.statuses, strict=True):
-            one.report = report = window_report(before, after, one.loop.pids())
-            name = f"background load {name_of(one.training)}"
-            window_seconds = (after.now_ns - before.now_ns) / 1e9
-            if report.alive_share < MINIMUM_DUTY:
-                share = f"{report.alive_share:.1%} of the window (below {MINIMUM_DUTY:.0%})"
-                faults.append(explain_failure(one, f"was alive for {share}"))
-            elif report.stopped:
-                faults.append(f"{name} was stopped (state T): it loaded nothing")
-            elif (
-                window_seconds >= IDLE_WINDOW_SECONDS
-                and report.cpu_seconds < IDLE_CPU_SHARE * window_seconds
-            ):
-                used = f"{report.cpu_seconds:.2f} s of CPU in {window_seconds:.1f} s"
-                flags.append(f"{name} used only {used}: it hardly was a load")
-        return faults, flags
-
-    def cpu_seconds(self, opened: LoadEdge, closed: LoadEdge) -> float:
-        """Return the CPU time of all loops between two edges, in seconds."""
-        pairs = zip(opened.statuses, closed.statuses, strict=True)
-        return sum(after.cpu_seconds - before.cpu_seconds for before, after in pairs)
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Return `background_info` for every loop, in the order of the settings."""
-        return [describe(one) for one in self._running]
 
 
 class BackgroundLoad:
@@ -202,7 +83,7 @@ class BackgroundLoad:
         except ProcessError as error:
             raise LoadError(f"background load {name_of(training)}: {error}") from error
         self._open.append(loop)
-        one = RunningLoad(training, folder, loop)
+        one = RunningLoad(training, command.argv, folder, loop)
         try:
             one.pid = loop.start()
         except ProcessError as error:

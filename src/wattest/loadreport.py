@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from wattest.plan import Training
 from wattest.process import Loop, LoopStatus, StopReport
-from wattest.training import command_of, last_lines
+from wattest.training import last_lines
 
 NOTE = "Background training served as GPU load only, not monitored"
 
@@ -27,7 +28,6 @@ class LoadReport:
     runs_completed: int
     restarts: int
     failures: int
-    stopped: bool
 
 
 @dataclass(eq=False)
@@ -35,6 +35,7 @@ class RunningLoad:
     """One background loop with what is known of it."""
 
     training: Training
+    argv: tuple[str, ...]
     folder: Path
     loop: Loop
     pid: int = 0
@@ -42,9 +43,11 @@ class RunningLoad:
     report: LoadReport | None = None
     stop: StopReport | None = None
     proof: dict[str, Any] | None = None
+    waited: tuple[int, float] | None = None
+    """When an idle loop was last looked at (monotonic ns), and its run delay in seconds then."""
 
 
-def window_report(before: LoopStatus, after: LoopStatus, pids: Sequence[int]) -> LoadReport:
+def window_report(before: LoopStatus, after: LoopStatus) -> LoadReport:
     """Return what a loop did between two states of it."""
     return LoadReport(
         alive_share=alive_share(before, after),
@@ -52,7 +55,6 @@ def window_report(before: LoopStatus, after: LoopStatus, pids: Sequence[int]) ->
         runs_completed=after.runs_completed - before.runs_completed,
         restarts=after.runs_started - before.runs_started,
         failures=after.failures - before.failures,
-        stopped=bool(pids) and all(_state(pid) in "Tt" for pid in pids),
     )
 
 
@@ -62,12 +64,31 @@ def alive_share(before: LoopStatus, after: LoopStatus) -> float:
     return min(1.0, (after.alive_ns - before.alive_ns) / window_ns)
 
 
-def _state(pid: int) -> str:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "X"
-    return stat.rpartition(")")[2].split()[0]
+def is_stopped(pids: Sequence[int], some: bool) -> bool:
+    """Tell whether all processes (with `some`: any) are stopped by a signal or a tracer."""
+    stopped = [
+        text.rpartition(")")[2].split()[0] in "Tt" for pid in pids for text in _read(pid, "stat")
+    ]
+    return any(stopped) if some else bool(stopped) and all(stopped)
+
+
+def run_delay_seconds(pids: Sequence[int]) -> float:
+    """Return how long all threads together have been ready to run and waited for a CPU.
+
+    It is the second field of /proc/PID/task/TID/schedstat; 0 where the kernel keeps none.
+    """
+    texts = [text for pid in pids for text in _read(pid, "task/*/schedstat")]
+    return sum(int(text.split()[1]) for text in texts) / 1e9
+
+
+def _read(pid: int, pattern: str) -> list[str]:
+    """Return the files of a process that match and are still there."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in Path(f"/proc/{pid}").glob(pattern):
+            with contextlib.suppress(OSError):
+                found.append(path.read_text(encoding="utf-8", errors="replace"))
+    return found
 
 
 def explain_failure(one: RunningLoad, what: str) -> str:
@@ -98,7 +119,7 @@ def describe(one: RunningLoad) -> dict[str, Any]:
         "hyperparameters": dict(training.hyperparameters),
         "ignored_hyperparameters": dict(training.ignored),
         "note": NOTE,
-        "command": list(command_of(training).argv),
+        "command": list(one.argv),
         "log_folder": one.folder.name,
         "pid": one.pid or None,
     }

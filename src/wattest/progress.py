@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from wattest.activeload import ActiveLoad
 from wattest.console import Console
 from wattest.energy import Snapshot
-from wattest.load import ActiveLoad
 from wattest.plan import Experiment
 
 _TAIL_BYTES = 8192

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest import machine, planfile
+from wattest.activeload import LOAD_THRESHOLDS
 from wattest.artefacts import SessionArtefacts
 from wattest.campaign import Campaign
 from wattest.console import Console, Writer
@@ -21,7 +22,7 @@ from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.foreground import Foreground
 from wattest.governor import Governor
 from wattest.lease import Leases
-from wattest.load import LOAD_THRESHOLDS, BackgroundLoad
+from wattest.load import BackgroundLoad
 from wattest.plan import Experiment
 from wattest.preflight import Preflight
 from wattest.process import Command, Rung, Tree, probe, sweep

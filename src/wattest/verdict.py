@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from wattest.activeload import ActiveLoad, LoadEdge
 from wattest.attempt import CpuUse, exit_faults
 from wattest.energy import (
     Measurement,
@@ -13,7 +14,6 @@ from wattest.energy import (
     foreign_gpu_processes,
     other_cpu_load,
 )
-from wattest.load import ActiveLoad, LoadEdge
 from wattest.process import Exit
 from wattest.training import Metrics
 

@@ -1,0 +1,115 @@
+"""A load that is there and does nothing is no load: it is found out while the training runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from conftest import Project, toy_registry
+from wattest.activeload import ActiveLoad, LoadEdge
+from wattest.loadreport import RunningLoad, run_delay_seconds
+from wattest.process import LoopStatus
+
+OVER_A_LOAD: dict[str, Any] = {
+    "foreground": {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 60}},
+    "background": {"repo": "busy", "model": "large", "hyperparameters": {}},
+}
+STOPS_ITSELF = f"""\
+#!{sys.executable}
+import os, signal, subprocess, sys
+# A worker that sleeps stays behind; the one that works stops.
+subprocess.Popen(["sleep", "600"])
+sum(range(20_000_000))
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def over(project: Project, load: str) -> None:
+    """Let this program be the load."""
+    registry = toy_registry()
+    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
+    project.registry(registry)
+    project.program("busy", load)
+
+
+def refusal(project: Project) -> str:
+    """Run, and return why the experiment did not count, long before the training's end."""
+    project.settings(OVER_A_LOAD)
+    result = project.run(timeout=50)
+    assert result.ret == 1, result.stdout.str()
+    result_of = project.records()[0]["foreground_result"]
+    assert result_of["training_success"] is False
+    assert result_of["duration_seconds"] < 40
+    return str(result_of["error_message"])
+
+
+def test_a_load_that_is_stopped_midway_is_found_out(project: Project) -> None:
+    over(project, STOPS_ITSELF)
+    assert "busy/large was stopped (state T)" in refusal(project)
+
+
+def test_a_load_that_wants_to_run_and_gets_no_cpu_time_is_starved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here the scheduler is a stub: starving a process for real takes rights that tests lack."""
+    delays = iter([3.0, 4.9])
+    monkeypatch.setattr("wattest.activeload.run_delay_seconds", lambda pids: next(delays))
+    load = ActiveLoad([running_load(pids=(os.getpid(),))])
+    edges = [LoadEdge((status(at),)) for at in (0, 2, 4)]
+    assert load.falls_short(edges[0], edges[0], edges[1]) is None
+    trouble = load.falls_short(edges[0], edges[1], edges[2])
+    assert trouble is not None
+    assert "busy/large was starved: in 2.0 s it was ready to run for 1.9 s" in trouble
+
+
+def test_a_load_that_wants_nothing_is_not_starved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wattest.activeload.run_delay_seconds", lambda pids: 3.0)
+    load = ActiveLoad([running_load(pids=(os.getpid(),))])
+    edges = [LoadEdge((status(at),)) for at in (0, 2, 4, 6)]
+    for before, after in pairwise(edges):
+        assert load.falls_short(edges[0], before, after) is None
+
+
+def test_the_run_delay_of_two_that_share_a_cpu_grows() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    source = f"import os; os.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
+    rivals = [subprocess.Popen([sys.executable, "-c", source]) for _ in range(2)]
+    try:
+        deadline = time.monotonic() + 20
+        while run_delay_seconds([one.pid for one in rivals]) < 0.3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        for one in rivals:
+            one.kill()
+            one.wait()
+
+
+def running_load(pids: tuple[int, ...]) -> RunningLoad:
+    """Return a load whose loop is a stub with these processes."""
+    training = SimpleNamespace(program=SimpleNamespace(name="busy"), model="large")
+    loop = SimpleNamespace(pids=lambda: pids)
+    return RunningLoad(training, (), Path(), loop)  # type: ignore[arg-type]
+
+
+def status(at_seconds: float) -> LoopStatus:
+    """Return the state of a loop that is always alive and uses no CPU time."""
+    now_ns = int(at_seconds * 1e9)
+    return cast(LoopStatus, SimpleNamespace(now_ns=now_ns, alive_ns=now_ns, cpu_seconds=0.0))
+
+
+def test_a_load_that_rests_is_flagged_and_counts(project: Project) -> None:
+    over(project, "#!/bin/sh\nexec sleep 600\n")
+    foreground = {**OVER_A_LOAD["foreground"], "hyperparameters": {"seconds": 6}}
+    project.settings({**OVER_A_LOAD, "foreground": foreground})
+    assert project.run().ret == 0
+    flags = project.records()[0]["foreground_result"]["quality"]["flags"]
+    assert any("hardly was a load" in flag for flag in flags), flags
