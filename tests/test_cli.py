@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from fakes.perf import PACKAGE, install_fake_perf
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import steady
 
@@ -46,6 +47,17 @@ def test_doctor_finds_the_counters_of_another_sysfs(
     output = capsys.readouterr().out
     assert "package-0: measured (powercap)" in output
     assert "package-0/dram: measured (powercap)" in output
+    assert "Nothing can be measured" not in output
+
+
+def test_doctor_finds_perf_where_there_is_no_powercap_tree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = install_fake_perf(tmp_path / "bin", watts={PACKAGE: 80.0})
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    assert main(["doctor", "--sysfs", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "measured (perf)" in output
     assert "Nothing can be measured" not in output
 
 

@@ -174,7 +174,7 @@ def test_children_with_a_cleared_environment_go_with_their_parent(
     with process.stdout as told:
         child = int(told.readline())
     deadline = time.monotonic() + 5
-    while b"sleep" not in Path(f"/proc/{child}/cmdline").read_bytes():
+    while not Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"sleep"):
         assert time.monotonic() < deadline
     found = {pid: one.found_by for pid, one in swept_of(dead_owner.pid).items()}
     assert found == {process.pid: "mark", child: "descent"}

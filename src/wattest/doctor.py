@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wattest import machine
 from wattest.energy import Finding, SensorConfig, find_sensors
+from wattest.perfchild import perf_launcher
 from wattest.process import Rung, probe
 
 
@@ -17,6 +18,7 @@ def examine(sys_root: Path) -> list[str]:
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         device_order=os.environ.get("CUDA_DEVICE_ORDER"),
         allow_missing=frozenset({"cpu", "gpu"}),
+        perf_launcher=perf_launcher(),
     )
     with find_sensors(config) as sensors:
         findings = sensors.findings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,9 +22,10 @@ from wattest.foreground import Foreground
 from wattest.governor import Governor
 from wattest.lease import Leases
 from wattest.load import BackgroundLoad
+from wattest.perfchild import perf_launcher
 from wattest.plan import Experiment
 from wattest.preflight import Preflight
-from wattest.process import Command, Rung, Tree, probe, sweep
+from wattest.process import Rung, probe, sweep
 from wattest.progress import ProgressBoard
 from wattest.record import Context
 from wattest.recorder import Published, Recorder, Records
@@ -94,7 +94,7 @@ class Session:
                 visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
                 device_order=os.environ.get("CUDA_DEVICE_ORDER"),
                 allow_missing=options.allow_missing,
-                perf_launcher=lambda argv, log: _PerfChild(argv, log, rung, options.extra_owners),
+                perf_launcher=perf_launcher(rung, options.extra_owners),
             )
         )
         if options.require_energy and not sensors.promised():
@@ -246,27 +246,3 @@ def choose_rung(name: str | None) -> Rung:
     if not mechanisms.is_available(rung):
         raise ProcessError(f"--supervision {name}: {mechanisms.reason_against(rung)}")
     return rung
-
-
-class _PerfChild:
-    """`perf stat` in a process tree that cannot outlive us."""
-
-    def __init__(self, argv: Sequence[str], log: Path, rung: Rung, owners: tuple[int, ...]) -> None:
-        command = Command(tuple(argv), log.parent, dict(os.environ))
-        self._tree = Tree(command, log, rung=rung, owners=owners)
-        self._pid = self._tree.start()
-
-    def poll(self) -> int | None:
-        end = self._tree.poll()
-        if end is None:
-            return None
-        return end.exit_code if end.exit_code is not None else -(end.signal or 0)
-
-    def interrupt(self) -> None:
-        if self._tree.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGINT)
-
-    def close(self) -> None:
-        self._tree.stop(grace_seconds=0)
-        self._tree.close()

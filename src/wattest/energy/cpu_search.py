@@ -96,7 +96,8 @@ def _remedy(error: ReadingError, config: SensorConfig) -> str:
         "run under sudo; or let a group read it: sudo groupadd -f energy && "
         "sudo usermod -aG energy $USER, the line "
         f"{_UDEV_RULE} in /etc/udev/rules.d/70-powercap.rules, then "
-        "sudo udevadm trigger --subsystem-match=powercap --action=add, and log in again; "
+        "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=powercap "
+        "--action=add, and log in again; "
         f"or let perf read it: {_perf_remedy(config.proc_root)}; "
         "or accept it with --allow-missing cpu"
     )
