@@ -49,7 +49,9 @@ def _train(sensors: Sensors | None, command: list[str]) -> list[float]:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         if window is not None:
-            window.wait([os.pidfd_open(process.pid)])
+            pidfd = os.pidfd_open(process.pid)
+            window.wait([pidfd])
+            os.close(pidfd)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
