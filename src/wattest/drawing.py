@@ -9,7 +9,8 @@ from wattest.history import History
 from wattest.identity import digest_of
 from wattest.mutation import derive_seed, draw, mutant_key
 from wattest.registry import Value
-from wattest.settings import Entry, TrainingRequest
+from wattest.request import TrainingRequest
+from wattest.settings import Entry
 
 Mutants = Sequence[Mapping[str, Value]]
 

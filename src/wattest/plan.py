@@ -18,7 +18,8 @@ from wattest.history import History
 from wattest.identity import digest_of, slug
 from wattest.mutation import derive_seed
 from wattest.registry import Program, Value
-from wattest.settings import Entry, Settings, TrainingRequest
+from wattest.request import TrainingRequest
+from wattest.settings import Entry, Settings
 
 
 @dataclass(frozen=True)

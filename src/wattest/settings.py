@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +9,14 @@ from typing import Any
 
 from wattest.designs import RANDOM, Design, parse_design
 from wattest.errors import ConfigurationError
-from wattest.faults import Fault, did_you_mean, json_path
+from wattest.faults import Fault, json_path
 from wattest.jsonfile import Keys, load_schema, read_json, schema_faults, unknown_keys
-from wattest.registry import Program, Registry, Value
+from wattest.registry import Registry
+from wattest.request import RequestReader, TrainingRequest
 
 DEFAULT_TIMEOUT_SECONDS = 36000.0
 DEFAULT_STARTUP_SECONDS = 5.0
 DEFAULT_MAX_RETRIES = 2
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """One training as it was asked for: what is fixed, and what is to be drawn."""
-
-    program: Program
-    model: str
-    fixed: Mapping[str, Value]
-    ignored: Mapping[str, Value]
-    mutate: tuple[str, ...] = ()
-    ready_pattern: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +74,11 @@ class _Reader:
 
     def __init__(self, data: dict[str, Any], registry: Registry, shown: str) -> None:
         self.data = data
-        self.registry = registry
         self.shown = shown
         self.errors: list[Fault] = []
         self.warnings: list[Fault] = []
         self.schema = load_schema("settings")
+        self._requests = RequestReader(registry, self._fault, self._warn)
 
     def settings(self) -> Settings:
         self._report_unknown()
@@ -172,9 +160,10 @@ class _Reader:
             self._check_single_keys(keys, entry, mode)
         if len(self.errors) > before or foreground is None:
             return None
-        request = self._training(foreground_keys, foreground)
+        request = self._requests.read(foreground_keys, foreground)
         backgrounds = [
-            self._training(place, background) for place, background in _backgrounds(entry, keys)
+            self._requests.read(place, background)
+            for place, background in _backgrounds(entry, keys)
         ]
         if request is None or None in backgrounds:
             return None
@@ -258,71 +247,6 @@ class _Reader:
         if mode == "default" and "mutate" in training:
             text = 'does not go with mode "default"; set "mode": "mutation", or remove it'
             self._fault((*keys, "mutate"), text)
-
-    def _training(self, keys: Keys, training: Mapping[str, Any]) -> TrainingRequest | None:
-        program = self.registry.programs.get(training["repo"])
-        if program is None:
-            known = list(self.registry.programs)
-            text = f"{training['repo']!r} is not in {self.registry.file}; "
-            self._fault((*keys, "repo"), text + did_you_mean(training["repo"], known))
-            return None
-        model = training["model"]
-        if model not in program.models:
-            text = f"{model!r} is not a model of {program.name}; "
-            self._fault((*keys, "model"), text + did_you_mean(model, program.models))
-            return None
-        fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
-        mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
-        ready = self._ready_pattern(keys, training.get("ready_pattern"))
-        return TrainingRequest(program, model, fixed, ignored, mutate, ready)
-
-    def _ready_pattern(self, keys: Keys, text: str | None) -> re.Pattern[str] | None:
-        try:
-            return None if text is None else re.compile(text)
-        except re.error as error:
-            self._fault((*keys, "ready_pattern"), f"is not a regular expression: {error}")
-            return None
-
-    def _values(
-        self, keys: Keys, values: Mapping[str, Value], program: Program
-    ) -> tuple[dict[str, Value], dict[str, Value]]:
-        fixed: dict[str, Value] = {}
-        ignored: dict[str, Value] = {}
-        for name, value in values.items():
-            place = (*keys, "hyperparameters", name)
-            parameter = program.hyperparameters.get(name)
-            if parameter is None:
-                ignored[name] = value
-                text = (
-                    f"is not passed: the registry knows no such hyper-parameter of {program.name}; "
-                )
-                self._warn(place, text + did_you_mean(name, list(program.hyperparameters)))
-                continue
-            try:
-                fixed[name] = parameter.coerce(value)
-            except ValueError:
-                self._fault(place, f"must be an int (as in the registry), is {value!r}")
-        return fixed, ignored
-
-    def _mutated(
-        self, keys: Keys, names: Sequence[str], program: Program, fixed: Mapping[str, Value]
-    ) -> tuple[str, ...]:
-        known = list(program.hyperparameters)
-        if list(names) == ["all"]:
-            names = [name for name in known if name not in fixed]
-            if not names:
-                self._fault((*keys, "mutate"), f"{program.name} has nothing left to mutate")
-        for index, name in enumerate(names):
-            place = (*keys, "mutate", index)
-            if name == "all":
-                self._fault(place, '"all" stands alone; remove the other names')
-            elif name not in known:
-                text = f"{name!r} is not a hyper-parameter of {program.name}; "
-                self._fault(place, text + did_you_mean(name, known))
-            elif name in fixed:
-                text = f"{name!r} is also fixed in hyperparameters; keep one of the two"
-                self._fault(place, text)
-        return tuple(name for name in known if name in names)
 
 
 def _backgrounds(entry: Mapping[str, Any], keys: Keys) -> list[tuple[Keys, Any]]:
