@@ -142,6 +142,11 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "upside-down range": (change(*EPOCHS, "range", to=[9, 1]), r"range: .*upside down"),
     "one bound": (change(*EPOCHS, "range", to=[9]), r"epochs\.range"),
     "fraction in an int range": (change(*EPOCHS, "range", to=[1, 2.5]), r"2\.5 is not an int"),
+    "range of one": (change(*RATE, "range", to=[0.1]), r"range: must be two numbers, \["),
+    "not a variable": (
+        change("models", "toy", "environment", to={"A=B": "1"}),
+        r"environment.*\"A=B\" must be the name of a variable",
+    ),
     "log range from zero": (change(*RATE, "range", to=[0, 1]), r"log_uniform range must be above"),
     "probability above one": (change(*RATE, "zero_probability", to=1.5), r"must be at most 1"),
     "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of 'uniform'"),

@@ -173,14 +173,12 @@ def _explain(error: Any) -> str:
         return f"lacks {', '.join(map(repr, missing))}; add it"
     if keyword in _BOUNDS:
         return f"must be {_BOUNDS[keyword]} {limit}, is {_short(value)}"
+    if keyword in ("minItems", "maxItems") and limit == 2:
+        return f"must be two numbers, [smallest, largest], is {_short(value)}"
     if keyword in ("minItems", "minLength", "minProperties"):
         return "must not be empty"
     if keyword == "pattern":
-        what = "hold letters and _ only" if limit.startswith("^[A-Za-z") else "not hold control"
-        what += "" if what.endswith("only") else " characters"
-        return f"{_short(value)} must {what}"
-    if keyword in ("minItems", "maxItems") and limit == 2:
-        return f"must be two numbers, [smallest, largest], is {_short(value)}"
+        return f"{_short(value)} must {error.schema['$comment']}"
     if keyword == "uniqueItems":
         return f"names something twice: {_short(value)}"
     if keyword in ("anyOf", "oneOf") and error.context:
