@@ -183,6 +183,8 @@ def test_selection_picks_exactly_the_foregrounds(project: Project) -> None:
     project.settings(PARALLEL, {**PARALLEL, "foreground": {**FIXED, "model": "large"}}, FIXED)
     by_mark = project.run("--collect-only", "-q", "-m", "experiment(model='small')")
     assert collected(by_mark) == ["toy-small-parallel-1", "toy-small-default-1"]
+    by_load = project.run("--collect-only", "-q", "-m", "experiment(background='large')")
+    assert collected(by_load) == ["toy-small-parallel-1", "toy-large-parallel-1"]
     by_mode = project.run("--collect-only", "-q", "-m", "parallel")
     assert collected(by_mode) == ["toy-small-parallel-1", "toy-large-parallel-1"]
     by_name = project.run("--collect-only", "-q", "-k", "toy-large", "-p", "no:xdist")

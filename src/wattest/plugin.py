@@ -274,14 +274,18 @@ def _controller(config: pytest.Config) -> tuple[int, ...]:
 
 
 def _parameter(experiment: Experiment) -> Any:
-    mark = pytest.mark.experiment(
-        repo=experiment.foreground.program.name,
-        model=experiment.foreground.model,
-        mode=experiment.mode,
-        background=experiment.background_models,
-    )
+    models = [background.model for background in experiment.backgrounds]
+    marks = [
+        pytest.mark.experiment(
+            repo=experiment.foreground.program.name,
+            model=experiment.foreground.model,
+            mode=experiment.mode,
+            background=model,
+        )
+        for model in models or [None]
+    ]
     return pytest.param(
-        experiment, id=experiment.id, marks=[getattr(pytest.mark, experiment.mode), mark]
+        experiment, id=experiment.id, marks=[getattr(pytest.mark, experiment.mode), *marks]
     )
 
 
