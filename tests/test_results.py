@@ -38,6 +38,15 @@ def test_ids_made_in_the_same_second_are_unique(tmp_path: Path, planned: Experim
     assert all("_toy_small" in name for name in ids)
 
 
+def test_what_a_killed_write_left_is_removed_and_a_write_in_progress_is_not(tmp_path: Path) -> None:
+    left, current = tmp_path / ".a.json.x1.tmp", tmp_path / ".b.json.x2.tmp"
+    for file in (left, current):
+        file.touch()
+    os.utime(left, (0, 0))
+    ResultsFolder(tmp_path).prepare()
+    assert list(tmp_path.iterdir()) == [current]
+
+
 def test_a_document_that_breaks_the_schema_is_not_written(
     tmp_path: Path, planned: Experiment
 ) -> None:

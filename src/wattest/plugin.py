@@ -274,7 +274,7 @@ def _controller(config: pytest.Config) -> tuple[int, ...]:
 
 
 def _parameter(experiment: Experiment) -> Any:
-    models = [background.model for background in experiment.backgrounds]
+    models: list[str | None] = [background.model for background in experiment.backgrounds]
     marks = [
         pytest.mark.experiment(
             repo=experiment.foreground.program.name,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +18,8 @@ from wattest.errors import RecordError
 from wattest.identity import slug
 from wattest.jsonfile import schema_faults
 from wattest.plan import Experiment
+
+_WRITTEN_WITHIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class ResultsFolder:
                 probe.write(b"\0" * 4096)
                 probe.flush()
                 os.fsync(probe.fileno())
+            self._remove_unfinished()
         except OSError as error:
             remedy = "mend that, or choose another with --results-dir"
             raise RecordError(
@@ -110,6 +116,14 @@ class ResultsFolder:
             raise RecordError(f"{files.record} cannot be written: {error.strerror}") from None
         self._give_back_all(files)
         return files.record
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a session that was killed in the middle of a write has left."""
+        patterns = (".*.tmp", "plans/.*.tmp", "sessions/*/.*.tmp")
+        for rest in itertools.chain.from_iterable(map(self.path.glob, patterns)):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - rest.stat().st_mtime > _WRITTEN_WITHIN_SECONDS:
+                    rest.unlink()
 
     def _give_back_all(self, files: ExperimentFiles) -> None:
         for path in self.path.glob(f"*{files.experiment_id}*"):
