@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[1]
 
 # The suite starts hundreds of interpreters; without kept bytecode each would compile everything.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# And they buffer their output as those of most users do.
+os.environ.pop("PYTHONUNBUFFERED", None)
 # No test meets a real GPU: trainings of a blink are too short for its counter.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wattest.console import Writer
 
@@ -12,10 +12,21 @@ if TYPE_CHECKING:
     import pytest
 
 
-class LiveWriter:
-    """Pytest's terminal reporter, with capturing suspended for each write."""
+class Reporter(Writer, Protocol):
+    """The part of pytest's terminal reporter that is used here."""
 
-    def __init__(self, reporter: Writer, uncaptured: Callable[[], AbstractContextManager[None]]):
+    def flush(self) -> None:
+        """Write out what is buffered."""
+
+
+class LiveWriter:
+    """Pytest's terminal reporter, with capturing suspended for each write, and never late.
+
+    Python buffers what goes into a file or a pipe: who follows a campaign with `tail -f` would see
+    each line hours after the event.
+    """
+
+    def __init__(self, reporter: Reporter, uncaptured: Callable[[], AbstractContextManager[None]]):
         self._reporter = reporter
         self._uncaptured = uncaptured
         self.isatty = reporter.isatty
@@ -25,6 +36,7 @@ class LiveWriter:
         with self._uncaptured():
             self._reporter.ensure_newline()
             self._reporter.write_line(line, **markup)
+            self._reporter.flush()
 
     def write(self, content: str, *, flush: bool = False, **markup: bool) -> None:
         """Write without ending the line."""

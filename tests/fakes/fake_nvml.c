@@ -48,6 +48,7 @@ typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } Proce
 static Gpu gpus[MAX_GPUS];
 static int gpu_count, init_error, initialized;
 static long long epoch_ns;
+static char trigger[4096];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static double now(void) {
@@ -103,6 +104,7 @@ static int answer(const Gpu *g, const char *call) {
         if ((!strcmp(r->call, call) || !strcmp(r->call, "all")) && t >= r->from && t < r->to)
             usleep((useconds_t)(r->value * 1e6));
     }
+    if (*trigger && access(trigger, F_OK)) return OK;
     for (int i = 0; i < g->error_count; i++) {
         const Rule *r = &g->errors[i];
         if ((!strcmp(r->call, call) || !strcmp(r->call, "all")) && t >= r->from && t < r->to)
@@ -166,7 +168,7 @@ static void read_gpu_line(Gpu *g, const char *key, const char *rest) {
 static int read_script(void) {
     const char *path = getenv("WATTEST_FAKE_NVML");
     FILE *file = path ? fopen(path, "r") : NULL;
-    char line[256], key[24];
+    char line[4096], key[24];
     int length;
     if (!file) return NO_SCRIPT;
     memset(gpus, 0, sizeof gpus);
@@ -177,6 +179,7 @@ static int read_script(void) {
         const char *rest = line + length;
         if (!strcmp(key, "epoch_ns")) epoch_ns = atoll(rest);
         else if (!strcmp(key, "init_error")) init_error = atoi(rest);
+        else if (!strcmp(key, "trigger")) snprintf(trigger, sizeof trigger, "%s", rest);
         else if (!strcmp(key, "gpu") && gpu_count < MAX_GPUS) {
             gpus[gpu_count].counter_scale = 1;
             gpus[gpu_count].reset_at = gpus[gpu_count].freeze_from = 1e18;

@@ -142,17 +142,20 @@ class FakeGpuScript:
         gpus: In the order of NVML.
         epoch_ns: CLOCK_MONOTONIC at which the script's time is 0.
         init_error: The code with which NVML refuses to start; 0 if it does not.
+        trigger: If given, no call fails before this file exists.
     """
 
     gpus: Sequence[FakeGpu]
     epoch_ns: int = field(default_factory=time.monotonic_ns)
     init_error: int = 0
+    trigger: Path | None = None
 
     def write(self, path: Path) -> Path:
         """Write the script; the path."""
         lines = [f"epoch_ns {self.epoch_ns}", f"init_error {self.init_error}"]
+        lines += [f"trigger {self.trigger}"] if self.trigger else []
         lines += [line for gpu in self.gpus for line in gpu.lines()]
-        path.write_text("\n".join(lines) + "\n", encoding="ascii")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
 
     def environment(self, library: Path, script: Path) -> Mapping[str, str]:

@@ -162,6 +162,15 @@ class PowercapWriter:
             time.sleep(0.005)
         raise TimeoutError(f"the powercap writer did not say {what!r} within {seconds} s")
 
+    def late_seconds(self, at_ns: int) -> float:
+        """How long no counter had moved or was yet to move at a moment of CLOCK_MONOTONIC."""
+        gaps = [one for one in self.happened() if one["what"] == "late"]
+        return sum(
+            (one["until_ns"] - one["since_ns"]) / 1e9
+            for one in gaps
+            if one["since_ns"] <= at_ns <= one["until_ns"]
+        )
+
     def energy_joules(self, zone: Path, start_ns: int, end_ns: int) -> float:
         """What `zone` truly used between two moments of CLOCK_MONOTONIC."""
         epoch_ns = int(self.wait_for("started")["epoch_ns"])

@@ -1,7 +1,8 @@
 """The process that keeps a fake powercap tree alive; started by `fakes.powercap.PowercapWriter`.
 
 Reads one JSON document from its standard input, then advances every counter until it is told to
-end. Each line of its log is one JSON object: `ready`, `started` (with the epoch) and every event.
+end. Each line of its log is one JSON object: `ready`, `started` (with the epoch), every event, and
+`late` (from when until when, by CLOCK_MONOTONIC) where the machine let it wait.
 It ends by itself when its standard input closes.
 """
 
@@ -17,6 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fakes.profile import Profile, as_points
+
+_LATE_PERIODS = 5
 
 
 class Zone:
@@ -137,7 +140,7 @@ def main() -> None:
     log = Log(plan["log"])
     period_ns = int(plan["period"] * 1e9)
     epoch_ns = time.monotonic_ns()
-    due_ns = epoch_ns
+    due_ns = written_ns = epoch_ns
     is_ready = False
     if trigger is None:
         log.say("started", epoch_ns=epoch_ns)
@@ -159,6 +162,9 @@ def main() -> None:
         if not is_ready:
             is_ready = True
             log.say("ready", pid=os.getpid())
+        if now_ns - written_ns > _LATE_PERIODS * period_ns:
+            log.say("late", since_ns=written_ns, until_ns=now_ns)
+        written_ns = now_ns
         due_ns = max(due_ns + period_ns, now_ns)
 
 

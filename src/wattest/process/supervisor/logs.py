@@ -12,6 +12,8 @@ from .family import MILLISECOND_NS
 _LOOK_NS = 250 * MILLISECOND_NS
 _SHORTEST_LOOK_NS = 10 * MILLISECOND_NS
 _MOST_LOGS = 1000
+# What comes while the end of a log is read is read too; after so many looks it is a race.
+_LATE_LOOKS = 8
 _NOTE = "dropped_logs.txt"
 
 
@@ -111,8 +113,13 @@ class RunLogs:
         tail = os.pread(self._log, self._log_cap // 4, self._size - self._log_cap // 4)
         # Begin with a whole line, unless that costs half of what is kept.
         tail = tail[tail.find(b"\n", 0, len(tail) // 2) + 1 :]
-        # Anything written between this line and the next one is lost, uncounted.
-        size = os.fstat(self._log).st_size
+        size = self._size
+        for _ in range(_LATE_LOOKS):
+            end, size = size, os.fstat(self._log).st_size
+            if size <= end:
+                break
+            tail += os.pread(self._log, size - end, end)
+        # Anything written between the last look and this line is lost, uncounted.
         os.ftruncate(self._log, self._head)
         dropped = max(0, size - self._head - self._marker - len(tail))
         self._dropped_here += dropped
