@@ -75,6 +75,41 @@ def test_doctor_names_the_remedy_for_a_counter_that_may_not_be_read(
     assert "mend it:" in output
 
 
+@pytest.mark.parametrize("command", ["doctor", "calibrate"])
+@pytest.mark.parametrize("wrong", ["missing", "file"])
+def test_a_mistyped_root_for_sys_is_one_line_and_exit_4(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    wrong: str,
+) -> None:
+    (tmp_path / "file").write_text("")
+    named = str(tmp_path / wrong)
+    reason = {"missing": "No such file or directory", "file": "is no folder"}[wrong]
+    assert main([command, "--sysfs", named]) == 4
+    output = capsys.readouterr()
+    said = f"ERROR: {{}}: {named!r}: {reason}; it must be a folder like /sys\n"
+    assert (output.out, output.err) == ("", said.format("--sysfs"))
+    monkeypatch.setenv("WATTEST_SYSFS", named)
+    assert main([command]) == 4
+    assert capsys.readouterr().err == said.format("WATTEST_SYSFS")
+
+
+@pytest.mark.parametrize("origin", ["--sysfs", "WATTEST_SYSFS", "wattest_sysfs"])
+def test_a_mistyped_root_for_sys_is_a_usage_error_before_anything_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    project.settings({"repo": "toy", "model": "small"})
+    options = {"--sysfs": ["--sysfs", "no/sys"], "wattest_sysfs": ["-o", "wattest_sysfs=no/sys"]}
+    if origin == "WATTEST_SYSFS":
+        monkeypatch.setenv(origin, "no/sys")
+    result = project.run(*options.get(origin, ()))
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {origin}: 'no/sys': No such file or directory;*"])
+    assert project.records() == []
+
+
 def test_plan_prints_every_value_and_marks_what_was_drawn(
     planned: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,7 @@ def track_of(max_range: int | None = REAL_RANGE, period: float | None = UPDATE_S
         period_seconds=period,
         step_seconds=0.5 if period is None else period,
         wrap_watts=1000.0,
-        jump_watts=5000.0,
+        jump_watts=1000.0,
     )
     return CounterTrack(spec, Thresholds())
 
@@ -299,3 +299,33 @@ def test_a_counter_without_wraps_takes_any_decrease_for_a_reset():
     assert track.fault is not None
     assert track.fault.gate == "counter_reset"
     assert track.joules == 200.0
+
+
+def test_a_pause_that_catches_up_is_forgiven_and_flagged():
+    late = Hardware(ramp(0, 10, 20, 200), 5_000_000, REAL_RANGE)
+
+    def read(at: float) -> int:
+        return late.value(4.0 if 4.0 <= at < 5.0 else at)
+
+    track = follow(track_of(), read, 10.0, 0.2)
+    assert track.fault is None
+    assert track.joules == pytest.approx(late.profile.joules(0, 10), rel=0.01)
+    assert [flag.gate for flag in track.flags()] == ["counter_paused"]
+
+
+def test_readings_that_miss_the_edges_by_much_are_refused_and_by_less_flagged():
+    for late_seconds, gates in ((0.02, []), (0.5, ["edge_slack"])):
+        track = follow(track_of(), Hardware(steady(60), 0, REAL_RANGE).value, 10.0, 0.2)
+        track.add_edge_delay(0, int((10 - late_seconds) * NS))
+        assert track.fault is None
+        assert [flag.gate for flag in track.flags()] == gates
+    track = follow(track_of(), Hardware(steady(60), 0, REAL_RANGE).value, 10.0, 0.2)
+    track.add_edge_delay(0, 8 * NS)
+    assert track.fault is not None
+    assert track.fault.gate == "edge_slack"
+
+
+def test_a_period_that_was_not_seen_before_is_that_of_the_movements_in_the_window():
+    slow = Hardware(steady(60), 0, REAL_RANGE)
+    track = follow(track_of(period=None), lambda at: slow.value(int(at)), 10.0, 0.2)
+    assert track.period_seconds == pytest.approx(1.0, rel=0.15)

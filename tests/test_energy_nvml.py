@@ -50,6 +50,30 @@ def one(**facts: Any) -> Scene:
     return Scene([FakeGpu(**facts)])
 
 
+def bare(**facts: Any) -> Scene:
+    """One GPU without an energy counter."""
+    return one(counter_period=None, **facts)
+
+
+def _uuid(name: str, number: int) -> str:
+    return f"GPU-{zlib.crc32(name.encode()):08x}-0000-0000-0000-{number:012d}"
+
+
+def second_lost(name: str, code: int, named: Sequence[str], **settings: Any) -> Scene:
+    """Two GPUs on a machine of their own, the second of which does not answer.
+
+    Args:
+        name: The scene's.
+        code: With which NVML refuses its handle.
+        named: What `CUDA_VISIBLE_DEVICES` lists: `first`, `second`, or an entry as it is.
+        settings: Further settings.
+    """
+    uuids = {"first": _uuid(name, 0), "second": _uuid(name, 1)}
+    visible = ",".join(uuids.get(entry, entry) for entry in named)
+    gpus = [FakeGpu(), FakeGpu(errors=(Rule("handle", code),))]
+    return Scene(gpus, {"visible_devices": visible, **settings})
+
+
 SCENES = {
     "counter at 100 ms": one(power=square(100, 300, 0.73, 20)),
     "counter at 20 ms": one(counter_period=0.02, power_period=0.02, power=ramp(0, 5, 80, 350)),
@@ -101,6 +125,42 @@ SCENES = {
     ),
     "with processes": one(pids=(4711, 4712)),
     "no temperature": one(errors=(Rule("temperature", NOT_SUPPORTED),)),
+    "aliased without counter": bare(power=square(70, 350, 0.1, 30), power_sampled=0.025),
+    "aliased a little without counter": bare(power=square(190, 210, 0.1, 30), power_sampled=0.025),
+    "no counter, load from the opening edge": bare(power=bursts(70, [(0.0, 30.0, 390)])),
+    "no counter, burst in the last 200 ms": bare(power=bursts(150, [(4.8, 5.0, 390)])),
+    "no counter, average lost": bare(
+        power=ramp(0, 5, 80, 350), errors=(Rule("average", GPU_IS_LOST, 1.0),)
+    ),
+    "burst in a gap of power": bare(
+        power=bursts(100, [(3.05, 3.7, 390)]), errors=(Rule("power", GPU_IS_LOST, 3.0, 3.75),)
+    ),
+    "gap of power at the opening edge": bare(errors=(Rule("power", GPU_IS_LOST, -0.5, 0.9),)),
+    "short gap of power": bare(errors=(Rule("power", GPU_IS_LOST, 3.0, 3.25),)),
+    "no counter and 0 W": bare(power=steady(0.0)),
+    "one of two at 0 W": Scene(
+        [FakeGpu(), FakeGpu(counter_period=None, has_fields=False, power=steady(0.0))]
+    ),
+    "named and lost": second_lost("named and lost", GPU_IS_LOST, ["second"]),
+    "named and forbidden": second_lost("named and forbidden", NO_PERMISSION, ["second"]),
+    "one of two named is lost": second_lost(
+        "one of two named is lost", GPU_IS_LOST, ["first", "second"]
+    ),
+    "named and lost, accepted": second_lost(
+        "named and lost, accepted", GPU_IS_LOST, ["second"], allow_missing=["gpu"]
+    ),
+    "one of two named is lost, accepted": second_lost(
+        "one of two named is lost, accepted",
+        GPU_IS_LOST,
+        ["first", "second"],
+        allow_missing=["gpu"],
+    ),
+    "another than the named is lost": second_lost(
+        "another than the named is lost", GPU_IS_LOST, ["first"]
+    ),
+    "list ends at no GPU": second_lost(
+        "list ends at no GPU", GPU_IS_LOST, ["first", "none", "second"]
+    ),
 }
 
 
@@ -180,10 +240,6 @@ class Machine:
         return start_energy_child(list(self.jobs.values()), fake.environment(library, script))
 
 
-def _uuid(name: str, number: int) -> str:
-    return f"GPU-{zlib.crc32(name.encode()):08x}-0000-0000-0000-{number:012d}"
-
-
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
     """Every scene at once: most on one large machine, the others each on one of its own."""
@@ -222,6 +278,12 @@ def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
         "slow calls",
         "throttled",
         "no temperature",
+        "no counter, load from the opening edge",
+        "no counter, burst in the last 200 ms",
+        "no counter, average lost",
+        "short gap of power",
+        "another than the named is lost",
+        "list ends at no GPU",
     ],
 )
 def test_the_energy_of_a_gpu_is_true(outcomes, name):
@@ -251,6 +313,18 @@ def test_the_update_period_of_the_counter_is_inferred(outcomes):
     slow, fast = outcomes["counter at 100 ms"], outcomes["counter at 20 ms"]
     assert slow.domain["update_period_seconds"] == pytest.approx(0.1, rel=0.1)
     assert fast.domain["update_period_seconds"] == pytest.approx(0.02, rel=0.3)
+
+
+def test_the_resolution_of_the_counter_is_inferred(outcomes):
+    slow, fast = outcomes["counter at 100 ms"], outcomes["counter at 20 ms"]
+    assert slow.domain["resolution_joules"] == pytest.approx(10.0, rel=0.02)
+    assert slow.domain["gpus"][0]["resolution_joules"] == slow.domain["resolution_joules"]
+    assert fast.domain["resolution_joules"] == pytest.approx(1.6, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["frozen from the start", "no counter"])
+def test_a_resolution_that_was_not_seen_is_null(outcomes, name):
+    assert outcomes[name].domain["resolution_joules"] is None
 
 
 @pytest.mark.parametrize("name", ["no counter", "no counter and no fields"])
@@ -287,6 +361,70 @@ def test_aliased_power_sampling_is_flagged_and_the_counter_stands(outcomes):
     gpu = outcome.domain["gpus"][0]
     assert abs(gpu["integral_joules"] / gpu["counter_joules"] - 1) > 0.2
     assert gpu["second_integral_joules"] == pytest.approx(gpu["counter_joules"], rel=0.05)
+
+
+def test_aliased_power_is_refused_where_there_is_no_counter(outcomes):
+    outcome = outcomes["aliased without counter"]
+    outcome.assert_refused("power_readings", "aliasing: its two power readings disagree")
+    assert outcome.domain["joules_until_failure"] < 0.4 * outcome.truth()
+
+
+def test_power_that_aliases_a_little_is_flagged_where_there_is_no_counter(outcomes):
+    outcome = outcomes["aliased a little without counter"]
+    assert outcome.found["faults"] == []
+    assert outcome.metrics["gpu_energy_total_joules"] is not None
+    (flag,) = [one for one in outcome.found["flags"] if one["gate"] == "power_readings"]
+    assert flag["value"] == pytest.approx(-5.0, abs=0.5)
+    assert flag["threshold"] == 3.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no counter",
+        "no counter, irregular samples",
+        "no counter, load from the opening edge",
+        "no counter, burst in the last 200 ms",
+    ],
+)
+def test_that_an_average_lags_behind_is_no_aliasing(outcomes, name):
+    gpu = outcomes[name].domain["gpus"][0]
+    assert abs(gpu["second_integral_joules"] / gpu["integral_joules"] - 1) > 0.03
+    assert "power_readings" not in outcomes[name].flags
+
+
+def test_a_second_power_reading_that_stops_is_not_compared_and_that_is_flagged(outcomes):
+    (flag,) = [
+        one
+        for one in outcomes["no counter, average lost"].found["flags"]
+        if one["gate"] == "power_readings"
+    ]
+    assert "not compared" in flag["text"]
+
+
+@pytest.mark.parametrize("name", ["burst in a gap of power", "gap of power at the opening edge"])
+def test_a_gap_of_power_is_refused_where_there_is_no_counter(outcomes, name):
+    outcomes[name].assert_refused("integral_gap", "without a power reading cannot be integrated")
+
+
+def test_a_short_gap_of_power_is_flagged_where_there_is_no_counter(outcomes):
+    (flag,) = [
+        one
+        for one in outcomes["short gap of power"].found["flags"]
+        if one["gate"] == "integral_gap"
+    ]
+    assert 4 < flag["value"] < 10
+    assert flag["threshold"] == 2.0
+    assert "integral_gap" not in outcomes["no counter"].flags
+    assert "integral_gap" not in outcomes["lost for a moment"].flags
+
+
+def test_power_of_0_w_is_no_energy(outcomes):
+    outcomes["no counter and 0 W"].assert_refused("no_value", "gives 0 J")
+    outcome = outcomes["one of two at 0 W"]
+    outcome.assert_refused("no_value", outcome.gpus[1].uuid)
+    assert outcome.domain["gpus"][0]["joules"] == pytest.approx(outcome.truth(0), rel=0.03)
+    assert outcome.domain["gpus"][1]["joules"] is None
 
 
 def test_a_gpu_lost_midway_is_refused(outcomes):
@@ -381,6 +519,7 @@ def test_beside_a_gpu_in_mig_mode_the_others_are_measured_but_not_added_up(outco
         ("none visible", "no GPU is visible"),
         ("no driver", "the NVIDIA driver is not loaded"),
         ("no permission, accepted", "accepted by --allow-missing gpu"),
+        ("named and lost, accepted", "accepted by --allow-missing gpu"),
     ],
 )
 def test_an_absence_is_stated_with_its_reason(outcomes, name, words):
@@ -398,6 +537,31 @@ def test_a_gpu_that_may_not_be_read_stops_the_session_with_the_remedy(outcomes):
     assert "gpu 0: it does not answer: Insufficient Permissions" in found["error"]
     assert "sudo usermod -aG video $USER" in found["error"]
     assert "--allow-missing gpu" in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("named and lost", "gpu 1: it does not answer: GPU is lost"),
+        ("named and forbidden", "gpu 1: it does not answer: Insufficient Permissions"),
+        ("one of two named is lost", "gpu 1: it does not answer: GPU is lost"),
+    ],
+)
+def test_a_gpu_that_is_named_and_does_not_answer_stops_the_session(outcomes, name, words):
+    found = outcomes[name].found
+    assert found["kind"] == "SensorPermissionError"
+    assert words in found["error"]
+    assert "--allow-missing gpu" in found["error"]
+
+
+def test_beside_a_named_gpu_that_does_not_answer_the_others_are_not_added_up(outcomes):
+    outcome = outcomes["one of two named is lost, accepted"]
+    assert outcome.found["promised"] == []
+    assert outcome.found["faults"] == []
+    assert outcome.domain["status"] == "unavailable"
+    assert "gpu 1: it does not answer" in outcome.domain["reason"]
+    assert outcome.metrics["gpu_energy_total_joules"] is None
+    assert outcome.domain["gpus"][0]["joules"] == pytest.approx(outcome.truth(0), rel=0.03)
 
 
 def test_an_nvml_that_cannot_start_stops_the_session(outcomes):

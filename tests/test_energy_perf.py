@@ -100,6 +100,11 @@ def test_perf_is_used_where_a_zone_exists_but_cannot_be_read(perf, tmp_path):
         ({"dies_after": 0.7}, "source_lost", "perf ended with exit code 1"),
         ({"stuck_after": 0.6}, "counter_frozen", "frozen"),
         ({"blind_after": 0.7}, "read_failed", "could not count"),
+        ({"stops_after": 0.7}, "source_lost", "it printed no interval for 1."),
+        ({"stops_after": 1.6}, "source_lost", "of a window of 2.0"),
+        ({"quiet": [0.7, 1e9]}, "source_lost", "it printed no interval for 1."),
+        ({"quiet": [1.6, 1e9]}, "source_lost", "of a window of 2.0"),
+        ({"quiet": [0.5, 1.8]}, "source_lost", "it printed no interval for 1."),
     ],
 )
 def test_a_perf_that_fails_midway_is_refused(perf, tmp_path, plan, gate, words):
@@ -107,6 +112,26 @@ def test_a_perf_that_fails_midway_is_refused(perf, tmp_path, plan, gate, words):
     assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
     assert [fault.gate for fault in measurement.faults] == [gate]
     assert words in measurement.faults[0].text
+
+
+def test_a_perf_that_hangs_shows_no_more_power(perf, tmp_path):
+    config = perf(watts={PACKAGE: 80.0}, stops_after=0.8)
+    with find_sensors(config) as sensors, sensors.meter().open(tmp_path / "energy") as window:
+        window.wait((), window.opened_ns + 400_000_000)
+        before = window.latest()
+        window.wait((), window.opened_ns + 2_200_000_000)
+        after = window.latest()
+    assert before.cpu_watts == pytest.approx(80, rel=0.1)
+    assert (after.cpu_watts, after.cpu_joules) == (None, None)
+
+
+def test_an_interval_that_was_cut_short_is_counted_as_lost(tmp_path):
+    path = tmp_path / "log"
+    log = IntervalLog(path, [PACKAGE])
+    lines = f"  1.0,5.00,Joules,{PACKAGE},1,100.00,,\n  1.1,5.  1.2,5.00,Joules,{PACKAGE},1,100,,\n"
+    path.write_text(lines)
+    log.read()
+    assert (log.sums[PACKAGE].intervals, log.sums[PACKAGE].failed) == (1, 1)
 
 
 def test_a_perf_that_may_not_count_stops_the_session_with_the_remedy(perf, tmp_path):

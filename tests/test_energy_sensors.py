@@ -106,6 +106,54 @@ def test_an_accepted_package_leaves_no_sum_of_the_others(machine, tmp_path):
     assert metrics["cpu_energy_ram_joules"] == pytest.approx(2, abs=0.3)
 
 
+def close_folder(machine: Path) -> str:
+    (zone := machine / "sys/class/powercap/intel-rapl:0").chmod(0o700)
+    return f"sudo chmod a+rX {zone}"
+
+
+def close_name(machine: Path) -> str:
+    (name := machine / "sys/class/powercap/intel-rapl:0/name").chmod(0o000)
+    return f"sudo chmod a+rX {name}"
+
+
+def clear_name(machine: Path) -> str:
+    (machine / "sys/class/powercap/intel-rapl:0/name").write_text("")
+    return "mend this file of the powercap tree"
+
+
+def cut_link(machine: Path) -> str:
+    link = machine / "sys/class/powercap/intel-rapl:0"
+    shutil.rmtree(link)
+    link.symlink_to("nowhere")
+    return f"mount devices/virtual/powercap below {machine / 'sys'}"
+
+
+def close_tree(machine: Path) -> str:
+    (tree := machine / "sys/class/powercap").chmod(0o700)
+    return f"sudo chmod a+rX {tree}"
+
+
+@pytest.mark.parametrize("break_it", [close_folder, close_name, clear_name, cut_link, close_tree])
+def test_a_package_that_is_hidden_stops_the_session_or_is_accepted(machine, break_it):
+    tree = PowercapTree(machine / "sys")
+    zones = tree.add_package(0), tree.add_package(1), tree.add_dram(1)
+    remedy = break_it(machine)
+    with ordinary_user(), pytest.raises(SensorPermissionError) as stopped:
+        find_sensors(config_of(machine))
+    (line,) = str(stopped.value).splitlines()
+    assert "exists but cannot be read" in line
+    assert remedy in line
+    assert "--allow-missing cpu" in line
+    config = config_of(machine, allow_missing=frozenset({"cpu"}))
+    running = {zone: steady(50) for zone in zones[1:]}
+    with PowercapWriter(running), ordinary_user(), find_sensors(config) as sensors:
+        # Of a package whose folder is closed, nobody knows whether it has DRAM.
+        knows_dram = break_it in (close_name, clear_name)
+        assert sensors.promised() == (("package-1/dram",) if knows_dram else ())
+        reasons = [one.reason for one in sensors.findings if one.status == "unavailable"]
+    assert any("accepted by --allow-missing cpu" in reason for reason in reasons)
+
+
 def test_a_zone_that_cannot_be_read_for_another_reason_stops_the_session_too(machine):
     zone = PowercapTree(machine / "sys").add_package(0)
     (zone / "energy_uj").write_text("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from fakes.powercap import PowercapTree
 
 from wattest.energy.base import SystemClock
 from wattest.energy.powercap_search import PowercapSearch, search_powercap
+
+LONG = pytest.param("7" * 65, id="65 digits")
+HUGE = pytest.param("9" * 5000, id="5000 digits")
 
 
 def search(root: Path) -> PowercapSearch:
@@ -90,15 +94,120 @@ def test_namesakes_with_counters_of_their_own_are_two_dies(tmp_path):
     assert labels(search(tmp_path)) == ["package-0", "package-0 (intel-rapl:1)"]
 
 
-def test_a_zone_without_a_name_is_rejected(tmp_path):
-    folder = PowercapTree(tmp_path).add_zone("intel-rapl:0", "package-0")
+def lose_name(folder: Path) -> None:
     (folder / "name").unlink()
+
+
+def hide_name(folder: Path) -> None:
+    lose_name(folder)
+    (folder / "name").mkdir()
+
+
+def clear_name(folder: Path) -> None:
+    (folder / "name").write_text("\n")
+
+
+def garble_name(folder: Path) -> None:
+    (folder / "name").write_bytes(b"package-0\x00\x01")
+
+
+def lengthen_name(folder: Path) -> None:
+    (folder / "name").write_text("package-0" * 1000)
+
+
+def pipe_name(folder: Path) -> None:
+    lose_name(folder)
+    os.mkfifo(folder / "name")
+
+
+def lose_counter(folder: Path) -> None:
+    (folder / "energy_uj").unlink()
+
+
+def lose_device(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+FAULTS = {
+    lose_name: "No such file",
+    hide_name: "Is a directory",
+    clear_name: "holds no name",
+    garble_name: "holds no name",
+    lengthen_name: "holds more than 256 bytes",
+    pipe_name: "holds no name",
+    lose_counter: "has no energy_uj",
+    lose_device: "which is not there",
+}
+
+
+@pytest.mark.parametrize("break_it", FAULTS, ids=lambda break_it: break_it.__name__)
+def test_a_package_that_may_be_missing_from_the_sum_is_unreadable(tmp_path, break_it):
+    tree = PowercapTree(tmp_path, "device")
+    first = tree.add_package(0)
+    tree.add_package(1)
+    break_it(first)
     found = search(tmp_path)
-    assert found.members == ()
-    assert "no readable name" in found.rejected[0].reason
+    assert labels(found) == ["package-1"]
+    ((zone, error),) = found.unreadable
+    assert (zone.id, zone.domain) == ("intel-rapl:0", "cpu_pkg")
+    assert FAULTS[break_it] in str(error)
 
 
-@pytest.mark.parametrize("text", ["", "lots", "-1", "0", "12.5"])
+def test_a_zone_of_another_interface_without_a_name_is_unreadable_too(tmp_path):
+    tree = PowercapTree(tmp_path)
+    tree.add_package(0)
+    clear_name(tree.add_zone("other-rapl:0", "package-1"))
+    assert [zone.id for zone, _ in search(tmp_path).unreadable] == ["other-rapl:0"]
+
+
+@pytest.mark.parametrize("break_it", [lose_name, lose_counter])
+def test_what_no_sum_needs_may_be_broken_and_is_listed_with_the_reason(tmp_path, break_it):
+    tree = PowercapTree(tmp_path)
+    tree.add_package(0)
+    spare = [
+        tree.add_zone("intel-rapl-mmio:0", "package-0"),
+        tree.add_zone("intel-rapl:0:0", "core"),
+    ]
+    for folder in spare:
+        break_it(folder)
+    found = search(tmp_path)
+    assert labels(found) == ["package-0"]
+    assert found.unreadable == ()
+    reasons = {zone.id: zone.reason for zone in found.rejected}
+    assert sorted(reasons) == [folder.name for folder in spare]
+    assert all(FAULTS[break_it] in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize("name", ["psys", "soc"])
+def test_a_zone_that_is_no_package_may_lack_a_counter(tmp_path, name):
+    tree = PowercapTree(tmp_path)
+    tree.add_package(0)
+    lose_counter(tree.add_zone("intel-rapl:1", name))
+    found = search(tmp_path)
+    assert labels(found) == ["package-0"]
+    assert found.unreadable == ()
+
+
+def test_the_folders_of_control_types_are_no_zones(tmp_path):
+    PowercapTree(tmp_path, "device").add_package()
+    control = tmp_path / "class" / "powercap" / "intel-rapl"
+    control.symlink_to(Path("..") / ".." / "devices" / "virtual" / "powercap" / "intel-rapl")
+    found = search(tmp_path)
+    assert labels(found) == ["package-0"]
+    assert (found.rejected, found.unreadable) == ((), ())
+
+
+def test_a_dead_link_does_not_matter_where_the_device_itself_is_found(tmp_path):
+    PowercapTree(tmp_path, "device").add_package()
+    link = tmp_path / "class" / "powercap" / "intel-rapl:0"
+    link.unlink()
+    link.symlink_to("nowhere")
+    found = search(tmp_path)
+    assert labels(found) == ["package-0"]
+    assert found.unreadable == ()
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1", "0", "12.5", LONG, HUGE])
 def test_a_range_that_is_no_number_is_unknown(tmp_path, text):
     PowercapTree(tmp_path).add_package(range_uj=text)
     assert search(tmp_path).members[0].max_range is None
@@ -116,13 +225,27 @@ def test_the_highest_of_the_stated_limits_is_the_limit(tmp_path):
     assert search(tmp_path).members[0].limit_watts == 253
 
 
+def test_a_limit_of_too_many_digits_is_none(tmp_path):
+    folder = PowercapTree(tmp_path).add_package(limit_watts=125)
+    (folder / "constraint_0_power_limit_uw").write_text("9" * 5000)
+    assert search(tmp_path).members[0].limit_watts is None
+
+
+def test_pipes_in_the_place_of_files_keep_nobody_waiting(tmp_path):
+    folder = PowercapTree(tmp_path).add_package(range_uj=None)
+    for name in ("max_energy_range_uj", "enabled", "constraint_0_power_limit_uw"):
+        os.mkfifo(folder / name)
+    (member,) = search(tmp_path).members
+    assert (member.max_range, member.limit_watts) == (None, None)
+
+
 def test_a_limit_that_is_switched_off_is_none(tmp_path):
     folder = PowercapTree(tmp_path).add_package(limit_watts=125)
     (folder / "enabled").write_text("0\n")
     assert search(tmp_path).members[0].limit_watts is None
 
 
-@pytest.mark.parametrize("content", ["", "banana", "-5", "0x10", "1 2"])
+@pytest.mark.parametrize("content", ["", "banana", "-5", "0x10", "1 2", LONG])
 def test_a_counter_that_shows_no_number_is_unreadable(tmp_path, content):
     folder = PowercapTree(tmp_path).add_package()
     (folder / "energy_uj").write_text(content)

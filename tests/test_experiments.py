@@ -213,6 +213,47 @@ def test_several_workers_are_refused_in_words(project: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: 2 workers would measure on the same counters*"])
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("wattest_supervision=foo", "wattest_supervision: 'foo' is none of guard, cgroup"),
+        ("wattest_allow_missing=disk", "wattest_allow_missing: 'disk' is none of cpu, gpu"),
+        ("wattest_wait_for_counters=nan", "'nan' is no number of seconds"),
+    ],
+)
+def test_an_ini_twin_is_checked_like_its_option(project: Project, setting: str, said: str) -> None:
+    project.settings(FIXED)
+    result = project.run("-o", setting)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: *{said}*"])
+
+
+def test_a_multiplier_of_workers_is_counted(project: Project) -> None:
+    project.settings(FIXED)
+    result = project.run("-d", "--tx", "2*popen")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: 2 workers would measure on the same counters*"])
+
+
+def test_what_a_worker_refuses_is_said_and_ends_with_exit_4(project: Project) -> None:
+    (project.path / "repos/toy/train.sh").unlink()
+    project.settings(FIXED)
+    result = project.run("-n", "1")
+    assert result.ret == 4, result.stdout.str()
+    result.stdout.fnmatch_lines(["ERROR: *models.toy.train_script: no such file*"])
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert project.records() == []
+
+
+def test_one_worker_resumes_and_says_so(project: Project) -> None:
+    project.settings(FIXED, seed=3)
+    assert project.run("-n", "1").ret == 0
+    again = project.run("-n", "1", "--resume")
+    assert again.ret == 0, again.stdout.str()
+    again.stdout.fnmatch_lines(["resume: 1 of 1 experiments found finished, 0 left"])
+    assert len(project.records()) == 1
+
+
 def test_one_worker_measures_and_its_summary_is_shown(project: Project) -> None:
     project.settings(FIXED)
     result = project.run("-n", "1")
@@ -227,7 +268,7 @@ def test_the_terminal_says_what_runs_and_where_it_went(project: Project) -> None
     result = project.run()
     result.stdout.fnmatch_lines(
         [
-            "wattest: settings/test.json, 1 experiments planned, seed 5 (from the settings)*",
+            "wattest: settings/test.json, 1 experiment planned, seed 5 (from the settings)*",
             "sensors: *",
             "*load *busy/large, PID *",
             "*command *./train.sh -n small*",

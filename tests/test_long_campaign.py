@@ -56,6 +56,9 @@ def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: 
     assert {row["training_success"] for row in rows} == {"True"}
     assert sum(int(row["retries"]) for row in rows) >= 3
     assert sum(bool(row["pair_slowdown"]) for row in rows) == 6
+    loads = Counter((row["bg_repository"], row["bg_model"]) for row in rows)
+    assert loads == {("", ""): 6, ("busy+busy", "large+small"): 6}
+    assert {float(row["bg_alive_share"]) > 0.9 for row in rows if row["bg_model"]} == {True}
     again = project.run("--resume")
     assert again.ret == 0
     again.stdout.fnmatch_lines(["resume: 12 of 12 experiments found finished, 0 left"])

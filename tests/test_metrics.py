@@ -6,7 +6,7 @@ import re
 import tracemalloc
 from pathlib import Path
 
-from wattest.training import Metrics, read_metrics
+from wattest.training import Metrics, end_of, last_lines, read_metrics
 
 ACCURACY = {"accuracy": re.compile(r"Accuracy[:\s]+([0-9.]+)")}
 
@@ -73,3 +73,44 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
 def test_a_log_without_line_ends_is_read_too(tmp_path: Path) -> None:
     found = read(tmp_path, "." * 3_000_000 + " Accuracy: 5", ACCURACY)
     assert found.values == {"accuracy": 5.0}
+
+
+def test_the_last_lines_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    said = b"10%\r20%\r\n\x1b]0;PWNED\x07\tbad\0nul \x1b[2J\n\xc2\x9b2J \x7f\xff\n"
+    log.write_bytes(said + "a\u2028b\x0bc\u0085d\u202ee \u00e9\u2026 \U0001f600\n".encode())
+    assert last_lines(log) == [
+        "10%",
+        "20%",
+        "\\x1b]0;PWNED\\x07\tbad\\x00nul \\x1b[2J",
+        "\\x9b2J \\x7f\ufffd",
+        "a\\u2028b\\x0bc\\x85d\\u202ee \u00e9\u2026 \U0001f600",
+    ]
+    assert "\x1b" in end_of(log), "what patterns are matched against is the log as it is"
+
+
+def test_a_last_line_has_a_bounded_length(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("x" * 300 + "\n" + "y" * 301 + "\n" + "\x1b" * 299 + "\n")
+    exact, cut, escaped = last_lines(log)
+    assert (exact, cut) == ("x" * 300, "y" * 299 + "…")
+    assert len(escaped) == 300
+    assert escaped.endswith("…")
+    log.write_text("x" * 1_000_000)
+    assert last_lines(log) == ["x" * 299 + "…"]
+
+
+def test_the_last_lines_are_those_that_were_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("1\n2\n\n3")
+    assert last_lines(log, 2) == ["", "3"]
+    log.write_text("1\n2\n")
+    assert last_lines(log, 1) == ["2"]
+    log.write_text("")
+    assert last_lines(log) == last_lines(tmp_path / "none") == []
+
+
+def test_metrics_are_matched_in_the_log_as_it_is(tmp_path: Path) -> None:
+    coloured = {"accuracy": re.compile(r"\x1b\[1mAccuracy\x1b\[0m\s([0-9.]+)")}
+    text = "z" * 1000 + "\x1b[1mAccuracy\x1b[0m\u202891.5\n"
+    assert read(tmp_path, text, coloured).values == {"accuracy": 91.5}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import pwd
 from pathlib import Path
 from typing import Any
 
 from conftest import toy_registry
 from wattest.identity import slug
+from wattest.listing import listing
 from wattest.plan import Plan, expand
 from wattest.registry import load_registry
 from wattest.settings import load_settings
-from wattest.training import argv_of, format_value
+from wattest.training import argv_of, command_of, format_value
 
 MUTANT: dict[str, Any] = {"repo": "toy", "model": "small", "mutate": ["learning_rate"]}
 PARALLEL = {
@@ -21,8 +24,9 @@ PARALLEL = {
 
 
 def plan(tmp_path: Path, *entries: dict[str, Any], seed: int = 7, **top: Any) -> Plan:
+    known = top.pop("known", None) or toy_registry()
     registry = tmp_path / "registry.json"
-    registry.write_text(json.dumps(toy_registry()), encoding="utf-8")
+    registry.write_text(json.dumps(known), encoding="utf-8")
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({"experiments": list(entries), **top}), encoding="utf-8")
     return expand(load_settings(settings, load_registry(registry, tmp_path)), seed)
@@ -120,6 +124,41 @@ def test_the_command_follows_the_registry_and_leaves_null_defaults_out(tmp_path:
     assert argv_of(training) == (
         "./train.sh", "-n", "small", "--lr", "5.123456789e-06", "-e", "10",
     )  # fmt: skip
+
+
+def test_a_training_that_runs_as_another_user_gets_that_users_home_and_name(
+    tmp_path: Path,
+) -> None:
+    known = toy_registry()
+    known["models"]["toy"]["environment"] = {"LOGNAME": "of the program"}
+    training = plan(tmp_path, MUTANT, known=known).experiments[0].foreground
+    roots = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "LANG": "C"}
+    user = pwd.getpwnam("nobody")
+    command = command_of(training, run_as=(user.pw_uid, user.pw_gid), environment=roots)
+    told = command.environment
+    assert (told["HOME"], told["USER"], told["LANG"]) == (user.pw_dir, "nobody", "C")
+    assert told["LOGNAME"] == "of the program", "a program's own variables win"
+    assert command_of(training, environment=roots).environment["HOME"] == "/root"
+
+
+def test_a_listing_is_split_at_line_feeds_only(tmp_path: Path) -> None:
+    names = ["a\u2028b", "c\u2029d"]
+    known = toy_registry()
+    known["models"]["toy"]["models"] = names
+    made = plan(tmp_path, *({"repo": "toy", "model": name} for name in names), known=known)
+    models = sorted(one.foreground.model for one in made.experiments)
+    assert models == sorted(names)
+    file = tmp_path / "listing"
+    for form in ("json", "csv"):
+        file.write_text("".join(f"{line}\n" for line in listing(made, form)), encoding="utf-8")
+        with file.open(newline="", encoding="utf-8") as text:
+            if form == "json":
+                told = [one["model"] for one in json.load(text)["experiments"]]
+            else:
+                told = [row["model"] for row in csv.DictReader(text)]
+        assert sorted(told) == models, form
+    assert not any("\n" in line for line in listing(made, "json"))
+    assert list(listing(made, "csv"))[-1]
 
 
 def test_values_read_back_bit_for_bit() -> None:

@@ -10,12 +10,24 @@ from typing import Any
 
 import pytest
 
-from conftest import toy_registry
+from conftest import Project, toy_registry
+from wattest.artefacts import SessionArtefacts, complete_csv, finished_experiments
+from wattest.campaign import Places, load_campaign
 from wattest.errors import RecordError
-from wattest.plan import Experiment, expand
+from wattest.plan import Experiment, Plan, expand
 from wattest.registry import load_registry
 from wattest.results import ResultsFolder, give_back, write_atomically
 from wattest.settings import load_settings
+
+TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
+THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
+
+
+def plan_of(project: Project) -> Plan:
+    """Return the plan that is resumed."""
+    places = Places(project.path, project.path)
+    results = project.path / "results"
+    return load_campaign(places, "settings/test.json", None, None, results, resume=True).plan
 
 
 @pytest.fixture
@@ -93,3 +105,60 @@ def test_under_sudo_files_belong_to_who_called_it(
     monkeypatch.delenv("SUDO_UID")
     give_back(tmp_path)
     assert len(given) == 1
+
+
+def test_a_disk_that_takes_half_a_row_leaves_the_csv_as_it_was(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.settings(TOY)
+    assert project.run().ret == 0
+    (record,) = project.records()
+    artefacts = SessionArtefacts(project.path, "session", plan_of(project))
+    artefacts.open({})
+    artefacts.add(record)
+    before, write = artefacts.csv.read_bytes(), os.write
+
+    def half(descriptor: int, content: bytes) -> int:
+        if len(content) < 50:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, content[: len(content) // 2])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="No space"):
+        artefacts.add(record)
+    assert artefacts.csv.read_bytes() == before
+    monkeypatch.setattr(os, "write", lambda to, content: write(to, content[:100]))
+    artefacts.add(record)
+    lines = artefacts.csv.read_bytes().splitlines()
+    assert lines[1:] == [lines[1]] * 3
+
+
+@pytest.mark.parametrize("cut", [1, 30, 10**9])
+def test_a_row_that_a_kill_kept_out_of_the_csv_is_added(project: Project, cut: int) -> None:
+    project.settings(THREE, seed=1)
+    assert project.run().ret == 0
+    results, plan = project.path / "results", plan_of(project)
+    (file,) = (results / "sessions").glob("*/experiments.csv")
+    whole = file.read_bytes()
+    done = finished_experiments(results, plan)
+    assert complete_csv(results, done, plan) is None
+    os.truncate(file, max(0, len(whole) - cut))
+    assert complete_csv(results, done, plan) == file
+    assert file.read_bytes() == whole
+    file.unlink()
+    file.parent.rename(file.parent.with_name("elsewhere"))
+    assert complete_csv(results, done, plan) == file
+    assert file.read_bytes() == whole
+    assert complete_csv(results, {}, plan) is None
+
+
+def test_rows_of_failed_experiments_stay_when_a_csv_is_completed(project: Project) -> None:
+    failing = {**TOY, "hyperparameters": {"seconds": 0.1, "exit": 1}}
+    project.settings(failing, TOY, seed=1)
+    assert project.run().ret == 1
+    results, plan = project.path / "results", plan_of(project)
+    (file,) = (results / "sessions").glob("*/experiments.csv")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    assert complete_csv(results, finished_experiments(results, plan), plan) == file
+    assert file.read_bytes() == whole

@@ -38,7 +38,8 @@ def keys(project: Project, successful: bool = True) -> Counter[str]:
 
 def planned_keys(project: Project) -> set[str]:
     """Return the experiments of the plan that lies in the results folder."""
-    plan = json.loads((project.path / "results" / "plans" / "test.json").read_text())
+    (file,) = (project.path / "results" / "plans").glob("test-*.json")
+    plan = json.loads(file.read_text())
     return {experiment["key"] for experiment in plan["experiments"]}
 
 
@@ -159,3 +160,48 @@ def test_resume_refuses_a_plan_that_has_changed_with_the_reason(
     result.stderr.fnmatch_lines([reason])
     assert len(project.records()) == before
     assert "Traceback" not in result.stderr.str()
+
+
+@pytest.mark.parametrize("changed", ["settings", "registry"])
+def test_records_of_other_settings_or_another_registry_do_not_count(
+    project: Project, changed: str
+) -> None:
+    project.settings(MUTATION, seed=SEED)
+    assert project.run().ret == 0
+    if changed == "settings":
+        project.settings(MUTATION, seed=SEED, timeout_seconds=1000)
+    else:
+        registry = toy_registry()
+        registry["models"]["toy"]["required_args"] = {"dataset": "-d imagenet"}
+        project.registry(registry)
+    assert project.run("-k", "mutation-1").ret == 0
+    result = project.run("--resume")
+    assert result.ret == 0, result.stdout.str()
+    result.stdout.fnmatch_lines(["resume: 1 of 4 experiments found finished, 3 left"])
+
+
+def test_a_comment_that_has_changed_refuses_nothing(project: Project) -> None:
+    project.settings({**MUTATION, "note": "fisrt"}, seed=SEED, comment="a tpyo")
+    assert project.run("-k", "mutation-1").ret == 0
+    project.settings({**MUTATION, "_why": "first"}, seed=SEED, comment="a typo", description="new")
+    registry = toy_registry()
+    registry["models"]["toy"]["notes"] = "a program"
+    project.registry(registry)
+    result = project.run("--resume", "--collect-only", "-q")
+    assert result.ret == 0, result.stderr.str()
+    result.stdout.fnmatch_lines(["resume: 1 of 4 experiments found finished, 3 left"])
+
+
+def test_a_resume_with_nothing_left_completes_the_csv(project: Project) -> None:
+    six_experiments(project)
+    assert project.run().ret == 0
+    (file,) = (project.path / "results" / "sessions").glob("*/experiments.csv")
+    whole = file.read_text()
+    file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert project.run("--resume", "--collect-only").ret == 0
+    assert file.read_text() != whole
+    result = project.run("--resume")
+    assert result.ret == 0, result.stdout.str()
+    result.stdout.fnmatch_lines(["resume: *experiments.csv was cut short and is complete now"])
+    assert file.read_text() == whole
+    assert "cut short" not in project.run("--resume").stdout.str()

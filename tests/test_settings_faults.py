@@ -38,9 +38,15 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
     "no model": (document({"repo": "toy"}), r"experiments\[0\]: lacks 'model'"),
     "negative runs": (document(FIXED, runs_per_config=-1), r"runs_per_config: must be at least 1"),
     "runs as text": (document(FIXED, runs_per_config="3"), r"runs_per_config: must be of type int"),
+    "a billion runs": (document(FIXED, runs_per_config=10**9), r"must be at most 100000"),
+    "a million experiments": (
+        document(FIXED, FIXED, runs_per_config=1000, repetitions=1000),
+        r"experiments: asks for 2000000 experiments; at most 100000",
+    ),
     "negative retries": (document(FIXED, max_retries=-2), r"max_retries: must be at least 0"),
     "zero timeout": (document(FIXED, timeout_seconds=0), r"timeout_seconds: must be more than 0"),
     "misspelt mutate": (document({**FIXED, "mutate_params": ["epochs"]}), r"mean 'mutate'"),
+    "foreign mutations": (document({**FIXED, "mutations": ["epochs"]}), r"mean 'mutate'"),
     "foreign repository": (document({"repository": "toy", "model": "small"}), r"mean 'repo'"),
     "foreign mode": (document({**FIXED, "mode": "nonparallel"}), r"mode: must be one of 'default'"),
     "mixed without modes": (document(FIXED, mode="mixed"), r"experiments\[0\]: lacks \"mode\""),
@@ -95,8 +101,11 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_text(""), r"is not JSON: .* line 1"),
     "not JSON": (lambda path: path.write_text('{"experiments": [}'), r"is not JSON: .*line 1"),
     "not UTF-8": (lambda path: path.write_bytes(b'{"a": "\xff\xfe"}'), r"is not UTF-8"),
-    "NaN": (lambda path: path.write_text('{"experiments": NaN}'), r"NaN is not a JSON number"),
-    "infinite": (lambda path: path.write_text('{"experiments": 1e999}'), r"too large"),
+    "NaN": (lambda path: path.write_text('{"experiments": NaN}'), r"experiments: NaN is no number"),
+    "infinite": (
+        lambda path: path.write_text('{"experiments": 1e999}'),
+        r"experiments: 1e999 is no",
+    ),
     "key twice": (
         lambda path: path.write_text('{"seed": 1, "seed": 2, "experiments": []}'),
         r"\$\.seed: is given twice",
@@ -151,6 +160,18 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "probability above one": (change(*RATE, "zero_probability", to=1.5), r"must be at most 1"),
     "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of 'uniform'"),
     "odd type": (change(*RATE, "type", to="string"), r"type: must be one of 'int', 'float'"),
+    "pattern that is too large": (
+        change(*PATTERNS, to={"accuracy": "(a{99999999999999})"}),
+        r"not a regular expression",
+    ),
+    "pattern that is too deep": (
+        change(*PATTERNS, to={"accuracy": "(" * 500 + "a" + ")" * 500}),
+        r"accuracy: (is not a regular expression|needs 1)",
+    ),
+    "misspelt required key": (
+        lambda registry: registry["models"]["toy"].update(trainscript="./train.sh"),
+        r"trainscript: is not a known key; did you mean 'train_script'",
+    ),
     "broken pattern": (change(*PATTERNS, to={"accuracy": "("}), r"not a regular expression"),
     "no group": (change(*PATTERNS, to={"accuracy": "x"}), r"needs 1 capturing group, has 0"),
     "two groups": (change(*PATTERNS, to={"accuracy": "(x)(y)"}), r"needs 1 capturing group, has 2"),
@@ -313,3 +334,25 @@ def test_every_fault_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, document({**FIXED, "model": "x"}, {**FIXED, "model": "y"}))
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_faults_of_every_kind_are_named_at_once(tmp_path: Path) -> None:
+    entries = [{**FIXED, "repo": "toi"}, {**FIXED, "max_retries": -1}, {**FIXED, "model": "smal"}]
+    (tmp_path / "test.json").write_text(json.dumps(document(*entries)), encoding="utf-8")
+    (tmp_path / "registry.json").write_text(json.dumps(toy_registry()), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        plan_in(tmp_path)
+    places = [line.split(": ")[0] for line in str(caught.value).splitlines()]
+    assert sorted(places) == [
+        "test.json::$.experiments[0].repo",
+        "test.json::$.experiments[1].max_retries",
+        "test.json::$.experiments[2].model",
+    ]
+
+
+def test_a_name_that_cannot_be_looked_at_is_a_missing_file(project: Project) -> None:
+    for name in ("n" * 300, "~nobody-of-this-name/x.json"):
+        result = project.run("--config", f"{name}.json")
+        assert result.ret == 4
+        assert "Traceback" not in result.stderr.str()
+        result.stderr.fnmatch_lines(["ERROR: *"])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wattest import planfile
+from wattest.drawing import Mutants
 from wattest.errors import ConfigurationError
-from wattest.faults import Fault
+from wattest.faults import Fault, json_path
 from wattest.history import history_from_records, load_history
 from wattest.plan import Experiment, Plan, expand
 from wattest.registry import Registry, load_registry
@@ -20,6 +22,12 @@ from wattest.training import program_faults
 DEFAULT_SETTINGS = "settings/default.json"
 DEFAULT_REGISTRY = "config/models_config.json"
 DEFAULT_RESULTS = "results"
+
+_GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
+_GPU_CHOICE = (
+    "a program cannot have GPUs of its own: others would be measured than it trains on;"
+    " set it for pytest itself ({call} pytest …): the meter follows that one"
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,10 @@ class Places:
 
     def existing(self, name: str) -> Path:
         """Return the file called `name`: as seen from the user first, then from the root."""
-        from_user = self.invocation / Path(name).expanduser()
-        return from_user if from_user.exists() else self.root / Path(name).expanduser()
+        # Not the methods of Path: they raise for an unknown user and for what is not to be seen.
+        plain = os.path.expanduser(name)  # noqa: PTH111
+        from_user = self.invocation / plain
+        return from_user if os.path.exists(from_user) else self.root / plain  # noqa: PTH110
 
     def shown(self, path: Path) -> str:
         """Return `path` as a person would write it: relative to the root where it lies below."""
@@ -54,9 +64,21 @@ class Campaign:
         """Return what keeps the selected experiments from being started, each fault once."""
         files = self.settings.file, self.registry.file
         faults = [fault for one in selected for fault in program_faults(one, *files)]
+        faults += [fault for one in selected for fault in _gpu_choices(one, self.registry.file)]
         return list(
             {(fault.path, fault.text.split(" (needed")[0]): fault for fault in faults}.values()
         )
+
+
+def _gpu_choices(experiment: Experiment, registry_file: str) -> list[Fault]:
+    """Return where a program is given GPUs of its own, which the meter would not follow."""
+    return [
+        Fault(registry_file, json_path(("models", program.name, "environment", name)), text)
+        for program in (one.program for one in (experiment.foreground, *experiment.backgrounds))
+        for name in _GPU_VARIABLES
+        if (value := program.environment.get(name)) is not None
+        for text in (_GPU_CHOICE.format(call=f"{name}={shlex.quote(value)}"),)
+    ]
 
 
 def load_campaign(
@@ -67,11 +89,13 @@ def load_campaign(
     results: Path,
     *,
     resume: bool = False,
+    drawn: Mapping[str, Mutants] | None = None,
 ) -> Campaign:
     """Read settings and registry, and expand the plan.
 
     The root seed is `seed`, else that of the plan which is resumed, else the settings' own, else
-    one that is drawn here. With deduplication the records in `results` are history, too.
+    one that is drawn here. With deduplication the records in `results` are history, too. `drawn`
+    holds the mutants of a plan that stands already, by the path of each entry.
 
     Raises:
         ConfigurationError: one line for every fault.
@@ -99,7 +123,7 @@ def load_campaign(
         history = load_history([places.existing(name) for name in asked.historical_csvs])
         history += history_from_records(results)
         warnings += history.warnings
-    plan = expand(asked, root_seed, history, stored.mutants if stored else None)
+    plan = expand(asked, root_seed, history, stored.mutants if stored else drawn)
     if stored is not None and (changed := planfile.changes(stored, plan)):
         raise ConfigurationError(changed)
     warnings += [f"{asked.file}::{note}" for note in plan.notes]

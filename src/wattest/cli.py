@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
-from wattest.options import seed
+from wattest.options import seed, sys_root
+
+_SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except WattestError as error:
-        for line in str(error).splitlines():
+        for line in str(error).split("\n"):
             sys.stderr.write(f"ERROR: {line}\n")
         return 4
     except BrokenPipeError:
@@ -35,24 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor", help="say what can be measured here, what cannot, why, and what would mend it"
     )
-    doctor.add_argument(
-        "--sysfs",
-        metavar="DIR",
-        type=Path,
-        default=Path(os.environ.get("WATTEST_SYSFS") or "/sys"),
-        help="another root for /sys (WATTEST_SYSFS)",
-    )
+    doctor.add_argument("--sysfs", metavar="DIR", help=_SYSFS)
     doctor.set_defaults(run=_doctor)
     calibrate = commands.add_parser(
         "calibrate", help="measure known loads, and set this machine's counters against each other"
     )
-    calibrate.add_argument(
-        "--sysfs",
-        metavar="DIR",
-        type=Path,
-        default=Path(os.environ.get("WATTEST_SYSFS") or "/sys"),
-        help="another root for /sys (WATTEST_SYSFS)",
-    )
+    calibrate.add_argument("--sysfs", metavar="DIR", help=_SYSFS)
     calibrate.add_argument(
         "--seconds", metavar="N", type=_seconds, default=20.0, help="for each load (20)"
     )
@@ -72,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 def _doctor(options: argparse.Namespace) -> int:
     from wattest.doctor import examine
 
-    sys.stdout.write("\n".join(examine(options.sysfs)) + "\n")
+    sys.stdout.write("\n".join(examine(sys_root(options.sysfs))) + "\n")
     return 0
 
 
@@ -92,7 +82,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     from wattest.perfchild import perf_launcher
 
     config = SensorConfig(
-        sys_root=options.sysfs,
+        sys_root=sys_root(options.sysfs),
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         device_order=os.environ.get("CUDA_DEVICE_ORDER"),
         allow_missing=frozenset({"cpu", "gpu"}),
@@ -113,7 +103,8 @@ def _plan(options: argparse.Namespace) -> int:
     from wattest.campaign import DEFAULT_RESULTS, Places, load_campaign
     from wattest.listing import listing
 
-    root = options.root or _project_root(Path.cwd())
+    named = Path.cwd() / os.path.expanduser(options.settings)  # noqa: PTH111
+    root = options.root or _project_root(Path.cwd(), named.parent)
     places = Places(Path.cwd(), root)
     results = options.results_dir or root / DEFAULT_RESULTS
     campaign = load_campaign(places, options.settings, options.models_config, options.seed, results)
@@ -124,9 +115,10 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _project_root(start: Path) -> Path:
-    """Return the nearest folder upwards that holds a registry, else `start`."""
-    for folder in (start, *start.parents):
-        if (folder / "config/models_config.json").is_file():
-            return folder
-    return start
+def _project_root(*starts: Path) -> Path:
+    """Return the nearest folder upwards of any start that holds a registry, else the first."""
+    for start in starts:
+        for folder in (start, *start.parents):
+            if os.path.isfile(folder / "config/models_config.json"):  # noqa: PTH113
+                return folder
+    return starts[0]

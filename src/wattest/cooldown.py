@@ -15,6 +15,9 @@ TEMPERATURE_MARGIN_CELSIUS = 5.0
 POWER_MARGIN_SHARE = 0.1
 CPU_LOAD_MARGIN = 0.05
 HOLD_SECONDS = 10.0
+# How long the idle machine is watched where nothing else has measured it: a load is a share of
+# time, and the kernel counts CPU time in steps of 10 ms.
+REFERENCE_SECONDS = 1.5
 _PERIOD_SECONDS = 1.0
 
 
@@ -51,6 +54,12 @@ class Watcher:
         self._gpu_state = gpu_state
         self._proc_root = proc_root
         self._before = machine_cpu(proc_root)
+
+    def watch(self, seconds: float) -> MachineState:
+        """Return the state after so many seconds; the CPU load is that of just this time."""
+        self._before = machine_cpu(self._proc_root)
+        time.sleep(seconds)
+        return self.look()
 
     def look(self) -> MachineState:
         """Return the state now; the CPU load is that since the look before."""

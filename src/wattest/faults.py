@@ -14,10 +14,25 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYNONYMS = {
     "num_mutations": "runs_per_config",
     "num_runs": "runs_per_config",
+    "n_runs": "runs_per_config",
     "runs": "runs_per_config",
+    "runs_per_experiment": "runs_per_config",
+    "repeat": "repetitions",
+    "repeats": "repetitions",
+    "reps": "repetitions",
+    "fixed": "hyperparameters",
+    "fixed_params": "hyperparameters",
     "fixed_hyperparams": "hyperparameters",
+    "hparams": "hyperparameters",
     "params": "hyperparameters",
+    "mutation": "mutate",
+    "mutations": "mutate",
+    "mutation_params": "mutate",
     "retries": "max_retries",
+    "retry": "max_retries",
+    "random_seed": "seed",
+    "bg": "background",
+    "fg": "foreground",
     "network": "model",
     "load": "background",
 }
@@ -67,6 +82,10 @@ def near_miss(word: str, known: Sequence[str]) -> str | None:
         return lowered[plain]
     if _SYNONYMS.get(plain) in known:
         return _SYNONYMS[plain]
+    for lower, key in lowered.items():
+        swapped_letters = sorted(plain) == sorted(lower)
+        if swapped_letters or plain.startswith(f"{lower}_"):
+            return key
     close = difflib.get_close_matches(plain, lowered, n=1, cutoff=_NEAR)
     if close:
         return lowered[close[0]]

@@ -14,9 +14,12 @@ from wattest.attempt import Attempt, Outcome
 from wattest.console import Console, shown
 from wattest.energy import Sensors, Snapshot, Thresholds, Window
 from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
+from wattest.ownership import make_folder, sudo_user
 from wattest.plan import Experiment
 from wattest.process import Command, Rung, Tree
 from wattest.progress import ProgressBoard
+from wattest.results import ExperimentFiles
+from wattest.signals import interruptions_held
 from wattest.training import command_of, last_lines, read_metrics
 from wattest.verdict import (
     Run,
@@ -93,35 +96,49 @@ class Foreground:
         try:
             self._run(experiment, command, files.log, files.energy_folder, load, run, progress)
         except KeyboardInterrupt:
-            run.interrupted = True
+            # One that comes after the training's end takes nothing from it.
+            run.interrupted = run.exit is None
             raise
         finally:
-            metrics = read_metrics(files.log, experiment.foreground.program.log_patterns)
-            faults, flags = judge(run, metrics, load, experiment.entry.timeout_seconds)
-            cpu = cpu_use(run, load)
-            flags += neighbour_flags(run, cpu, self._thresholds)
-            attempt = Attempt(
-                number=number,
-                argv=command.argv,
-                pid=run.pid,
-                started_at=started_at,
-                exit=run.exit,
-                timed_out=run.timed_out,
-                interrupted=run.interrupted,
-                duration_seconds=duration_seconds(run),
-                measurement=run.measurement,
-                estimate=estimated_energy(run, cpu),
-                cpu=cpu,
-                metrics=metrics,
-                faults=tuple(faults),
-                flags=tuple(flags),
-                log=files.log,
-                energy_folder=files.energy_folder,
-                last_lines=tuple(last_lines(files.log)) if faults else (),
-            )
-            outcome.attempts.append(attempt)
-            outcome.trouble = run.trouble
+            with interruptions_held():
+                attempt = self._judged(experiment, files, number, command, started_at, run, load)
+                outcome.attempts.append(attempt)
+                outcome.trouble = run.trouble
         return attempt
+
+    def _judged(
+        self,
+        experiment: Experiment,
+        files: ExperimentFiles,
+        number: int,
+        command: Command,
+        started_at: str,
+        run: Run,
+        load: ActiveLoad | None,
+    ) -> Attempt:
+        metrics = read_metrics(files.log, experiment.foreground.program.log_patterns)
+        faults, flags = judge(run, metrics, load, experiment.entry.timeout_seconds)
+        cpu = cpu_use(run, load)
+        flags += neighbour_flags(run, cpu, self._thresholds)
+        return Attempt(
+            number=number,
+            argv=command.argv,
+            pid=run.pid,
+            started_at=started_at,
+            exit=run.exit,
+            timed_out=run.timed_out,
+            interrupted=run.interrupted,
+            duration_seconds=duration_seconds(run),
+            measurement=run.measurement,
+            estimate=estimated_energy(run, cpu),
+            cpu=cpu,
+            metrics=metrics,
+            faults=tuple(faults),
+            flags=tuple(flags),
+            log=files.log,
+            energy_folder=files.energy_folder,
+            last_lines=tuple(last_lines(files.log)) if faults else (),
+        )
 
     def _run(
         self,
@@ -135,8 +152,9 @@ class Foreground:
     ) -> None:
         """Run the training between two edges; everything slow lies outside of them."""
         meter = self._sensors.meter()
+        owner = command.run_as or sudo_user()
         try:
-            tree = Tree(command, log, rung=self._rung, owners=self._owners)
+            tree = Tree(command, log, rung=self._rung, owners=self._owners, log_owner=owner)
         except ProcessError as error:
             run.trouble = str(error)
             return
@@ -147,6 +165,7 @@ class Foreground:
                 run.trouble = str(error)
                 return
             self._look_at_gpus(run, load)
+            make_folder(energy_folder)
             own_began = time.process_time()
             window = meter.open(energy_folder)
             try:
@@ -158,11 +177,12 @@ class Foreground:
             except ProcessError as error:
                 run.trouble = str(error)
             finally:
-                run.measurement = window.close(run.exit.ended_ns if run.exit else None)
-                run.own_cpu_seconds = time.process_time() - own_began
-                self._look_at_gpus(run, load)
-                if load and run.trouble is None:
-                    run.load_closed = _edge_or_trouble(load, run)
+                with interruptions_held():
+                    run.measurement = window.close(run.exit.ended_ns if run.exit else None)
+                    run.own_cpu_seconds = time.process_time() - own_began
+                    self._look_at_gpus(run, load)
+                    if load:
+                        run.load_closed = _edge_or_trouble(load, run)
 
     def _look_at_gpus(self, run: Run, load: ActiveLoad | None) -> None:
         """Note who is on the GPUs at an edge, outside of the window."""
@@ -238,5 +258,5 @@ def _edge_or_trouble(load: ActiveLoad, run: Run) -> LoadEdge | None:
     try:
         return load.edge()
     except LoadError as error:
-        run.trouble = str(error)
+        run.trouble = run.trouble or str(error)
         return None

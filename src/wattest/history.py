@@ -87,6 +87,8 @@ def history_from_records(folder: Path) -> History:
     runs = []
     warnings = []
     for path in sorted(folder.glob("*.json")):
+        if not path.is_file():
+            continue
         try:
             document = json.loads(path.read_bytes())
         except OSError as error:

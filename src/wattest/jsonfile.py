@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,20 @@ _TYPE_NAMES = {
     type(None): "null",
 }
 _LONGEST_INTEGER = 19
+_DEEPEST = 100
 _BOUNDS = {
     "minimum": "at least",
     "exclusiveMinimum": "more than",
     "maximum": "at most",
     "exclusiveMaximum": "less than",
 }
+
+
+@dataclass(frozen=True)
+class _NoNumber:
+    """What a file has in place of a number that can be used."""
+
+    word: str
 
 
 class _Object(dict[str, Any]):
@@ -59,7 +68,7 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         data = json.loads(
             text,
             object_pairs_hook=_build_object,
-            parse_constant=_refuse_constant,
+            parse_constant=_NoNumber,
             parse_float=_finite,
             parse_int=_bounded,
         )
@@ -80,21 +89,26 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         raise _fault(shown, f"is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise ConfigurationError([Fault(shown, "$", f"must be an object, is {type_name(data)}")])
-    repeated = [
-        Fault(shown, json_path([*keys, key]), "is given twice; keep one of them")
-        for keys, value in _walk(data, ())
-        if isinstance(value, _Object)
-        for key in value.repeated
-        if not is_annotation(key)
-    ]
-    repeated += [
-        Fault(shown, json_path(keys), "holds half of a surrogate pair; write the character itself")
-        for keys, value in _walk(data, ())
-        if not _is_text(value) or not all(_is_text(key) for key in keys)
-    ]
-    if repeated:
-        raise ConfigurationError(repeated)
+    faults = [fault for keys, value in _walk(data) for fault in _own_faults(keys, value, shown)]
+    if faults:
+        raise ConfigurationError(faults)
     return data
+
+
+def _own_faults(keys: Keys, value: object, shown: str) -> Iterator[Fault]:
+    """Yield what is wrong with a value before any schema is asked."""
+    if len(keys) >= _DEEPEST:
+        raise _fault(shown, "is nested too deeply to be settings")
+    if isinstance(value, _Object):
+        for key in value.repeated:
+            if not is_annotation(key):
+                yield Fault(shown, json_path([*keys, key]), "is given twice; keep one of them")
+    if isinstance(value, _NoNumber):
+        text = f"{value.word} is no number that can be used; write a finite one"
+        yield Fault(shown, json_path(keys), text)
+    if not _is_text(value) or not all(_is_text(key) for key in keys):
+        text = "holds half of a surrogate pair; write the character itself"
+        yield Fault(shown, json_path(keys), text)
 
 
 def schema_faults(data: object, schema: str, shown: str) -> list[Fault]:
@@ -204,31 +218,27 @@ def _build_object(pairs: list[tuple[str, Any]]) -> _Object:
     return built
 
 
-def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is not a JSON number")
+def _bounded(word: str) -> int | _NoNumber:
+    return _NoNumber(f"{word[:10]}...") if len(word) > _LONGEST_INTEGER else int(word)
 
 
-def _bounded(word: str) -> int:
-    if len(word) > _LONGEST_INTEGER:
-        raise ValueError(f"{word[:10]}... is too large for an integer")
-    return int(word)
-
-
-def _finite(word: str) -> float:
+def _finite(word: str) -> float | _NoNumber:
     number = float(word)
-    if not math.isfinite(number):
-        raise ValueError(f"{word} is too large for a number")
-    return number
+    return number if math.isfinite(number) else _NoNumber(word)
 
 
-def _walk(value: object, keys: Keys) -> Iterator[tuple[Keys, object]]:
-    yield keys, value
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _walk(inner, (*keys, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _walk(inner, (*keys, index))
+def _walk(whole: object) -> Iterator[tuple[Keys, object]]:
+    """Yield every value with its place, in the order of the file."""
+    rest: list[tuple[Keys, object]] = [((), whole)]
+    while rest:
+        keys, value = rest.pop()
+        yield keys, value
+        inner: list[tuple[str | int, object]] = []
+        if isinstance(value, dict):
+            inner = list(value.items())
+        elif isinstance(value, list):
+            inner = list(enumerate(value))
+        rest += [((*keys, key), one) for key, one in reversed(inner)]
 
 
 def _fault(shown: str, text: str) -> ConfigurationError:

@@ -12,9 +12,12 @@ from wattest.planfile import document
 
 
 def listing(plan: Plan, form: str) -> Iterator[str]:
-    """Yield the lines of the plan as ``table``, ``json`` or ``csv``."""
+    """Yield the lines of the plan as ``table``, ``json`` or ``csv``.
+
+    Only a line feed ends a line: a name may hold what ``str.splitlines`` splits at (U+2028).
+    """
     if form == "json":
-        yield from json.dumps(document(plan), indent=2, ensure_ascii=False).splitlines()
+        yield from json.dumps(document(plan), indent=2, ensure_ascii=False).split("\n")
     elif form == "csv":
         yield from _csv(plan)
     else:
@@ -67,4 +70,4 @@ def _csv(plan: Plan) -> Iterator[str]:
                 *(values.get(name) for name in names),
             ]
         )
-    yield from output.getvalue().splitlines()
+    yield from output.getvalue().removesuffix("\n").split("\n")

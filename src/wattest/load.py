@@ -15,13 +15,15 @@ from wattest.energy import GpuState
 from wattest.errors import LoadError, ProcessError
 from wattest.identity import slug
 from wattest.loadreport import RunningLoad, explain_failure, name_of, newest_log
+from wattest.ownership import make_folder, sudo_user
 from wattest.plan import Experiment, Training
 from wattest.process import Loop, Rung
 from wattest.signals import OrderlySignals
-from wattest.training import command_of, last_lines
+from wattest.training import command_of, end_of
 from wattest.warmup import warm_up
 
 _POLL_SECONDS = 0.05
+_READY_LINES = 1000
 
 
 class BackgroundLoad:
@@ -76,10 +78,11 @@ class BackgroundLoad:
             self._open.pop().stop(grace_seconds=0)
 
     def _start(self, training: Training, folder: Path, limit_mb: int | None) -> RunningLoad:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        owner = self._run_as or sudo_user()
         command = command_of(training, limit_mb, self._run_as)
         try:
-            loop = Loop(command, folder, rung=self._rung, owners=self._owners)
+            loop = Loop(command, folder, rung=self._rung, owners=self._owners, log_owner=owner)
         except ProcessError as error:
             raise LoadError(f"background load {name_of(training)}: {error}") from error
         self._open.append(loop)
@@ -162,4 +165,7 @@ def _is_ready(one: RunningLoad, pattern: re.Pattern[str] | None) -> bool:
     if pattern is None:
         return True
     log = newest_log(one.folder)
-    return log is not None and pattern.search("\n".join(last_lines(log, 1000))) is not None
+    if log is None:
+        return False
+    lines = end_of(log).splitlines()[-_READY_LINES:]
+    return pattern.search("\n".join(lines)) is not None

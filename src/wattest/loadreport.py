@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wattest.errors import ProcessError
 from wattest.plan import Training
 from wattest.process import Loop, LoopStatus, StopReport
 from wattest.training import last_lines
@@ -92,11 +93,22 @@ def _read(pid: int, pattern: str) -> list[str]:
 
 
 def explain_failure(one: RunningLoad, what: str) -> str:
-    """Return what went wrong with a load, with the last lines of its newest log."""
+    """Return what went wrong with a load: exit codes, and the last lines of its newest log."""
     log = newest_log(one.folder)
     lines = last_lines(log) if log else []
     tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
-    return f"background load {name_of(one.training)} {what}; its last lines ({log}):\n{tail}"
+    told = f"{what}{_exit_codes(one)}; its last lines ({log}):"
+    return f"background load {name_of(one.training)} {told}\n{tail}"
+
+
+def _exit_codes(one: RunningLoad) -> str:
+    """Return how the runs of a load have ended so far; nothing where the loop does not answer."""
+    try:
+        codes = one.loop.status().exit_codes
+    except ProcessError:
+        return ""
+    told = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
+    return f"; exit codes so far: {', '.join(told)}" if told else ""
 
 
 def newest_log(folder: Path) -> Path | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import pwd
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from wattest.session import SessionOptions
 
+_ALLOWED_MISSING = ("cpu", "gpu")
 _SUPERVISION = ("guard", "cgroup", "pid-namespace")
 
 
@@ -33,7 +37,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="refuse to run where neither CPU nor GPU energy can be measured",
     )  # fmt: skip
     group.addoption(
-        "--allow-missing", action="append", choices=("cpu", "gpu"), default=None,
+        "--allow-missing", action="append", choices=_ALLOWED_MISSING, default=None,
         help="accept knowingly that this sensor exists and cannot be read",
     )  # fmt: skip
     group.addoption(
@@ -70,10 +74,12 @@ def option(config: pytest.Config, name: str) -> Any:
 
 def results_folder(config: pytest.Config) -> Path:
     """Return where records go, as an absolute path."""
-    named = option(config, "results-dir")
+    named: str | None = option(config, "results-dir")
     if named is None:
         return config.rootpath / "results"
-    return config.invocation_params.dir / Path(named).expanduser()
+    # Not Path.expanduser: it raises for an unknown user.
+    folder: Path = config.invocation_params.dir
+    return folder / os.path.expanduser(named)  # noqa: PTH111
 
 
 def session_options(config: pytest.Config, extra_owners: tuple[int, ...]) -> SessionOptions:
@@ -86,23 +92,63 @@ def session_options(config: pytest.Config, extra_owners: tuple[int, ...]) -> Ses
 
     return SessionOptions(
         results_folder=results_folder(config),
-        sys_root=Path(option(config, "sysfs") or os.environ.get("WATTEST_SYSFS") or "/sys"),
+        sys_root=_sys_root(config),
         require_energy=bool(option(config, "require-energy")),
-        allow_missing=frozenset(option(config, "allow-missing") or ()),
-        supervision=option(config, "supervision"),
+        allow_missing=frozenset(_chosen(config, "allow-missing", _ALLOWED_MISSING)),
+        supervision=next(iter(_chosen(config, "supervision", _SUPERVISION)), None),
         extra_owners=extra_owners,
         wait_seconds=_seconds(option(config, "wait-for-counters")),
         run_as=_user(option(config, "run-as")),
     )
 
 
+def _sys_root(config: pytest.Config) -> Path:
+    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
+    return sys_root(option(config, "sysfs"), origin)
+
+
+def sys_root(named: str | None, origin: str = "--sysfs") -> Path:
+    """Return the folder that stands for /sys: what was named, else WATTEST_SYSFS, else /sys.
+
+    Args:
+        named: What an option names; None if it does not.
+        origin: How that option is called.
+
+    Raises:
+        ConfigurationError: What was named is no folder.
+    """
+    if not named:
+        named, origin = os.environ.get("WATTEST_SYSFS"), "WATTEST_SYSFS"
+    if not named:
+        return Path("/sys")
+    try:
+        reason = "" if stat.S_ISDIR(Path(named).stat().st_mode) else "is no folder"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    if reason:
+        raise ConfigurationError([f"{origin}: {named!r}: {reason}; it must be a folder like /sys"])
+    return Path(named)
+
+
+def _chosen(config: pytest.Config, name: str, choices: Sequence[str]) -> list[str]:
+    """Return the values of an option, which may come unchecked from its ini twin."""
+    value = option(config, name)
+    values = [value] if isinstance(value, str) else list(value or ())
+    for one in values:
+        if one not in choices:
+            twin = f"wattest_{name.replace('-', '_')}"
+            raise ConfigurationError([f"{twin}: {one!r} is none of {', '.join(choices)}"])
+    return values
+
+
 def _seconds(value: str | float | None) -> float:
     try:
-        return float(value or 0)
+        seconds = float(value or 0)
     except ValueError:
-        raise ConfigurationError(
-            [f"wattest_wait_for_counters: {value!r} is no number of seconds"]
-        ) from None
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ConfigurationError([f"--wait-for-counters: {value!r} is no number of seconds"])
+    return seconds
 
 
 def _user(name: str | None) -> tuple[int, int] | None:

@@ -21,6 +21,8 @@ from wattest.registry import Program, Value
 from wattest.request import TrainingRequest
 from wattest.settings import Entry, Settings
 
+MOST_EXPERIMENTS = 100_000
+
 
 @dataclass(frozen=True)
 class Training:
@@ -101,6 +103,9 @@ def expand(
         ConfigurationError: an entry asks for more distinct mutants than there are.
     """
     faults: list[Fault] = []
+    if (asked := sum(map(_count, settings.entries))) > MOST_EXPERIMENTS:
+        text = f"asks for {asked} experiments; at most {MOST_EXPERIMENTS} can be planned at once"
+        raise ConfigurationError([Fault(settings.file, "$.experiments", text)])
     numbers: Counter[str] = Counter()
     pools = MutantPools(settings.entries, seed, history)
     written: list[Experiment] = []
@@ -135,6 +140,11 @@ def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Exper
         return tuple(placed)
     placed.sort(key=lambda one: (one.block, derive_seed(seed, "order", str(one.block), one.id)))
     return tuple(placed)
+
+
+def _count(entry: Entry) -> int:
+    """Return how many experiments an entry asks for, before anything is drawn."""
+    return (entry.runs_per_config or 1) * entry.repetitions * (2 if entry.baseline else 1)
 
 
 def _block(experiment: Experiment, blocks: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,15 @@ from typing import Any
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault
 from wattest.identity import digest_of, slug
-from wattest.plan import Plan
+from wattest.jsonfile import is_annotation
+from wattest.plan import Experiment, Plan
 from wattest.registry import Value
-from wattest.results import give_back, write_atomically
+from wattest.results import give_back, read_record, read_regular, write_atomically
+from wattest.settings import Settings
+
+# Where keys are names that somebody chose, none of them is an annotation.
+_NAMED = ("hyperparameters", "levels", "supported_hyperparams", "log_patterns", "required_args",
+          "environment")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,44 @@ class StoredPlan:
 
 
 def plan_file(results: Path, settings_file: str) -> Path:
-    """Return where the plan of these settings lies."""
-    return results / "plans" / f"{slug(Path(settings_file).stem)}.json"
+    """Return where the plan of these settings lies; two files of one name have two plans.
+
+    `settings_file` is the path as it is shown: relative to the project's root, or absolute. So a
+    project that is moved with its results still finds its plans.
+    """
+    name = f"{slug(Path(settings_file).stem)}-{digest_of(settings_file)[:8]}"
+    return results / "plans" / f"{name}.json"
+
+
+def settings_digest(settings: Settings) -> str:
+    """Return the digest of what settings say to the program; comments are for people."""
+    return digest_of(_without_annotations(settings.document))
+
+
+def program_digests(experiments: Iterable[Experiment]) -> dict[str, str]:
+    """Return the digest of the registry's entry of every program that the experiments run."""
+    programs = {
+        training.program.name: training.program
+        for experiment in experiments
+        for training in (experiment.foreground, *experiment.backgrounds)
+    }
+    return {
+        name: digest_of(_without_annotations(program.definition))
+        for name, program in sorted(programs.items())
+    }
+
+
+def _without_annotations(value: Any, names: bool = False) -> Any:
+    """Return a JSON value without the free text in it; with `names`, all its own keys stay."""
+    if isinstance(value, Mapping):
+        return {
+            key: _without_annotations(inner, key in _NAMED and not names)
+            for key, inner in value.items()
+            if names or not is_annotation(key)
+        }
+    if isinstance(value, list):
+        return [_without_annotations(inner) for inner in value]
+    return value
 
 
 def store(results: Path, plan: Plan) -> Path:
@@ -51,8 +94,8 @@ def document(plan: Plan) -> dict[str, Any]:
         "root_seed": plan.seed,
         "order": plan.order,
         "plan_digest": plan.digest,
-        "settings_digest": digest_of(plan.settings.document),
-        "program_digests": _program_digests(plan),
+        "settings_digest": settings_digest(plan.settings),
+        "program_digests": program_digests(plan.experiments),
         "mutants": {path: list(mutants) for path, mutants in plan.mutants.items()},
         "experiments": [
             {
@@ -82,20 +125,34 @@ def load_stored(results: Path, settings_file: str) -> StoredPlan | None:
     """
     path = plan_file(results, settings_file)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return StoredPlan(
-            path,
-            data["root_seed"],
-            data["plan_digest"],
-            data["settings_digest"],
-            data["program_digests"],
-            data["mutants"],
-        )
+        return _stored(path, json.loads(read_regular(path)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        text = f"is no plan ({error}); remove it to start the campaign anew"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        text = f"is no plan ({reason}); remove it to start the campaign anew"
         raise ConfigurationError([Fault(str(path), "", text)]) from None
+
+
+def _stored(path: Path, data: Any) -> StoredPlan:
+    """Return the plan in `data`; raise ValueError for anything else."""
+    kinds = {"root_seed": int, "plan_digest": str, "settings_digest": str,
+             "program_digests": dict, "mutants": dict}  # fmt: skip
+    if not isinstance(data, dict):
+        raise ValueError("it is no object")
+    for name, kind in kinds.items():
+        if type(data.get(name)) is not kind:
+            raise ValueError(f"{name} is missing or of another type")
+    for place, mutants in data["mutants"].items():
+        if not isinstance(mutants, list) or not all(map(_is_mutant, mutants)):
+            raise ValueError(f"the mutants of {place} are no list of values")
+    return StoredPlan(path, *(data[name] for name in kinds))
+
+
+def _is_mutant(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        type(inner) in (int, float) and math.isfinite(inner) for inner in value.values()
+    )
 
 
 def changes(stored: StoredPlan, plan: Plan) -> list[Fault]:
@@ -106,10 +163,10 @@ def changes(stored: StoredPlan, plan: Plan) -> list[Fault]:
     if stored.seed != plan.seed:
         text = f"was made with seed {stored.seed}, not {plan.seed}; leave --seed out, or start anew"
         found.append(Fault(shown, "$.root_seed", text))
-    if stored.settings_digest != digest_of(plan.settings.document):
+    if stored.settings_digest != settings_digest(plan.settings):
         text = f"{plan.settings.file} has changed since this plan was made; {remedy}"
         found.append(Fault(shown, "$.settings_digest", text))
-    for name, digest in _program_digests(plan).items():
+    for name, digest in program_digests(plan.experiments).items():
         if stored.program_digests.get(name, digest) != digest:
             text = f"the registry's entry of {name} has changed since this plan was made; {remedy}"
             found.append(Fault(shown, "$.program_digests", text))
@@ -119,41 +176,35 @@ def changes(stored: StoredPlan, plan: Plan) -> list[Fault]:
     return found
 
 
-def finished_keys(results: Path, plan: Plan) -> dict[str, Path]:
-    """Return the record of every experiment of `plan` that has already counted."""
-    wanted = {experiment.key for experiment in plan.experiments}
-    found: dict[str, Path] = {}
+def finished(results: Path, plan: Plan) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """Yield (key, path, record) of every experiment of `plan` that has already counted.
+
+    A record counts that was made by this plan, with the same settings and the same entries of the
+    registry. Each is read once, and none is kept here: there may be thousands.
+    """
+    wanted = {experiment.key: experiment for experiment in plan.experiments}
+    settings, programs = settings_digest(plan.settings), program_digests(plan.experiments)
     for path in _records(results):
-        record = _read(path)
+        record = read_record(path, mention=plan.digest)
         if record is None:
             continue
-        planned = record.get("plan")
-        if not isinstance(planned, dict) or planned.get("plan_digest") != plan.digest:
-            continue
-        result = record.get("foreground_result", record)
-        key = planned.get("experiment_key")
-        if key in wanted and result.get("training_success") is True:
-            found.setdefault(str(key), path)
-    return found
+        planned, result = record["plan"], record.get("foreground_result", record)
+        experiment = wanted.get(planned["experiment_key"])
+        if (
+            experiment is not None
+            and result["training_success"]
+            and planned["plan_digest"] == plan.digest
+            and planned.get("settings_digest") == settings
+            and planned.get("program_digests") == _of_one(experiment, programs)
+        ):
+            del wanted[experiment.key]
+            yield experiment.key, path, record
+
+
+def _of_one(experiment: Experiment, programs: Mapping[str, str]) -> dict[str, str]:
+    trainings = (experiment.foreground, *experiment.backgrounds)
+    return {training.program.name: programs[training.program.name] for training in trainings}
 
 
 def _records(results: Path) -> Iterable[Path]:
     return sorted(path for path in results.glob("*.json") if not path.name.startswith("."))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return a record, or None for what is not one: a damaged file is no finished experiment."""
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _program_digests(plan: Plan) -> dict[str, str]:
-    programs = {
-        training.program.name: training.program
-        for experiment in plan.experiments
-        for training in (experiment.foreground, *experiment.backgrounds)
-    }
-    return {name: digest_of(program.definition) for name, program in sorted(programs.items())}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wattest import workers
 from wattest.errors import WattestError
 from wattest.options import add_options, option, results_folder, session_options
 
 if TYPE_CHECKING:
+    from wattest.artefacts import Finished
     from wattest.campaign import Campaign
     from wattest.plan import Experiment
     from wattest.session import Session
@@ -31,7 +31,8 @@ _MARKERS = (
     "experiment(repo, model, mode, background): selects exactly,"
     " such as -m \"experiment(model='resnet20')\"",
 )
-_FINISHED: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
+_FINISHED: pytest.StashKey[dict[str, Finished]] = pytest.StashKey()
+_EXIT_STATUS: pytest.StashKey[int] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--config") is not None or _names_experiments(config):
         campaign = _campaign(config)
         _refuse_workers(config)
-        if _is_controller(config):
+        if not workers.is_worker(config):
             _take_signals(config)
         if config.get_verbosity() < 0:
             for warning in campaign.warnings:
@@ -55,11 +56,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker the root seed and the controller's PID."""
+    """Tell an xdist worker the plan and the controller's PID."""
     campaign = node.config.stash.get(CAMPAIGN, None)
-    if campaign is not None:
-        node.workerinput["wattest_seed"] = campaign.plan.seed
-    node.workerinput["wattest_controller_pid"] = os.getpid()
+    workers.send_plan(node, None if campaign is None else campaign.plan)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say what an xdist worker had to say."""
+    lines, exit_status = workers.said_by(node)
+    for line in lines:
+        _print(node.config, line)
+    if exit_status is not None:
+        node.config.stash[_EXIT_STATUS] = exit_status
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -77,6 +86,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Check the programs of what was selected, and the sensors, before anything runs."""
+    if not workers.is_worker(session.config):
+        _begin(session)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """With ``--resume``, leave out what has already counted; check what is left, in a worker.
+
+    A worker that raised would break xdist, and nobody would see why: it runs nothing instead.
+    """
+    yield
+    try:
+        _leave_out_finished(config, items)
+        if workers.is_worker(config):
+            session.items = items
+            _begin(session)
+    except pytest.UsageError as error:
+        if not workers.is_worker(config):
+            raise
+        for line in error.args:
+            workers.say_to_controller(config, f"ERROR: {line}")
+        workers.end_with(config, pytest.ExitCode.USAGE_ERROR)
+        items.clear()
+
+
+def _begin(session: pytest.Session) -> None:
     config = session.config
     selected = [_experiment(item) for item in session.items if _is_ours(item)]
     if not selected or config.getoption("collectonly"):
@@ -89,26 +126,43 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         opened.begin(selected, _finished(config))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--resume``, leave out what has already counted."""
+def _leave_out_finished(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--resume") or CAMPAIGN not in config.stash:
         return
-    from wattest.planfile import finished_keys
+    from wattest.artefacts import complete_csv, finished_experiments
 
+    if any(map(_is_ours, items)) and not config.getoption("collectonly"):
+        # What another session finishes while this one waits for the counters is done, too.
+        with usage_errors():
+            session_of(config).take_counters()
     plan = config.stash[CAMPAIGN].plan
-    finished = finished_keys(results_folder(config), plan)
+    finished = finished_experiments(results_folder(config), plan)
     config.stash[_FINISHED] = finished
     ours = [item for item in items if _is_ours(item)]
     done = [item for item in ours if _experiment(item).key in finished]
     if done:
         config.hook.pytest_deselected(items=done)
-        items[:] = [item for item in items if item not in set(done)]
+        gone = set(done)
+        items[:] = [item for item in items if item not in gone]
+    left = len(ours) - len(done)
+    _print(config, f"resume: {len(done)} of {len(ours)} experiments found finished, {left} left")
+    if done and not left and not config.getoption("collectonly"):
+        with usage_errors():
+            completed = complete_csv(results_folder(config), finished, plan)
+        if completed is not None:
+            _print(config, f"resume: {completed} was cut short and is complete now")
+    if workers.is_worker(config) and done and not left:
+        workers.end_with(config, pytest.ExitCode.OK)
+
+
+def _print(config: pytest.Config, line: str) -> None:
+    if workers.is_worker(config):
+        workers.say_to_controller(config, line)
+        return
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
-        reporter.write_line(
-            f"resume: {len(done)} of {len(ours)} experiments found finished,"
-            f" {len(ours) - len(done)} left"
-        )
+        reporter.ensure_newline()
+        reporter.write_line(line)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -116,6 +170,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     nothing_left = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
     if nothing_left and _finished(session.config):
         session.exitstatus = pytest.ExitCode.OK
+    if nothing_left and _EXIT_STATUS in session.config.stash:
+        session.exitstatus = session.config.stash[_EXIT_STATUS]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -125,12 +181,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     plan = campaign.plan
     lines = [
-        f"wattest: {campaign.settings.file}, {len(plan.experiments)} experiments planned,"
+        f"wattest: {campaign.settings.file}, {_counted(len(plan.experiments))} planned,"
         f" seed {plan.seed} ({campaign.seed_origin}), plan {plan.digest}"
     ]
     if not config.getoption("collectonly"):
         lines += session_of(config).header()
-        if _is_controller(config):
+        if workers.is_controller(config):
             config.stash[SESSION].close()
             del config.stash[SESSION]
     return lines + [f"warning: {warning}" for warning in campaign.warnings]
@@ -150,7 +206,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Report an interrupted experiment as failed: pytest itself would name it nowhere."""
+    """Report an interrupted experiment: pytest itself would name it nowhere.
+
+    It has passed if the interruption came when its record was as good as written.
+    """
     try:
         return (yield)
     except KeyboardInterrupt:
@@ -165,8 +224,8 @@ def _report_interrupted(item: pytest.Item, headline: dict[str, Any]) -> None:
         nodeid=item.nodeid,
         location=item.location,
         keywords=dict.fromkeys(item.keywords, 1),
-        outcome="failed",
-        longrepr="; ".join(headline["reasons"]),
+        outcome="passed" if headline["verdict"] == "valid" else "failed",
+        longrepr="; ".join(headline["reasons"]) or None,
         when="call",
         duration=headline["duration_seconds"] or 0.0,
         user_properties=item.user_properties,
@@ -192,15 +251,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from wattest.summary import summary_lines
 
     terminalreporter.section("experiments")
-    for line in summary_lines(list(headlines.values())):
+    for line in summary_lines([headlines[name] for name in sorted(headlines)]):
         terminalreporter.write_line(line)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close what the session holds: sensors, locks, the governor."""
+    """Close what the session holds: sensors, locks, the governor; give back what was cached."""
+    from wattest.ownership import give_back_caches
+
     session = config.stash.get(SESSION, None)
     if session is not None:
         session.close()
+    give_back_caches(config.rootpath)
 
 
 def _campaign(config: pytest.Config) -> Campaign:
@@ -208,19 +270,17 @@ def _campaign(config: pytest.Config) -> Campaign:
     if CAMPAIGN not in config.stash:
         from wattest.campaign import Places, load_campaign
 
-        seed = config.getoption("--seed")
-        worker = getattr(config, "workerinput", None)
-        if worker is not None:
-            seed = worker.get("wattest_seed", seed)
+        seed, drawn = workers.plan_of_controller(config)
         places = Places(config.invocation_params.dir, config.rootpath)
         with usage_errors():
             config.stash[CAMPAIGN] = load_campaign(
                 places,
                 option(config, "config"),
                 option(config, "models-config"),
-                seed,
+                config.getoption("--seed") if seed is None else seed,
                 results_folder(config),
                 resume=config.getoption("--resume"),
+                drawn=drawn,
             )
     return config.stash[CAMPAIGN]
 
@@ -231,7 +291,7 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except WattestError as error:
-        raise pytest.UsageError(*str(error).splitlines()) from None
+        raise pytest.UsageError(*str(error).split("\n")) from None
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -250,17 +310,16 @@ def session_of(config: pytest.Config) -> Session:
     return config.stash[SESSION]
 
 
-def _finished(config: pytest.Config) -> dict[str, Path]:
+def _counted(experiments: int) -> str:
+    return f"{experiments} experiment{'' if experiments == 1 else 's'}"
+
+
+def _finished(config: pytest.Config) -> dict[str, Finished]:
     return config.stash.get(_FINISHED, {})
 
 
-def _is_controller(config: pytest.Config) -> bool:
-    """Tell whether the experiments run in xdist workers and not here."""
-    return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
-
-
 def _take_signals(config: pytest.Config) -> None:
-    """Let signals end an xdist controller in order; it runs no experiments that would."""
+    """Let signals end pytest in order from its very start; a session takes them again."""
     from wattest.signals import OrderlySignals
 
     signals = OrderlySignals()
@@ -269,8 +328,8 @@ def _take_signals(config: pytest.Config) -> None:
 
 
 def _controller(config: pytest.Config) -> tuple[int, ...]:
-    worker = getattr(config, "workerinput", None)
-    return () if worker is None else (worker["wattest_controller_pid"],)
+    pid = workers.controller_pid(config)
+    return () if pid is None else (pid,)
 
 
 def _parameter(experiment: Experiment) -> Any:
@@ -311,10 +370,9 @@ def _names_experiments(config: pytest.Config) -> bool:
 
 def _refuse_workers(config: pytest.Config) -> None:
     """Refuse to measure on several xdist workers: they would share one counter."""
-    workers = len(config.getoption("tx", None) or ())
-    workers = max(workers, config.getoption("numprocesses", None) or 0)
-    if workers > 1 and not config.getoption("collectonly"):
+    count = workers.workers_of(config)
+    if count > 1 and not config.getoption("collectonly"):
         raise pytest.UsageError(
-            f"{workers} workers would measure on the same counters at once, and each would count"
+            f"{count} workers would measure on the same counters at once, and each would count"
             " the other's energy; run with -n 0 or -n 1"
         )

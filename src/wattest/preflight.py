@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wattest.cooldown import Watcher, cool_down
+from wattest.cooldown import REFERENCE_SECONDS, MachineState, Watcher, cool_down
 from wattest.energy import GpuState, Sensors
 from wattest.errors import GpuMemoryError
 from wattest.plan import Experiment
@@ -17,7 +17,11 @@ LEFTOVER_MEMORY_MB = 256.0
 
 
 class Preflight:
-    """Knows how the machine was when the session began, and compares."""
+    """Knows how the machine was when the session began, and compares.
+
+    Where pauses are asked for and no idle baseline, which `remember_idle` would follow, the idle
+    machine is watched for a moment now: that is what the pauses wait for.
+    """
 
     def __init__(self, settings: Settings, sensors: Sensors, proc_root: Path) -> None:
         self._settings = settings
@@ -25,7 +29,9 @@ class Preflight:
         self._watcher = Watcher(sensors.gpu_state, proc_root)
         self._memory_used_mb = {gpu.uuid: gpu.memory_used_mb for gpu in sensors.gpu_state()}
         self._experiments_begun = 0
-        self._idle = self._watcher.look()
+        self._idle = MachineState(0.0)
+        if settings.cooldown_seconds > 0 and settings.idle_baseline_seconds <= 0:
+            self._idle = self._watcher.watch(REFERENCE_SECONDS)
 
     def remember_idle(self) -> None:
         """Take the load since the last look, and the GPUs' state now, for idle."""
@@ -67,10 +73,11 @@ class Preflight:
 def _require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:
     limit = experiment.entry.gpu_memory_limit_mb
     trainings = (experiment.foreground, *experiment.backgrounds)
-    needs = {training.model: training.program.gpu_memory_mb for training in trainings}
-    for model, need in needs.items():
+    for training in trainings:
+        need = training.program.gpu_memory_mb
         if limit is not None and need is not None and need > limit:
-            raise GpuMemoryError(f"{model} needs {need} MB of GPU memory, and gpu_memory_limit_mb"
+            name = f"{training.program.name}/{training.model}"
+            raise GpuMemoryError(f"{name} needs {need} MB of GPU memory, and gpu_memory_limit_mb"
                               f" is {limit}; raise the limit")  # fmt: skip
     needed = sum(training.program.gpu_memory_mb or 0 for training in trainings)
     free = next((gpu.memory_free_mb for gpu in gpus), None)

@@ -10,6 +10,7 @@ from typing import Any
 from wattest.attempt import Attempt, CpuUse, Outcome
 from wattest.energy import METRICS
 from wattest.plan import Experiment
+from wattest.planfile import program_digests
 
 _UNKNOWN: Mapping[str, None] = dict.fromkeys(METRICS)
 SUCCESS = "Training completed successfully"
@@ -38,7 +39,9 @@ class Context:
     thresholds: Mapping[str, Any]
 
 
-def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[str, Any]:
+def build(
+    experiment: Experiment, outcome: Outcome, context: Context, settings_digest: str
+) -> dict[str, Any]:
     """Return the document of an experiment: flat, or with `foreground_result` in parallel mode."""
     head: dict[str, Any] = {
         "experiment_id": outcome.files.experiment_id,
@@ -64,6 +67,8 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
         "registry_file": context.registry_file,
         "root_seed": context.seed,
         "plan_digest": context.plan_digest,
+        "settings_digest": settings_digest,
+        "program_digests": program_digests([experiment]),
         "order": context.order,
         "position": context.positions[experiment.id],
         "block": experiment.block,
@@ -193,6 +198,7 @@ def _attempt(attempt: Attempt, folder: Path) -> dict[str, Any]:
         "max_rss_bytes": end.max_rss_bytes if end else None,
         "performance_metrics": dict(attempt.metrics.values),
         "energy_metrics": measured.energy_metrics() if measured else dict(_UNKNOWN),
+        "energy_provenance": _provenance(attempt),
         "faults": list(attempt.faults),
         "flags": list(attempt.flags),
         "log": str(attempt.log.relative_to(folder)),

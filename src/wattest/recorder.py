@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,12 @@ from wattest.console import Console, shown
 from wattest.errors import RecordError, WattestError
 from wattest.pair import compare
 from wattest.plan import Experiment
+from wattest.planfile import settings_digest
 from wattest.preflight import Preflight
 from wattest.progress import ProgressBoard
 from wattest.record import Context, build, headline
-from wattest.results import ResultsFolder
+from wattest.results import ResultsFolder, read_record
+from wattest.signals import interruptions_held
 
 Published = Callable[[dict[str, Any]], None]
 
@@ -46,6 +47,7 @@ class Records:
         self._preflight = preflight
         self._artefacts = artefacts
         self._known = known
+        self._settings_digest = settings_digest(artefacts.plan.settings)
 
     def prepare(self, experiment: Experiment) -> Outcome:
         """Wait until the machine is idle again, and reserve the files of the experiment."""
@@ -61,26 +63,54 @@ class Records:
         """Flag what was left on the machine; raise where the experiment cannot run."""
         outcome.early_flags += self._preflight.check(experiment)
 
-    def write(self, experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
-        """Write the record of an experiment and return its headline.
+    def write(self, experiment: Experiment, outcome: Outcome, publish: Published) -> None:
+        """Write the record of an experiment, `publish` its headline, and say what it cost.
+
+        Once the record is there the experiment counts; what fails afterwards is a warning.
 
         Raises:
             RecordError: the record cannot be written.
         """
-        document = build(experiment, outcome, self._context)
-        partner = self._known.get(experiment.partner or "")
-        if partner is not None:
-            document["pair"] = compare(document, json.loads(partner.read_text(encoding="utf-8")))
-        summary = headline(experiment, document)
-        self._board.end(summary["duration_seconds"])
+        document = build(experiment, outcome, self._context, self._settings_digest)
+        warnings = self._compare(experiment, document)
         path = self._results.write(outcome.files, document)
         self._known[experiment.id] = path
-        self._artefacts.add(document)
+        summary = headline(experiment, document)
+        publish(summary)
+        try:
+            self._artefacts.add(document)
+            self._results.give_back(outcome.files)
+        except OSError as error:
+            text = f"{error.filename or shown(self._artefacts.csv)}: {error.strerror}"
+            warnings.append(f"{text}; the record counts all the same")
+        # Nobody reads a console that is gone.
+        with suppress(OSError):
+            self._say(summary, document, path, warnings)
+
+    def _compare(self, experiment: Experiment, document: dict[str, Any]) -> list[str]:
+        """Compare a record with that of its partner, if that has run; return why it cannot be."""
+        path = self._known.get(experiment.partner or "")
+        if path is None:
+            return []
+        partner = read_record(path)
+        if partner is not None and partner["plan"]["test_id"] == experiment.partner:
+            document["pair"] = compare(document, partner)
+            return []
+        text = f"not compared with {experiment.partner}: {path.name} is missing or damaged"
+        document["pair"] = None
+        document.get("foreground_result", document)["quality"]["flags"].append(text)
+        return [text]
+
+    def _say(
+        self, summary: dict[str, Any], document: dict[str, Any], path: Path, warnings: list[str]
+    ) -> None:
+        self._board.end(summary["duration_seconds"])
         self._console.step("energy", _energy(summary))
         if document.get("pair"):
             self._console.step("pair", _pair(document["pair"]))
+        for warning in warnings:
+            self._console.warn(warning)
         self._console.step("record", shown(path))
-        return summary
 
 
 class Recorder:
@@ -95,7 +125,8 @@ class Recorder:
         """Yield the outcome to be filled; on the way out write its record.
 
         What wattest or the disk raises inside becomes a reason in the record, not a traceback; a
-        record that cannot be written becomes the outcome's trouble.
+        record that cannot be written becomes the outcome's trouble. An interruption that comes
+        when the training has ended well does not undo it, and waits for the record.
         """
         outcome = self._records.prepare(experiment)
         try:
@@ -104,13 +135,26 @@ class Recorder:
         except (WattestError, OSError) as error:
             outcome.trouble = str(error)
         except BaseException as error:
-            outcome.trouble = outcome.trouble or _interruption(error)
+            if not (isinstance(error, KeyboardInterrupt) and outcome.succeeded):
+                outcome.trouble = outcome.trouble or _interruption(error)
             raise
         finally:
+            begun: list[bool] = []
             try:
-                self._publish(self._records.write(experiment, outcome))
-            except (RecordError, OSError) as error:
-                outcome.trouble = f"no record: {error}"
+                with interruptions_held():
+                    begun.append(True)
+                    self._leave(experiment, outcome)
+            except KeyboardInterrupt:
+                # One that came before anything was held is the only one: nothing interrupts now.
+                if not begun:
+                    self._leave(experiment, outcome)
+                raise
+
+    def _leave(self, experiment: Experiment, outcome: Outcome) -> None:
+        try:
+            self._records.write(experiment, outcome, self._publish)
+        except (RecordError, OSError) as error:
+            outcome.trouble = f"no record: {error}"
 
 
 def _values(experiment: Experiment) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault, json_path
-from wattest.jsonfile import load_schema, read_json, schema_faults, unknown_keys
+from wattest.jsonfile import Keys, load_schema, read_json, schema_faults, unknown_keys
 
 Value = int | float
 
@@ -103,11 +103,10 @@ def load_registry(path: Path, root: Path, shown: str | None = None) -> Registry:
     """
     shown = shown or str(path)
     data = read_json(path, shown)
-    faults = schema_faults(data, "models_config", shown)
+    faults, warnings = _unknown_keys(data, shown)
+    faults += schema_faults(data, "models_config", shown)
     if faults:
         raise ConfigurationError(faults)
-    unknown, warnings = _unknown_keys(data, shown)
-    faults = unknown
     programs = {}
     for name, definition in data["models"].items():
         program, own_faults = _program(name, definition, [root, path.resolve().parent], shown)
@@ -202,7 +201,8 @@ def _leaves(text: str) -> bool:
 
 def _folder(text: str, roots: Sequence[Path]) -> Path:
     candidates = [root / text for root in roots]
-    found = next((folder for folder in candidates if folder.is_dir()), candidates[0])
+    # Not Path.is_dir: it raises for a folder that may not be entered.
+    found = next((one for one in candidates if os.path.isdir(one)), candidates[0])  # noqa: PTH112
     return Path(os.path.abspath(found))  # noqa: PTH100 - a symlink to one's own clone stays one
 
 
@@ -221,7 +221,7 @@ def _compile(
 ) -> None:
     try:
         pattern = re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         faults.append(_fault(shown, place, f"is not a regular expression: {error}"))
         return
     if pattern.groups not in groups:
@@ -272,22 +272,37 @@ def _hyperparameter_faults(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _unknown_keys(data: Mapping[str, Any], shown: str) -> tuple[list[Fault], list[Fault]]:
-    """Return (errors, warnings) for keys that the schema does not know."""
-    definitions = load_schema("models_config")["$defs"]
+    """Return (errors, warnings) for keys that the schema does not know.
+
+    It comes before the schema's own answer: a wrong name explains what is lacking.
+    """
+    schema = load_schema("models_config")
+    program_keys = schema["$defs"]["program"]["properties"]
+    hyperparameter_keys = schema["$defs"]["hyperparameter"]["properties"]
+    places: list[tuple[Keys, object, Mapping[str, Any]]] = [((), data, schema["properties"])]
+    for name, program in _items(data.get("models")):
+        keys: Keys = ("models", name)
+        places.append((keys, program, program_keys))
+        for key, inner in _items(program):
+            if key == "performance_metrics":
+                places.append(((*keys, key), inner, program_keys[key]["properties"]))
+            if key == "supported_hyperparams":
+                places += [
+                    ((*keys, key, parameter), definition, hyperparameter_keys)
+                    for parameter, definition in _items(inner)
+                ]
     errors: list[Fault] = []
     warnings: list[Fault] = []
-    for name, program in data["models"].items():
-        keys: tuple[str | int, ...] = ("models", name)
-        places = [(keys, program, "program")]
-        for parameter, definition in program.get("supported_hyperparams", {}).items():
-            place = (*keys, "supported_hyperparams", parameter)
-            places.append((place, definition, "hyperparameter"))
-        for place, mapping, kind in places:
-            known = list(definitions[kind]["properties"])
-            found = unknown_keys(mapping, known, place, shown)
+    for place, mapping, known in places:
+        if isinstance(mapping, dict):
+            found = unknown_keys(mapping, list(known), place, shown)
             errors += found[0]
             warnings += found[1]
     return errors, warnings
+
+
+def _items(value: object) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, dict) else []
 
 
 def _fault(shown: str, keys: tuple[str | int, ...], text: str) -> Fault:

@@ -1,25 +1,49 @@
-"""The results folder: where one experiment's files lie, written whole or not at all."""
+"""The results folder: where one experiment's files lie, written whole or not at all.
+
+What lies there may also be foreign, damaged or no file at all: `read_record` takes nothing else
+than a record that all its readers can use.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
+import stat
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from wattest.energy import METRICS
 from wattest.errors import RecordError
 from wattest.identity import slug
 from wattest.jsonfile import schema_faults
+from wattest.ownership import sudo_user
 from wattest.plan import Experiment
 
 _WRITTEN_WITHIN_SECONDS = 60.0
+
+_NUMBER = (int, float)
+_NUMBER_OR_NULL = (int, float, type(None))
+_OBJECT_OR_NULL = (dict, type(None))
+# What the readers of a record rely on. Its whole schema would take them milliseconds a record.
+_RECORD = {"experiment_id": str, "timestamp": str, "mode": str, "plan": dict, "environment": dict}
+_PLAN = {"session_id": str, "test_id": str, "experiment_key": str, "plan_digest": str,
+         "root_seed": int, "mutated": list}  # fmt: skip
+_TRAINING = {"repository": str, "model": str, "hyperparameters": dict, "energy_metrics": dict,
+             "performance_metrics": dict, "duration_seconds": _NUMBER_OR_NULL,
+             "training_success": bool, "retries": int, "error_message": str, "quality": dict,
+             "energy_provenance": _OBJECT_OR_NULL, "energy_estimate": _OBJECT_OR_NULL,
+             "attempts": list}  # fmt: skip
+_ENERGY = {**dict.fromkeys(METRICS, _NUMBER_OR_NULL), "attribution": str}
+_QUALITY = {"verdict": str, "reasons": list, "flags": list}
+_LOAD = {"repo": str, "model": str}
 
 
 @dataclass(frozen=True)
@@ -39,6 +63,7 @@ class ExperimentFiles:
         energy = self.energy_folder.with_name(f"{self.energy_folder.name}.attempt_{attempt}")
         self.log.replace(log)
         self.log.touch()
+        give_back(self.log)
         if self.energy_folder.exists():
             self.energy_folder.replace(energy)
         return log, energy
@@ -94,6 +119,7 @@ class ResultsFolder:
             )
             try:
                 files.log.touch(exist_ok=False)
+                give_back(files.log)
             except FileExistsError:
                 continue
             except OSError as error:
@@ -114,7 +140,6 @@ class ResultsFolder:
             write_atomically(files.record, json.dumps(document, indent=2, ensure_ascii=False))
         except OSError as error:
             raise RecordError(f"{files.record} cannot be written: {error.strerror}") from None
-        self._give_back_all(files)
         return files.record
 
     def _remove_unfinished(self) -> None:
@@ -125,7 +150,8 @@ class ResultsFolder:
                 if time.time() - rest.stat().st_mtime > _WRITTEN_WITHIN_SECONDS:
                     rest.unlink()
 
-    def _give_back_all(self, files: ExperimentFiles) -> None:
+    def give_back(self, files: ExperimentFiles) -> None:
+        """Under sudo, give all files of an experiment to the user who called sudo."""
         for path in self.path.glob(f"*{files.experiment_id}*"):
             give_back(path)
             if path.is_dir():
@@ -154,10 +180,69 @@ def write_atomically(path: Path, text: str) -> None:
         os.close(folder)
 
 
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; nothing else is waited for.
+
+    Raises:
+        OSError: there is none, it cannot be read, or it is a pipe, a device or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return file.read()
+
+
+def read_record(path: Path, mention: str = "") -> dict[str, Any] | None:
+    """Return the record at `path`; None for what is none, is damaged, or lacks `mention`."""
+    try:
+        content = read_regular(path)
+        data = _DECODER.decode(content.decode("utf-8")) if mention.encode() in content else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) and _is_whole(data) else None
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    """Tell whether a record has what its readers rely on, in the types that they rely on."""
+    if not _fits(record, _RECORD) or not _fits(record["plan"], _PLAN):
+        return False
+    parallel = record["mode"] == "parallel"
+    result: Any = record.get("foreground_result") if parallel else record
+    if not _fits(result, _TRAINING) or parallel is not ("foreground_result" in record):
+        return False
+    further = record.get("further_backgrounds", [])
+    loads = [record.get("background_info"), *(further if isinstance(further, list) else [None])]
+    return (
+        _fits(result["energy_metrics"], _ENERGY)
+        and _fits(result["quality"], _QUALITY)
+        and _all_are(result["hyperparameters"].values(), _NUMBER)
+        and _all_are(result["performance_metrics"].values(), _NUMBER_OR_NULL)
+        and _all_are([*result["quality"]["flags"], *record["plan"]["mutated"]], str)
+        and isinstance(record.get("pair"), _OBJECT_OR_NULL)
+        and (not parallel or all(_fits(load, _LOAD) for load in loads))
+        and (not parallel or _all_are([load.get("window") for load in loads], _OBJECT_OR_NULL))
+    )
+
+
+def _fits(value: Any, types: Mapping[str, Any]) -> bool:
+    return isinstance(value, dict) and all(
+        key in value and isinstance(value[key], kind) for key, kind in types.items()
+    )
+
+
+def _all_are(values: Iterable[object], kind: Any) -> bool:
+    return all(isinstance(value, kind) for value in values)
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
 def give_back(path: Path) -> None:
     """Under sudo, give `path` to the user who called sudo; otherwise do nothing."""
-    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
-    if os.geteuid() != 0 or user is None or group is None:
-        return
-    if user.isdecimal() and group.isdecimal():
-        os.chown(path, int(user), int(group), follow_symlinks=False)
+    if owner := sudo_user():
+        os.chown(path, *owner, follow_symlinks=False)

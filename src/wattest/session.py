@@ -13,7 +13,7 @@ from typing import Any
 
 from wattest import machine, planfile
 from wattest.activeload import LOAD_THRESHOLDS
-from wattest.artefacts import SessionArtefacts
+from wattest.artefacts import Finished, SessionArtefacts
 from wattest.campaign import Campaign
 from wattest.console import Console, Writer
 from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
@@ -75,6 +75,7 @@ class Session:
         self._closing.callback(sensors.close)
         self._signals = OrderlySignals()
         self._records: Records | None = None
+        self._leases: Leases | None = None
 
     @classmethod
     def open(
@@ -113,10 +114,10 @@ class Session:
             f"results: {self.results.path}",
         ]
 
-    def begin(self, selected: Sequence[Experiment], finished: Mapping[str, Path]) -> None:
+    def begin(self, selected: Sequence[Experiment], finished: Mapping[str, Finished]) -> None:
         """Take the counters, write the plan, set the governor, look at the idle machine.
 
-        `finished` maps the keys of experiments that earlier sessions finished to their records.
+        `finished` is what earlier sessions finished, by the keys of the experiments.
 
         Raises:
             WattestError: the counters are taken, or a file cannot be written.
@@ -126,8 +127,7 @@ class Session:
         self._closing.callback(self._signals.restore)
         for swept in sweep():
             self.console.warn(f"a dead session had left {swept}; ended it")
-        leases = Leases.take(self._counters(), self._options.wait_seconds, self.console.warn)
-        self._closing.callback(leases.close)
+        self.take_counters()
         governor = Governor(plan.settings.governor, self._options.sys_root)
         self._closing.callback(governor.close)
         if governor.state.status in ("denied", "unavailable"):
@@ -147,16 +147,27 @@ class Session:
         artefacts = SessionArtefacts(self.results.path, self._session_id, plan)
         try:
             planfile.store(self.results.path, plan)
-            artefacts.open(environment, list(finished.values()))
+            artefacts.open(environment, finished.values())
         except OSError as error:
             where = error.filename or self.results.path
             raise RecordError(f"{where} cannot be written: {error.strerror}") from None
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
-        known = {ids[key]: path for key, path in finished.items()}
+        known = {ids[key]: one.path for key, one in finished.items()}
         context = self._context(environment)
         self._records = Records(
             self.results, context, self.console, self.board, preflight, artefacts, known
         )
+
+    def take_counters(self) -> None:
+        """Take the counters for this session, unless it has them; wait for them if so asked.
+
+        Raises:
+            LeaseError: another session holds them.
+        """
+        if self._leases is None:
+            wait_seconds = self._options.wait_seconds
+            self._leases = Leases.take(self._counters(), wait_seconds, self.console.warn)
+            self._closing.callback(self._leases.close)
 
     def foreground(self) -> Foreground:
         """Return what runs foreground trainings."""

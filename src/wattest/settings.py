@@ -83,12 +83,15 @@ class _Reader:
     def settings(self) -> Settings:
         self._report_unknown()
         self.errors += schema_faults(self.data, "settings", self.shown)
-        if self.errors:
-            raise ConfigurationError(self.errors)
         data = self.data
+        places = [json_path(("experiments", index)) for index in range(len(self._written()))]
+        broken = {place for place in places for one in self.errors if _lies_in(place, one.path)}
+        if any(not any(_lies_in(place, one.path) for place in places) for one in self.errors):
+            raise ConfigurationError(self.errors)
         entries = [
             self._entry(("experiments", index), entry)
             for index, entry in enumerate(data["experiments"])
+            if places[index] not in broken
         ]
         self._check_session()
         if self.errors:
@@ -115,12 +118,15 @@ class _Reader:
     def _warn(self, keys: Keys, text: str) -> None:
         self.warnings.append(Fault(self.shown, json_path(keys), text))
 
+    def _written(self) -> list[Any]:
+        experiments = self.data.get("experiments")
+        return experiments if isinstance(experiments, list) else []
+
     def _report_unknown(self) -> None:
         """Check the keys of every level before their values: a wrong name explains the rest."""
         definitions = self.schema["$defs"]
         levels: list[tuple[Keys, object, Mapping[str, Any]]] = [((), self.data, self.schema)]
-        experiments = self.data.get("experiments")
-        for index, entry in enumerate(experiments if isinstance(experiments, list) else []):
+        for index, entry in enumerate(self._written()):
             place: Keys = ("experiments", index)
             levels.append((place, entry, definitions["entry"]))
             if not isinstance(entry, dict):
@@ -255,6 +261,11 @@ def _backgrounds(entry: Mapping[str, Any], keys: Keys) -> list[tuple[Keys, Any]]
     if isinstance(background, list):
         return [((*keys, "background", index), one) for index, one in enumerate(background)]
     return [] if background is None else [((*keys, "background"), background)]
+
+
+def _lies_in(place: str, path: str) -> bool:
+    """Tell whether a JSON path is `place` or lies inside it."""
+    return path == place or path.startswith((f"{place}.", f"{place}["))
 
 
 def _first(layers: Sequence[Mapping[str, Any]], key: str, default: Any) -> Any:

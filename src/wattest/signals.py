@@ -31,6 +31,8 @@ class OrderlySignals:
         self._before: dict[int, _Handler] = {}
         self._is_patient = False
         self._hurried_at: float | None = None
+        self._held_at: float | None = None
+        self._put_off: str | None = None
         self.received: str | None = None
 
     def install(self) -> None:
@@ -40,12 +42,15 @@ class OrderlySignals:
         for number in _TAKEN:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._interrupt)
+        _INSTALLED.append(self)
 
     def restore(self) -> None:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+        if self in _INSTALLED:
+            _INSTALLED.remove(self)
 
     @contextlib.contextmanager
     def patience(self, grace_seconds: float = 10.0) -> Iterator[float]:
@@ -56,20 +61,50 @@ class OrderlySignals:
         finally:
             self._is_patient = False
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Put the interruption off until the end of the block, where it is raised.
+
+        A block that is stuck can still be broken off, by a SIGINT after the second.
+        """
+        if self._held_at is not None:
+            yield
+            return
+        self._held_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._held_at = None
+            text, self._put_off = self._put_off, None
+            if text is not None:
+                raise KeyboardInterrupt(text)
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
+        name, now = signal.Signals(number).name, time.monotonic()
         if number == signal.SIGHUP:
             leave_terminal()
         if self.received is None:
             self.received = name
-            raise KeyboardInterrupt(f"{name} received")
-        if number != signal.SIGINT:
-            return
-        now = time.monotonic()
-        if self._hurried_at is None:
-            self._hurried_at = now
-        if self._is_patient or now - self._hurried_at > _STUCK_SECONDS:
-            raise KeyboardInterrupt(f"{name} received again")
+            self._raise_or_put_off(f"{name} received", is_held=self._held_at is not None)
+        elif number == signal.SIGINT:
+            if self._hurried_at is None:
+                self._hurried_at = now
+            if self._is_patient or now - self._hurried_at > _STUCK_SECONDS:
+                held = self._held_at is not None and now - self._held_at <= _STUCK_SECONDS
+                self._raise_or_put_off(f"{name} received again", is_held=held)
+
+    def _raise_or_put_off(self, text: str, *, is_held: bool) -> None:
+        if not is_held:
+            raise KeyboardInterrupt(text)
+        self._put_off = self._put_off or text
+
+
+_INSTALLED: list[OrderlySignals] = []
+
+
+def interruptions_held() -> contextlib.AbstractContextManager[None]:
+    """Put interruptions off over a block, where the session takes the signals at all."""
+    return _INSTALLED[-1].held() if _INSTALLED else contextlib.nullcontext()
 
 
 def leave_terminal() -> None:

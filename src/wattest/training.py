@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import pwd
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wattest.faults import Fault
+from wattest.faults import Fault, json_path
 from wattest.plan import Experiment, Training
 from wattest.process import Command
 from wattest.registry import Program, Value
@@ -20,6 +22,10 @@ _LONGEST_LINE = 1 << 16
 _OVERLAP_LINES = 3
 # Variables of the harness itself that a training must not inherit.
 _PRIVATE_PREFIXES = ("PYTEST_", "COV_CORE_")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_LONGEST_SHOWN = 300
+# Control and format characters, and line and paragraph separators: a terminal obeys some of them.
+_UNSHOWN_CATEGORIES = ("Cc", "Cf", "Zl", "Zp")
 
 
 def argv_of(training: Training) -> tuple[str, ...]:
@@ -47,7 +53,8 @@ def command_of(
 ) -> Command:
     """Return the command of a training in the caller's environment, with its program's own.
 
-    The limit is exported as ``WATTEST_GPU_MEMORY_LIMIT_MB``; `run_as` is (uid, gid).
+    The limit is exported as ``WATTEST_GPU_MEMORY_LIMIT_MB``; `run_as` is (uid, gid), whose home
+    and name the training gets.
     """
     program = training.program
     inherited = os.environ if environment is None else environment
@@ -60,8 +67,22 @@ def command_of(
     variables.setdefault("PYTHONUNBUFFERED", "1")
     if gpu_memory_limit_mb is not None:
         variables["WATTEST_GPU_MEMORY_LIMIT_MB"] = str(gpu_memory_limit_mb)
+    if run_as is not None:
+        variables.update(_login_of(run_as[0]))
     variables.update(program.environment)
     return Command(argv_of(training), program.folder, variables, run_as)
+
+
+def _login_of(uid: int) -> dict[str, str]:
+    """Return the variables that say who a user is and where their files lie, as a login sets them.
+
+    Nothing is known of a user without an entry: then the caller's variables stay.
+    """
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return {}
+    return {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
 
 
 def interpreter_of(program: Program) -> Path:
@@ -74,12 +95,13 @@ def program_faults(experiment: Experiment, settings_file: str, registry_file: st
     faults = []
     for training in (experiment.foreground, *experiment.backgrounds):
         program = training.program
-        where = f"$.models[{program.name!r}]"
+        where = json_path(("models", program.name))
         needed = f"(needed by {settings_file}::{experiment.entry.path})"
-        if not program.folder.is_dir():
+        # Not Path.is_dir: it raises for a path that may not be looked at.
+        if not os.path.isdir(program.folder):  # noqa: PTH112
             text = f"no such folder: {program.folder}; clone the program there, or change it"
             faults.append(Fault(registry_file, f"{where}.path", f"{text} {needed}"))
-        elif not program.script_path.is_file():
+        elif not os.path.isfile(program.script_path):  # noqa: PTH113
             text = f"no such file: {program.script_path}"
             faults.append(Fault(registry_file, f"{where}.train_script", f"{text} {needed}"))
         elif not os.access(program.script_path, os.X_OK):
@@ -126,15 +148,37 @@ def read_metrics(log: Path, patterns: Mapping[str, re.Pattern[str]]) -> Metrics:
 
 
 def last_lines(log: Path, count: int = 15) -> list[str]:
-    """Return the last lines of a log, for a message about a failure."""
+    """Return the last lines of a log, for a message about a failure.
+
+    They are for the eye: what a terminal would obey is written out, and a long line is cut.
+    """
+    lines = _LINE_END.split(end_of(log))
+    if not lines[-1]:
+        lines.pop()
+    return [_shown(line) for line in lines[-count:]]
+
+
+def end_of(log: Path) -> str:
+    """Return the end of a log as it is, at most 64 KiB; empty where it cannot be read."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _LONGEST_LINE))
-            text = file.read().decode("utf-8", errors="replace")
+            return file.read().decode("utf-8", errors="replace")
     except OSError:
-        return []
-    return text.splitlines()[-count:]
+        return ""
+
+
+def _shown(line: str) -> str:
+    r"""Return a line with characters such as ESC as text (``\x1b``), and of bounded length."""
+    text = "".join(map(_shown_character, line))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def _shown_character(character: str) -> str:
+    if character == "\t" or unicodedata.category(character) not in _UNSHOWN_CATEGORIES:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _number(text: str) -> float | None:

@@ -55,7 +55,7 @@ def judge(
         flags += [reason.text for reason in run.measurement.flags]
     if load and run.load_opened and run.load_closed:
         load_faults, load_flags = load.judge(run.load_opened, run.load_closed)
-        faults += load_faults
+        faults += load_faults if run.trouble is None else []
         flags += load_flags
     if run.exit is not None and run.exit.leftovers_killed:
         flags.append(f"{run.exit.leftovers_killed} processes outlived the training and were killed")
@@ -97,6 +97,8 @@ def cpu_use(run: Run, load: ActiveLoad | None) -> CpuUse | None:
 
 def duration_seconds(run: Run) -> float | None:
     """Return how long the training lived; for one that was stopped, how long its window was."""
+    if run.pid is None:
+        return None
     if run.exit is not None:
         return (run.exit.ended_ns - run.exit.started_ns) / 1e9
     return run.measurement.duration_seconds if run.measurement else None
@@ -104,7 +106,7 @@ def duration_seconds(run: Run) -> float | None:
 
 def estimated_energy(run: Run, cpu: CpuUse | None) -> dict[str, object] | None:
     """Estimate the CPU's energy where no counter could be read (and only there)."""
-    if cpu is None or run.measurement is None:
+    if cpu is None or run.measurement is None or run.pid is None:
         return None
     if run.measurement.energy_metrics()["cpu_energy_total_joules"] is not None:
         return None

@@ -7,6 +7,7 @@ SIGINT. Its plan stands beside it.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -34,6 +35,14 @@ def main() -> int:
         while not interrupted and (rest := due - time.monotonic()) > 0:
             time.sleep(min(rest, 0.01))
         now = time.monotonic()
+        if now - start > plan.get("stops_after", 1e9):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        quiet_from, quiet_until = plan.get("quiet", [1e9, 1e9])
+        if quiet_from < now - start <= quiet_until:
+            last = now
+            if interrupted:
+                return 130
+            continue
         for event in events:
             joules = plan["watts"][event] * (now - last)
             if plan.get("stuck_after") is not None and now - start > plan["stuck_after"]:

@@ -17,8 +17,9 @@ PACKAGE, DRAM = "power/energy-pkg/", "power/energy-ram/"
 def install_fake_perf(folder: Path, **plan: Any) -> Path:
     """Make `folder/perf`, an executable that behaves by `plan`; the folder.
 
-    Plan: `watts` by event; `refuses` (what it says and then ends); `stuck_after`, `blind_after`
-    and `dies_after`, in seconds.
+    Plan: `watts` by event; `refuses` (what it says and then ends); `stuck_after`, `blind_after`,
+    `dies_after` and `stops_after` (it hangs), in seconds; `quiet` (from and until when it counts
+    and prints nothing, as with a full disk).
     """
     folder.mkdir(parents=True)
     program = folder / "perf"

@@ -22,9 +22,9 @@ REAL_RANGE_UJ = 262_143_328_850
 class Event:
     """Something that happens to a counter, `at` seconds after the profile begins.
 
-    Kinds: `freeze`, `thaw` (what was used meanwhile is lost), `reset` (to 0), `unlink`,
-    `directory` (in its place: what a lost permission is to root), `deny` (mode 0), `text`
-    (shows `text` instead), `restore` (ends the last four; nothing is lost).
+    Kinds: `freeze`, `thaw` (what was used meanwhile is lost), `reset` (to 0), `jump` (by
+    `text` joules), `unlink`, `directory` (in its place: what a lost permission is to root), `deny`
+    (mode 0), `text` (shows `text` instead), `restore` (ends the last four; nothing is lost).
     """
 
     kind: str

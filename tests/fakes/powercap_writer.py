@@ -95,6 +95,8 @@ class Zone:
         elif kind == "reset":
             self.start = 0
             self.taken_off = self.joules_before + self.profile.joules(0.0, now)
+        elif kind == "jump":
+            self.start += round(float(event["text"]) * 1e6)
         elif kind == "unlink":
             self.path.unlink()
             self.let_go()

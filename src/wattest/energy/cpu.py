@@ -112,7 +112,7 @@ def _faults(member: CpuMember, thresholds: Thresholds) -> list[Reason]:
     if track.fault:
         return [track.fault]
     seconds = track.span_seconds
-    found = [too_few_periods(spec.domain, spec.label, seconds, spec.period_seconds, thresholds)]
+    found = [too_few_periods(spec.domain, spec.label, seconds, track.period_seconds, thresholds)]
     if seconds > 0:
         watts, idle = track.joules / seconds, member.idle_watts
         limit = member.limit_watts
@@ -149,7 +149,11 @@ def _details(
         "reason": "; ".join(fault.text for fault in faults) or None,
         "zones": [member.details() for member in used],
         "zones_not_used": list(unused),
-        "joules_until_failure": sum(track.joules for track in tracks) if faults else None,
+        "joules_until_failure": (
+            sum(track.joules for track in tracks)
+            if faults and all(track.opened_ns is not None for track in tracks)
+            else None
+        ),
         "samples": min(track.samples for track in tracks),
         "failed_reads": sum(track.failed for track in tracks),
         "wraps": sum(track.wraps for track in tracks),

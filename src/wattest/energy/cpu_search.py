@@ -12,7 +12,7 @@ from wattest.energy.perf import Perf
 from wattest.energy.perf_search import PerfSearch, search_perf
 from wattest.energy.powercap import Powercap
 from wattest.energy.powercap_search import PowercapSearch, search_powercap
-from wattest.energy.zones import Zone
+from wattest.energy.zones import Zone, ZoneError
 
 if TYPE_CHECKING:
     from wattest.energy.sensors import SensorConfig
@@ -78,6 +78,8 @@ def _unreadable(
         for zone, error in tree.unreadable
     )
     lost = {zone.domain for zone, _ in tree.unreadable}
+    if any(isinstance(error, ZoneError) and error.hides_parts for _, error in tree.unreadable):
+        lost.add("cpu_ram")
     members = tuple(member for member in tree.members if member.zone.domain not in lost)
     if not members:
         return CpuSearch(None, findings)
@@ -90,17 +92,28 @@ def _fault(zone: Zone, error: ReadingError, config: SensorConfig) -> str:
 
 
 def _remedy(error: ReadingError, config: SensorConfig) -> str:
+    accept = "or accept it with --allow-missing cpu"
+    if error.gate == "permission_lost" and isinstance(error, ZoneError):
+        return (
+            f"run under sudo; or let this user read it: sudo chmod a+rX {error.path}; "
+            f"or let perf read it: {_perf_remedy(config.proc_root)}; {accept}"
+        )
+    if isinstance(error, ZoneError) and error.hides_parts:
+        return f"{_mount_remedy(config)}; {accept}"
     if error.gate != "permission_lost":
-        return "mend this file of the powercap tree; or accept it with --allow-missing cpu"
+        return f"mend this file of the powercap tree; {accept}"
     return (
         "run under sudo; or let a group read it: sudo groupadd -f energy && "
         "sudo usermod -aG energy $USER, the line "
         f"{_UDEV_RULE} in /etc/udev/rules.d/70-powercap.rules, then "
         "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=powercap "
         "--action=add, and log in again; "
-        f"or let perf read it: {_perf_remedy(config.proc_root)}; "
-        "or accept it with --allow-missing cpu"
+        f"or let perf read it: {_perf_remedy(config.proc_root)}; {accept}"
     )
+
+
+def _mount_remedy(config: SensorConfig) -> str:
+    return f"mount devices/virtual/powercap below {config.sys_root} too, or all of /sys"
 
 
 def _perf_remedy(proc_root: Path) -> str:
@@ -138,8 +151,7 @@ def _why_no_zones(tree: PowercapSearch, config: SensorConfig) -> tuple[str, str 
     if tree.rejected:
         return "powercap shows zones, but no package among them", None
     if tree.problems:
-        remedy = f"mount devices/virtual/powercap below {config.sys_root} too, or all of /sys"
-        return f"the powercap tree is not whole: {tree.problems[0]}", remedy
+        return f"the powercap tree is not whole: {tree.problems[0]}", _mount_remedy(config)
     where = f"no energy counters under {config.sys_root}/class/powercap"
     if " hypervisor " in f" {_text(config.proc_root / 'cpuinfo')} ".replace("\n", " "):
         return f"{where}: this is a virtual machine, whose hypervisor hides them", None

@@ -69,6 +69,28 @@ def _try_once(track: CounterTrack, read: Callable[[], int], attempt: Attempt, cl
     return attempt(track, (before_ns + clock.monotonic_ns()) // 2, value)
 
 
+def watch_before_edge(counters: Sequence[Counter], clock: Clock) -> None:
+    """Before the opening edge, see every counter move whose period is known: none may be frozen.
+
+    One that stood still would show at its next movement what was used before the window.
+    """
+    began_ns = clock.monotonic_ns()
+    rest = [
+        (track, read, _value_or_none(read))
+        for track, read in counters
+        if track.spec.period_seconds is not None
+    ]
+    while rest:
+        clock.sleep(0.001)
+        rest = [one for one in rest if one[2] is not None and _value_or_none(one[1]) == one[2]]
+        still_ns = clock.monotonic_ns() - began_ns
+        for track, _, _ in rest:
+            if still_ns >= track.stillness.frozen_ns:
+                text = f"frozen: the counter did not move for {still_ns / NS:.1f} s"
+                track.refuse("counter_frozen", f"{text} before the opening edge", still_ns / NS)
+        rest = [one for one in rest if one[0].fault is None]
+
+
 def watch_after_edge(counters: Sequence[Counter], clock: Clock) -> None:
     """After the closing edge, see that every counter still moves: none may have frozen unseen.
 

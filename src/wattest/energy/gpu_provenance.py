@@ -139,7 +139,7 @@ def details_of(
         "wraps": 0,
         "longest_gap_seconds": max((_gap_seconds(one.track) for one in judged), default=None),
         "update_period_seconds": max(_known([_period(one.track) for one in judged]), default=None),
-        "resolution_joules": 1e-3 if counters else None,
+        "resolution_joules": max(_known([_resolution(one.track) for one in judged]), default=None),
         "edge_uncertainty_joules": edge_joules,
         "edge_uncertainty_percent": 100 * edge_joules / energy_joules if energy_joules else None,
     }
@@ -162,6 +162,7 @@ def _one(judged: JudgedGpu) -> dict[str, object]:
         **_state(track),
         "limit_watts": gpu.limit_watts,
         "update_period_seconds": _period(track),
+        "resolution_joules": _resolution(track),
         "edge_uncertainty_joules": judged.edge_joules,
         "samples": track.power.samples,
         "counter_samples": track.counter.samples if track.counter else 0,
@@ -203,6 +204,14 @@ def _failed(track: GpuTrack) -> int:
 def _period(track: GpuTrack) -> float | None:
     probed = track.reader.gpu.probed
     return probed.period_seconds if probed else None
+
+
+def _resolution(track: GpuTrack) -> float | None:
+    """Smallest step of its counter seen in the probe, joules; None if it did not move."""
+    probed = track.reader.gpu.probed
+    if track.counter is None or probed is None or probed.step_counts is None:
+        return None
+    return probed.step_counts * track.counter.spec.joules_per_count
 
 
 def _gap_seconds(track: GpuTrack) -> float:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wattest.energy.base import NS, Clock, DomainResult, Live
-from wattest.energy.edges import read_closing_edge, read_opening_edge, watch_after_edge
+from wattest.energy.edges import (
+    read_closing_edge,
+    read_opening_edge,
+    watch_after_edge,
+    watch_before_edge,
+)
 from wattest.energy.gpu import GpuReader, Vitals
 from wattest.energy.gpu_provenance import GpuWindow
 from wattest.energy.gpu_track import GpuTrack
@@ -83,10 +88,11 @@ class GpuRecording:
         self._last_watts: float | None = None
 
     def prepare(self) -> None:
-        """Read throttling and vital signs."""
+        """Read throttling and vital signs, and see that every counter moves."""
         for track in self._tracks:
             track.read_throttling()
         self._read_vitals(self._clock.monotonic_ns())
+        watch_before_edge(self._counters, self._clock)
 
     def read_opening(self) -> None:
         """Read power, then the counters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from wattest.energy.nvml_api import (
     read_fields,
     why_absent,
 )
-from wattest.energy.visible import visible_gpus
+from wattest.energy.visible import Visible, visible_gpus
 
 _PERMISSION_REMEDY = (
     "run under sudo; or give this user the devices: ls -l /dev/nvidia* and "
@@ -96,12 +97,13 @@ def _search(
     visible = visible_gpus(visible_devices, [device.uuid for device in devices])
     if visible.mig:
         return _mig(visible.note)
-    if not visible.indices:
+    silent = _silent(visible_devices, visible, devices)
+    if not visible.indices and not silent.faults:
         note = visible.note or f"CUDA_VISIBLE_DEVICES={visible_devices!r}"
         return _absence(f"{note}: no GPU is visible")
-    search = _merge([_look(nvml, devices[index]) for index in visible.indices])
+    search = _merge([*(_look(nvml, devices[index]) for index in visible.indices), silent])
     names = {gpu.name for gpu in search.gpus}
-    notes = [visible.note] if visible.note else []
+    notes = [visible.note] if visible.note and not silent.faults else []
     if visible.by_index and len(names) > 1 and device_order != "PCI_BUS_ID":
         notes.append(
             "GPUs of different models are chosen by index: CUDA orders them by speed, NVML by bus; "
@@ -134,6 +136,18 @@ def _identify(nvml: Nvml, index: int) -> _Device:
     except nvml.NVMLError as error:
         name = f"gpu {index}"
         return _Device(index, name, None, _fault(nvml, name, "it does not answer", error))
+
+
+def _silent(variable: str | None, visible: Visible, devices: Sequence[_Device]) -> GpuSearch:
+    """Faults of the devices that do not answer, if one of them may be what `variable` names.
+
+    A UUID that no answering device bears may be that of one which did not even tell its UUID.
+    """
+    rest = () if variable is None else variable.split(",")[len(visible.indices) :]
+    entry = rest[0].strip().lower() if rest else ""
+    if not entry.startswith("gpu-") or any(one.uuid.lower().startswith(entry) for one in devices):
+        return GpuSearch()
+    return GpuSearch(faults=tuple(device.fault for device in devices if device.fault))
 
 
 def _fault(nvml: Nvml, name: str, what: str, error: NvmlFault) -> str:

@@ -71,6 +71,12 @@ class Integral:
         seconds = (self.last_ns - self.first_ns) / NS
         return self.joules / seconds if seconds > 0 else self.last_watts
 
+    def gap_ns(self, from_ns: int, to_ns: int) -> int:
+        """Longest time without a sample from `from_ns` to `to_ns`, the edges being included."""
+        if self.first_ns is None:
+            return to_ns - from_ns
+        return max(self.longest_gap_ns, self.first_ns - from_ns, to_ns - self.last_ns)
+
     def over(self, from_ns: int, to_ns: int) -> float | None:
         """Joules from `from_ns` to `to_ns`, the ends being held constant; None without samples."""
         if self.first_ns is None:
@@ -229,7 +235,7 @@ def _spec(reader: GpuReader, thresholds: Thresholds) -> CounterSpec:
         joules_per_count=1e-3,
         wraps=False,
         max_range=None,
-        period_seconds=assumed if period is None else period,
+        period_seconds=period,
         step_seconds=assumed if longest is None else longest,
         wrap_watts=thresholds.jump_power_watts,
         jump_watts=thresholds.jump_power_watts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wattest.energy.base import NS, DomainResult, Reason
+from wattest.energy.counter import CounterTrack
 from wattest.energy.gates import (
     counter_against_integral,
     mean_power,
@@ -18,10 +19,13 @@ from wattest.energy.gpu_provenance import (
     state_metrics,
     throttled_seconds,
 )
-from wattest.energy.gpu_track import GpuTrack
+from wattest.energy.gpu_track import GpuTrack, Integral
 from wattest.energy.nvml_api import AVERAGE_SECONDS
 from wattest.energy.schedule import Schedule
 from wattest.energy.thresholds import Thresholds
+
+Verdict = tuple[list[Reason], list[Reason]]
+"""Faults and flags."""
 
 
 def judge_gpus(window: GpuWindow, schedule: Schedule, thresholds: Thresholds) -> DomainResult:
@@ -54,19 +58,21 @@ def _judge(
     start_ns, end_ns = _span(track, window)
     first = track.power.over(start_ns, end_ns)
     second = track.second_power.over(start_ns, end_ns)
-    flags = list(throttling(gpu.uuid, throttled_seconds(track), thresholds))
     if track.counter is not None:
-        faults = _counter_faults(track, first, second, thresholds, flags)
-        joules: float | None = track.counter.joules
+        faults, flags = _judge_counter(track.counter, track, first, second, thresholds)
+        joules: float | None = track.counter.joules if track.counter.opened_ns is not None else None
         edge_joules = track.counter.edge_joules(track.power.high_watts or 0.0)
     else:
-        faults = _integral_faults(track, window, schedule, thresholds)
+        faults, flags = _judge_integral(track, window, schedule, thresholds)
         joules = first
         edge_joules = 2e-9 * schedule.period_ns * (track.power.high_watts or 0.0)
     if joules is not None and not faults and window.seconds > 0:
         watts, idle = joules / ((end_ns - start_ns) / NS), window.idle_watts.get(gpu.uuid)
         unlikely = mean_power("gpu", gpu.uuid, watts, idle, gpu.limit_watts, thresholds)
         faults += [unlikely] if unlikely else []
+    if joules is not None and not faults and not joules > 0:
+        faults = [Reason("no_value", f"{gpu.uuid}: {gpu.source} gives {joules:g} J", "gpu", joules)]
+    flags += throttling(gpu.uuid, throttled_seconds(track), thresholds)
     return JudgedGpu(
         track=track,
         joules=None if faults else joules,
@@ -87,56 +93,126 @@ def _span(track: GpuTrack, window: GpuWindow) -> tuple[int, int]:
     return counter.opened_ns, counter.opened_ns + int(counter.span_seconds * NS)
 
 
-def _counter_faults(
+def _judge_counter(
+    counter: CounterTrack,
     track: GpuTrack,
     first: float | None,
     second: float | None,
     thresholds: Thresholds,
-    flags: list[Reason],
-) -> list[Reason]:
-    counter = track.counter
-    if counter is None:
-        return []
+) -> Verdict:
+    """Judge a counter, beside both integrals in joules."""
     if counter.fault:
-        return [counter.fault]
-    flags += counter.flags()
+        return [counter.fault], []
+    flags = list(counter.flags())
     spec = counter.spec
     short = too_few_periods(
-        "gpu", spec.label, counter.span_seconds, spec.period_seconds, thresholds
+        "gpu", spec.label, counter.span_seconds, counter.period_seconds, thresholds
     )
     if short:
-        return [short]
+        return [short], flags
     if first is None:
-        return []
+        return [], flags
     opinion = None if second is None else (second, _lag_joules(track))
     fault, flag = counter_against_integral(spec.label, counter.joules, first, opinion, thresholds)
-    flags += [flag] if flag else []
-    return [fault] if fault else []
+    return [fault] if fault else [], [*flags, flag] if flag else flags
 
 
 def _lag_joules(track: GpuTrack) -> float:
     """How far a running average, integrated, may lag behind: half its span at each edge."""
-    high, low = track.second_power.high_watts, track.second_power.low_watts
-    if high is None or low is None:
-        return 0.0
-    return (high - low) * AVERAGE_SECONDS / 2
+    return _range_watts(track.second_power) * AVERAGE_SECONDS / 2
 
 
-def _integral_faults(
+def _range_watts(power: Integral) -> float:
+    high, low = power.high_watts, power.low_watts
+    return 0.0 if high is None or low is None else high - low
+
+
+def _judge_integral(
     track: GpuTrack, window: GpuWindow, schedule: Schedule, thresholds: Thresholds
-) -> list[Reason]:
-    """Why integrated power is no measurement, where there is no counter."""
+) -> Verdict:
+    """Judge integrated power, where there is no counter."""
     uuid = track.reader.gpu.uuid
     if track.power_lost_ns is not None or track.power.first_ns is None:
         lost_ns = window.closed_ns - (track.power_lost_ns or window.closed_ns)
         text = f"no power reading at the closing edge; lost {max(0, lost_ns) / NS:.1f} s before the"
-        return [Reason("source_lost", f"{uuid}: {text} end: {track.power_failure}", "gpu")]
-    short = too_few_periods("gpu", uuid, window.seconds, schedule.period_ns / NS, thresholds)
+        return [Reason("source_lost", f"{uuid}: {text} end: {track.power_failure}", "gpu")], []
+    period_seconds = schedule.period_ns / NS
+    short = too_few_periods("gpu", uuid, window.seconds, period_seconds, thresholds)
     if short:
-        return [short]
-    gap_seconds = track.power.longest_gap_ns / NS
-    share, most = 100 * gap_seconds / window.seconds, thresholds.integral_gap_invalid_percent
-    if share > most and gap_seconds > thresholds.sample_gap_flag_seconds:
-        text = f"{uuid}: {gap_seconds:.1f} s without a power reading cannot be integrated"
-        return [Reason("integral_gap", text, "gpu", share, most)]
-    return []
+        return [short], []
+    gap_seconds = track.power.gap_ns(window.opened_ns, window.closed_ns) / NS
+    gaps = integral_gap(uuid, gap_seconds, window.seconds, period_seconds, thresholds)
+    powers = _compare_readings(track, window, period_seconds, thresholds)
+    verdicts = (gaps, powers)
+    return [fault for fault, _ in verdicts if fault], [flag for _, flag in verdicts if flag]
+
+
+def _compare_readings(
+    track: GpuTrack, window: GpuWindow, period_seconds: float, thresholds: Thresholds
+) -> tuple[Reason | None, Reason | None]:
+    """Compare both readings of power, as (fault, flag); nothing to say where there is but one."""
+    uuid, edges = track.reader.gpu.uuid, (window.opened_ns, window.closed_ns)
+    first, second = track.power.over(*edges), track.second_power.over(*edges)
+    if first is None or second is None:
+        return None, None
+    share = 100 * track.second_power.gap_ns(*edges) / NS / window.seconds
+    most = thresholds.integral_gap_invalid_percent
+    if share > most:
+        text = f"{uuid}: its second power reading misses {share:.1f} % of the window: not compared"
+        return None, Reason("power_readings", text, "gpu", share, most)
+    doubt_joules = _lag_joules(track) + period_seconds * _range_watts(track.power)
+    return power_readings(uuid, first, second, doubt_joules, thresholds)
+
+
+def integral_gap(
+    label: str,
+    gap_seconds: float,
+    window_seconds: float,
+    period_seconds: float,
+    thresholds: Thresholds,
+) -> tuple[Reason | None, Reason | None]:
+    """Judge the longest time without a power reading, as (fault, flag).
+
+    A gap is one that exceeds the nominal period by half of it.
+    """
+    most = thresholds.integral_gap_invalid_percent
+    least, share = thresholds.integral_gap_flag_percent, 100 * gap_seconds / window_seconds
+    text = f"{label}: {gap_seconds:.2f} s without a power reading"
+    if share > most:
+        text += " cannot be integrated"
+        return Reason("integral_gap", text, "gpu", share, most), None
+    if share <= least or gap_seconds <= 1.5 * period_seconds:
+        return None, None
+    text += f", {share:.1f} % of the window, were bridged by a straight line"
+    return None, Reason("integral_gap", text, "gpu", share, least)
+
+
+def power_readings(
+    label: str,
+    first_joules: float,
+    second_joules: float,
+    doubt_joules: float,
+    thresholds: Thresholds,
+) -> tuple[Reason | None, Reason | None]:
+    """Compare the integrals of a GPU's two power readings, as (fault, flag).
+
+    Args:
+        label: The GPU.
+        first_joules: Energy by the preferred reading, which looks at a part of the time only.
+        second_joules: Energy by the running average, which cannot alias.
+        doubt_joules: How far the two may differ without a fault, as the average lags behind.
+        thresholds: The design values.
+    """
+    base_joules = second_joules if second_joules > 0 else first_joules
+    if base_joules <= 0:
+        return None, None
+    most = thresholds.counter_integral_invalid_percent
+    least = thresholds.counter_integral_flag_percent
+    percent = 100 * (first_joules - second_joules) / base_joules
+    sure_percent = abs(percent) - 100 * doubt_joules / base_joules
+    text = f"{label}: aliasing: its two power readings disagree by {percent:+.1f} %"
+    if sure_percent > most:
+        return Reason("power_readings", text, "gpu", percent, most), None
+    if sure_percent > least:
+        return None, Reason("power_readings", text, "gpu", percent, least)
+    return None, None

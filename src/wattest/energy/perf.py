@@ -26,6 +26,10 @@ from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
 
 _LAST_INTERVAL_SECONDS = 1.0
+_SILENT_SECONDS = 1.0
+_SILENT_INTERVALS = 3
+_SPAN_INTERVALS = 2
+_SPAN_SHARE = 0.001
 
 
 class Perf:
@@ -100,6 +104,8 @@ class PerfRecording:
         self.period_ns = int(NS * thresholds.cpu_period_seconds)
         self._events = events
         self._thresholds = thresholds
+        longest = _SILENT_INTERVALS * thresholds.perf_interval_seconds
+        self._most_silent_seconds = max(_SILENT_SECONDS, longest)
         self._clock = clock
         self._log = IntervalLog(traces.folder / LOG_NAME, events)
         self._child = launcher(command, self._log.path)
@@ -123,8 +129,9 @@ class PerfRecording:
         self._opened_ns = self._clock.monotonic_ns()
 
     def sample(self, now_ns: int) -> None:
-        """Take in the intervals since the last call."""
+        """Take in the intervals since the last call, and notice when there are none."""
         self._log.read()
+        self._log.compare((now_ns - self._opened_ns) / NS)
         self._notice_death(now_ns)
 
     def read_closing(self) -> None:
@@ -138,13 +145,9 @@ class PerfRecording:
         self._wait(_LAST_INTERVAL_SECONDS, lambda: False)
         self._log.read()
         self._child.close()
-        seconds = (self._closed_ns - self._opened_ns) / NS
-        spans = [
-            one.last_end - (one.first_end or 0.0)
-            for one in self._log.sums.values()
-            if one.last_end is not None
-        ]
-        self._edge_seconds = max((abs(span - seconds) for span in spans), default=seconds)
+        seconds = self._window_seconds
+        self._log.compare(seconds)
+        self._edge_seconds = max(abs(one.span_seconds - seconds) for one in self._sums)
         self._edge_seconds += max(0, opened_ns - self._opened_ns) / NS
         self._edge_seconds += max(0, self._closed_ns - ended_ns) / NS
 
@@ -159,14 +162,24 @@ class PerfRecording:
         return judged + absent
 
     def live(self) -> Live:
-        """Sums over the events."""
-        sums = self._log.sums.values()
-        watts = [one.last_watts for one in sums if one.last_watts is not None]
-        return Live("cpu", sum(watts) if watts else None, sum(one.joules for one in sums))
+        """Sums over the events, as long as perf reports them all."""
+        silent = max(one.longest_silence_seconds for one in self._sums)
+        if self._died or silent > self._most_silent_seconds:
+            return Live("cpu", None, None)
+        watts = [one.last_watts for one in self._sums if one.last_watts is not None]
+        return Live("cpu", sum(watts) if watts else None, sum(one.joules for one in self._sums))
 
     def close(self) -> None:
         """End perf; may be called twice."""
         self._child.close()
+
+    @property
+    def _sums(self) -> tuple[EventSum, ...]:
+        return tuple(self._log.sums.values())
+
+    @property
+    def _window_seconds(self) -> float:
+        return (self._closed_ns - self._opened_ns) / NS
 
     def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
         await_perf(self._child, self._log, self._clock, seconds, is_done)
@@ -189,7 +202,7 @@ class PerfRecording:
             "source": "perf",
             "reason": "; ".join(fault.text for fault in faults) or None,
             "event": event,
-            "joules_until_failure": one.joules if faults else None,
+            "joules_until_failure": one.joules if faults and one.intervals else None,
             "samples": one.intervals,
             "failed_reads": one.failed,
             "wraps": None,
@@ -211,6 +224,9 @@ class PerfRecording:
         if one.failed:
             text = f"{event}: perf could not count {one.failed} of its intervals"
             return [Reason("read_failed", text, domain, one.failed, 0)]
+        lost = self._why_lost(event, one)
+        if lost is not None:
+            return [lost]
         still, most = one.longest_still_seconds, self._thresholds.frozen_seconds
         if one.joules <= 0 or still >= most:
             text = f"{event}: frozen: the counter did not move for {still:.1f} s"
@@ -220,3 +236,18 @@ class PerfRecording:
             text = f"{event}: an interval of {one.max_watts:.0f} W is beyond any machine"
             return [Reason("counter_jump", text, domain, one.max_watts, bound)]
         return []
+
+    def _why_lost(self, event: str, one: EventSum) -> Reason | None:
+        """Refuse intervals that are too far apart, or do not cover the window."""
+        domain = EVENTS[event]
+        silent, most = one.longest_silence_seconds, self._most_silent_seconds
+        if silent > most:
+            text = f"{event}: perf was silent: it printed no interval for {silent:.1f} s"
+            return Reason("source_lost", text, domain, silent, most)
+        seconds = self._window_seconds
+        apart = abs(one.span_seconds - seconds)
+        most = _SPAN_INTERVALS * self._thresholds.perf_interval_seconds + _SPAN_SHARE * seconds
+        if apart <= most:
+            return None
+        text = f"{event}: perf's intervals cover {one.span_seconds:.2f} s of a window of"
+        return Reason("source_lost", f"{text} {seconds:.2f} s", domain, apart, most)

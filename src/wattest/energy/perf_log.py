@@ -22,6 +22,7 @@ class EventSum:
         max_watts: Highest power over any interval.
         longest_gap_seconds: The longest interval.
         longest_still_seconds: Longest time of intervals without any energy.
+        longest_lag_seconds: Longest time by which the intervals fell behind the window.
     """
 
     joules: float = 0.0
@@ -33,7 +34,23 @@ class EventSum:
     max_watts: float = 0.0
     longest_gap_seconds: float = 0.0
     longest_still_seconds: float = 0.0
+    longest_lag_seconds: float = 0.0
     _still_seconds: float = 0.0
+
+    @property
+    def span_seconds(self) -> float:
+        """What its intervals cover of the window, and beyond its edges."""
+        return (self.last_end or 0.0) - (self.first_end or 0.0)
+
+    def compare(self, window_seconds: float) -> None:
+        """See how far its intervals lie behind a window that is open for so long."""
+        lag_seconds = window_seconds - self.span_seconds
+        self.longest_lag_seconds = max(self.longest_lag_seconds, lag_seconds)
+
+    @property
+    def longest_silence_seconds(self) -> float:
+        """Longest time in which perf printed no interval of it."""
+        return max(self.longest_gap_seconds, self.longest_lag_seconds)
 
     def add(self, end: float, joules: float) -> None:
         """Add an interval that ended at `end` seconds after perf began."""
@@ -81,6 +98,11 @@ class IntervalLog:
         for line in lines:
             self._take(line)
 
+    def compare(self, window_seconds: float) -> None:
+        """See how far every event lies behind a window that is open for so long."""
+        for one in self.sums.values():
+            one.compare(window_seconds)
+
     def start(self) -> None:
         """Let what was read so far lie before the window."""
         for event, one in self.sums.items():
@@ -95,8 +117,7 @@ class IntervalLog:
         cells = [cell.strip() for cell in line.split(",")]
         one = self.sums.get(cells[3]) if len(cells) > 3 else None
         if one is None:
-            if line.strip() and not line.startswith("#") and len(self.others) < 8:
-                self.others.append(line.strip())
+            self._take_other(line.strip())
             return
         try:
             end, joules = float(cells[0]), float(cells[1])
@@ -107,3 +128,10 @@ class IntervalLog:
             one.add(end, joules)
         else:
             one.failed += 1
+
+    def _take_other(self, line: str) -> None:
+        """Keep a line that is no interval; one that was cut short is an interval lost."""
+        for event, one in self.sums.items():
+            one.failed += event in line
+        if line and not line.startswith("#") and len(self.others) < 8:
+            self.others.append(line)

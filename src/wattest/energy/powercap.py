@@ -12,7 +12,12 @@ from dataclasses import replace
 from wattest.energy.base import NS, Clock, DomainResult, Finding, Live, ReadingError
 from wattest.energy.counter import CounterTrack
 from wattest.energy.cpu import CpuMember, judge_cpu_domain
-from wattest.energy.edges import read_closing_edge, read_opening_edge, watch_after_edge
+from wattest.energy.edges import (
+    read_closing_edge,
+    read_opening_edge,
+    watch_after_edge,
+    watch_before_edge,
+)
 from wattest.energy.powercap_search import Member, PowercapSearch
 from wattest.energy.probe import Probed
 from wattest.energy.schedule import Schedule
@@ -136,7 +141,8 @@ class PowercapRecording:
         self.period_ns = int(NS * _period_seconds(members, thresholds))
 
     def prepare(self) -> None:
-        """Nothing but energy belongs to the edge."""
+        """See that every counter moves."""
+        watch_before_edge(self._counters, self._clock)
 
     def read_opening(self) -> None:
         """Read every zone; those that fail again for a short while."""
@@ -207,7 +213,7 @@ class PowercapRecording:
 
 
 def _period_seconds(members: Sequence[Member], thresholds: Thresholds) -> float:
-    """Once a second, but often enough to tell a wrap of the smallest range from a reset."""
+    """As often as usual, or as it takes to tell a wrap of the smallest range from a reset."""
     ranges = [member.max_range * _MICRO for member in members if member.max_range]
     if not ranges:
         return thresholds.cpu_period_seconds

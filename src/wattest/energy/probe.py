@@ -60,6 +60,11 @@ class _Watched:
     def is_known(self) -> bool:
         return len(self.changes_ns) >= _ENOUGH_CHANGES
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether it may have a period that was not seen yet; one that stands at 0 has none."""
+        return len(self.changes_ns) < 2 and bool(self.last)
+
     def result(self, seconds: float) -> Probed:
         changes = self.changes_ns
         spans = [later - earlier for earlier, later in pairwise(changes)]
@@ -74,20 +79,26 @@ class _Watched:
 
 
 def probe(
-    counters: Mapping[str, Callable[[], int]], clock: Clock, seconds: float
+    counters: Mapping[str, Callable[[], int]], clock: Clock, seconds: float, slow_seconds: float
 ) -> dict[str, Probed]:
-    """Watch all counters together until each has changed a few times, at most for `seconds`."""
+    """Watch all counters together until each has changed a few times.
+
+    Args:
+        counters: How to read each, by its label.
+        clock: The clock.
+        seconds: For how long at most.
+        slow_seconds: The same for one that has changed less than twice by then.
+    """
     if not counters:
         return {}
     watched = {label: _Watched(read) for label, read in counters.items()}
     start_ns = clock.monotonic_ns()
-    deadline_ns = start_ns + int(seconds * NS)
-    while clock.monotonic_ns() < deadline_ns:
-        for one in watched.values():
-            if not one.is_known:
-                one.look(clock)
-        if all(one.is_known for one in watched.values()):
-            break
+    usual_ns, last_ns = (start_ns + int(one * NS) for one in (seconds, slow_seconds))
+    rest = list(watched.values())
+    while rest and (now_ns := clock.monotonic_ns()) < last_ns:
+        for one in rest:
+            one.look(clock)
+        rest = [one for one in rest if not one.is_known and (now_ns < usual_ns or one.is_slow)]
         clock.sleep(_PAUSE_SECONDS)
     took = (clock.monotonic_ns() - start_ns) / NS
     return {label: one.result(took) for label, one in watched.items()}

@@ -84,7 +84,8 @@ def find_sensors(config: SensorConfig) -> Sensors:
     if cpu.kind is not None:
         kinds.append(cpu.kind)
     counters = {label: read for kind in kinds for label, read in kind.counters().items()}
-    probed = probe(counters, config.clock, config.thresholds.probe_seconds)
+    limits = config.thresholds
+    probed = probe(counters, config.clock, limits.probe_seconds, limits.probe_slow_seconds)
     for kind in kinds:
         kind.learn(probed)
     findings += [finding for kind in kinds for finding in kind.findings()]

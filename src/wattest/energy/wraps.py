@@ -32,6 +32,11 @@ class Neighbours:
         """The highest power among them, 0 if there are none."""
         return max((watts for watts, _ in self.seen), default=0.0)
 
+    @property
+    def least_watts(self) -> float | None:
+        """The lowest power among them; None if there are none."""
+        return min((watts for watts, _ in self.seen), default=None)
+
     def most(self, seconds: float) -> float:
         """The most joules that fit `seconds` beside them: half as much power more, and one step."""
         step = max((joules for _, joules in self.seen), default=0.0)

@@ -1,4 +1,4 @@
-"""The powercap tree: which zones there are, and which of them may be added up.
+"""The powercap tree: which zones there are, and which of them cannot be used.
 
 Layout and names: Documentation/power/powercap/powercap.rst of the Linux kernel, and
 drivers/powercap/intel_rapl_common.c (`package-N`, `package-N-die-M`, `core`, `uncore`, `dram`,
@@ -7,22 +7,36 @@ drivers/powercap/intel_rapl_common.c (`package-N`, `package-N-die-M`, `core`, `u
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from wattest.energy.base import ReadingError
+
 _ZONE_ID = re.compile(r"^(?P<control>[A-Za-z][\w-]*?)(?P<numbers>(:\d+)+)$")
-_PACKAGE = re.compile(r"^package-\d+(-die-\d+)?$")
+_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
+_GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EISDIR})
 _MICRO = 1e-6
 _MAX_DEPTH = 4
+_NAME_BYTES = 256
+_NUMBER_BYTES = 64
 
-_NOT_ADDED = {
-    "core": "lies inside its package",
-    "uncore": "lies inside its package",
-    "psys": "covers the packages and more of the platform: adding it would count them twice",
-}
+
+class ZoneError(ReadingError):
+    """A zone, or a folder of the tree, is there but cannot be used.
+
+    Attributes:
+        path: What is at fault.
+        hides_parts: Whether it is a folder, so that nobody knows what lies in it.
+    """
+
+    def __init__(self, gate: str, text: str, path: Path, *, hides_parts: bool = False) -> None:
+        self.path = path
+        self.hides_parts = hides_parts
+        super().__init__(gate, text)
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,11 @@ class Zone:
         return self.id.partition(":")[0]
 
     @property
+    def is_top(self) -> bool:
+        """Whether it lies in no other zone."""
+        return self.id.count(":") <= 1
+
+    @property
     def parent_id(self) -> str:
         """The zone that contains it, or the control type."""
         return self.id.rpartition(":")[0]
@@ -67,137 +86,158 @@ class Zone:
 
     def limit_watts(self) -> float | None:
         """The highest power limit that is stated for it; None if there is none or it is off."""
-        if _text(self.folder / "enabled") == "0":
+        if _number(self.folder / "enabled") == 0:
             return None
         patterns = ("constraint_*_power_limit_uw", "constraint_*_max_power_uw")
         values = [_number(path) or 0 for pattern in patterns for path in self.folder.glob(pattern)]
         return max(values) * _MICRO if any(values) else None
 
 
-@dataclass(frozen=True)
+def read_small(path: str | Path, most_bytes: int = _NUMBER_BYTES) -> bytes:
+    """What a small file holds, less the space around it; a FIFO never keeps us waiting.
+
+    Raises:
+        ReadingError: It cannot be read, or holds more than `most_bytes`.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            text = os.read(fd, most_bytes + 1)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ReadingError(_gate(error), f"{path}: {error.strerror}") from error
+    if len(text) > most_bytes:
+        raise ReadingError("read_failed", f"{path}: holds more than {most_bytes} bytes")
+    return text.strip()
+
+
+def _gate(error: OSError) -> str:
+    if error.errno in _PERMISSION:
+        return "permission_lost"
+    return "source_lost" if error.errno in _GONE else "read_failed"
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = read_small(path)
+    except ReadingError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+@dataclass
 class Search:
-    """Result of looking through a powercap tree.
+    """What a powercap tree holds.
 
     Attributes:
-        zones: Every zone with an energy counter, once, in the order of their ids.
+        zones: Every zone by its id, each once.
+        faults: Why a zone cannot be used, by its id, for each that cannot.
         problems: What made the tree hard to read, in words.
     """
 
-    zones: tuple[Zone, ...]
-    problems: tuple[str, ...]
+    zones: dict[str, Zone] = field(default_factory=dict)
+    faults: dict[str, ZoneError] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def look_into(self, folder: Path, depth: int = _MAX_DEPTH) -> list[ZoneError]:
+        """Take in the zones in `folder`; the folders that may not be listed and may hold more."""
+        try:
+            entries = sorted(folder.iterdir()) if depth else []
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            fault = _folder_fault(folder, error)
+            self.problems.append(str(fault))
+            return [fault] if fault.gate == "permission_lost" else []
+        closed: list[ZoneError] = []
+        for entry in entries:
+            is_zone = _is_zone(entry)
+            is_folder, entry_fault = _look_at(entry)
+            if is_zone:
+                self._take(entry, entry_fault)
+            if entry_fault is not None:
+                self.problems.append(str(entry_fault))
+            elif is_folder and (is_zone or depth == _MAX_DEPTH):
+                # A link of the class folder leads to the device; its children are listed there.
+                closed += self.look_into(entry, depth - 1)
+        return [] if any(map(_is_zone, entries)) else closed
+
+    def _take(self, folder: Path, fault: ZoneError | None) -> None:
+        """Take in a zone, unless it was found in order elsewhere."""
+        zone_id = folder.name
+        if zone_id in self.zones and zone_id not in self.faults:
+            return
+        name = ""
+        if fault is None:
+            name, fault = _examine(folder)
+        self.zones[zone_id] = Zone(zone_id, name, folder)
+        self.faults.pop(zone_id, None)
+        if fault is not None:
+            self.faults[zone_id] = fault
+
+    def forget_dead_links(self) -> None:
+        """Drop the zones where there is nothing but links that lead nowhere."""
+        dead = [
+            one for one in self.faults.values() if one.hides_parts and one.gate == "source_lost"
+        ]
+        if len(dead) == len(self.zones):
+            self.zones.clear()
+            self.faults.clear()
 
 
 def find_zones(sys_root: Path) -> Search:
     """Look for zones below `sys_root`, under `class/powercap` and `devices/virtual/powercap`.
 
     Either may be missing where only part of a host's /sys is mounted; a zone that appears in both
-    counts once.
+    counts once. Where neither could be listed whole, a folder that is closed stands for a zone.
     """
-    found: dict[str, Zone] = {}
-    problems: list[str] = []
+    search = Search()
+    closed: list[ZoneError] = []
+    is_whole = False
     for top in (sys_root / "class" / "powercap", sys_root / "devices" / "virtual" / "powercap"):
-        for folder in _folders(top, problems, _MAX_DEPTH):
-            if folder.name in found or not _ZONE_ID.match(folder.name):
-                continue
-            if os.path.lexists(folder / "energy_uj"):
-                found[folder.name] = Zone(folder.name, _text(folder / "name"), folder)
-    if found:
-        problems.clear()
-    return Search(tuple(sorted(found.values(), key=_order)), tuple(problems))
+        closed_here = search.look_into(top)
+        is_whole |= bool(search.zones) and not closed_here
+        closed += closed_here
+    search.forget_dead_links()
+    for fault in () if is_whole else closed:
+        search.zones[fault.path.name] = Zone(fault.path.name, "", fault.path)
+        search.faults[fault.path.name] = fault
+    return search
 
 
-def _folders(top: Path, problems: list[str], depth: int) -> Iterator[Path]:
+def _is_zone(entry: Path) -> bool:
+    return _ZONE_ID.match(entry.name) is not None
+
+
+def _look_at(entry: Path) -> tuple[bool, ZoneError | None]:
+    """Whether `entry` is a folder, and why that cannot be told."""
     try:
-        entries = sorted(top.iterdir()) if depth else []
-    except FileNotFoundError:
-        return
+        return stat.S_ISDIR(entry.stat().st_mode), None
     except OSError as error:
-        problems.append(f"{top}: {error.strerror}")
-        return
-    for entry in entries:
-        if entry.is_symlink() and not entry.exists():
-            problems.append(f"{entry} points to {entry.readlink()}, which is not there")
-        elif entry.is_dir() and (":" in entry.name or depth == _MAX_DEPTH):
-            yield entry
-            # A link of the class folder leads back to the device; its children are listed there.
-            yield from _folders(entry, problems, depth - 1)
+        return False, _folder_fault(entry, error)
 
 
-def _order(zone: Zone) -> tuple[str, list[int]]:
-    return zone.control_type, [int(number) for number in zone.id.split(":")[1:]]
+def _folder_fault(folder: Path, error: OSError) -> ZoneError:
+    text = f"{folder}: {error.strerror}"
+    if error.errno == errno.ENOENT and folder.is_symlink():
+        text = f"{folder} points to {folder.readlink()}, which is not there"
+    return ZoneError(_gate(error), text, folder, hides_parts=True)
 
 
-def _text(path: Path) -> str:
+def _examine(folder: Path) -> tuple[str, ZoneError | None]:
+    """The name of a zone, and why it cannot be used, if it cannot."""
+    fault, path = None, folder / "name"
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def classify(zones: Iterable[Zone], values: Mapping[str, tuple[int, ...]]) -> tuple[Zone, ...]:
-    """Say of each zone whether it is added up, in which domain, or why not.
-
-    Of zones that measure the same package, those of `intel-rapl` come before others, and
-    `intel-rapl-mmio` comes last. Two zones of one control type that bear one name are the same
-    counter if all their readings agree, else two dies.
-
-    Args:
-        zones: All zones of the machine.
-        values: Readings of each zone by id, taken close together, to compare counters by.
-    """
-    ordered = sorted(zones, key=lambda zone: (_rank(zone), _order(zone)))
-    packages: dict[str, Zone] = {}
-    judged: dict[str, Zone] = {}
-    for zone in ordered:
-        if _PACKAGE.match(zone.name):
-            judged[zone.id] = _judge_package(zone, packages, values)
-            if judged[zone.id].domain:
-                packages[zone.id] = judged[zone.id]
-    for zone in ordered:
-        if zone.id not in judged:
-            judged[zone.id] = _judge_part(zone, packages, judged)
-    return tuple(judged[zone.id] for zone in sorted(ordered, key=_order))
-
-
-def _rank(zone: Zone) -> int:
-    if zone.control_type == "intel-rapl":
-        return 0
-    return 2 if "mmio" in zone.control_type else 1
-
-
-def _judge_package(
-    zone: Zone, packages: Mapping[str, Zone], values: Mapping[str, tuple[int, ...]]
-) -> Zone:
-    namesakes = [other for other in packages.values() if other.name == zone.name]
-    for other in namesakes:
-        if other.control_type != zone.control_type:
-            return _reject(zone, f"repeats {zone.name} of {other.id}")
-        if values.get(zone.id) and values.get(zone.id) == values.get(other.id):
-            return _reject(zone, f"bears the name of {other.id} and shows the same counter")
-    label = f"{zone.name} ({zone.id})" if namesakes else zone.name
-    return Zone(zone.id, zone.name, zone.folder, "cpu_pkg", label)
-
-
-def _judge_part(zone: Zone, packages: Mapping[str, Zone], judged: Mapping[str, Zone]) -> Zone:
-    parent = judged.get(zone.parent_id)
-    if zone.name == "dram" and zone.parent_id in packages:
-        label = f"{packages[zone.parent_id].label}/dram"
-        namesakes = [other for other in judged.values() if other.label == label]
-        label = f"{label} ({zone.id})" if namesakes else label
-        return Zone(zone.id, zone.name, zone.folder, "cpu_ram", label)
-    if parent is not None and parent.reason:
-        return _reject(zone, f"belongs to {parent.id}, which {parent.reason}")
-    if zone.name in _NOT_ADDED:
-        return _reject(zone, _NOT_ADDED[zone.name])
-    if not zone.name:
-        return _reject(zone, "has no readable name, so that nobody knows what it measures")
-    return _reject(zone, "is no package and no DRAM of a package")
-
-
-def _reject(zone: Zone, reason: str) -> Zone:
-    return Zone(zone.id, zone.name, zone.folder, "", zone.name or zone.id, reason)
+        os.lstat(folder / "energy_uj")
+    except FileNotFoundError:
+        fault = ZoneError("source_lost", f"{folder}: has no energy_uj", folder)
+    except OSError as error:
+        return "", _folder_fault(folder, error)
+    try:
+        name = read_small(path, _NAME_BYTES).decode("utf-8", "replace")
+    except ReadingError as error:
+        return "", fault or ZoneError(error.gate, str(error), path)
+    if not name or not name.isprintable():
+        return "", fault or ZoneError("read_failed", f"{path}: holds no name", path)
+    return name, fault

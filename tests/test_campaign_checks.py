@@ -1,0 +1,43 @@
+"""What keeps a campaign from being started, before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import Project, toy_registry
+
+TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
+LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
+
+
+@pytest.mark.parametrize("repo", ["toy", "busy"])
+@pytest.mark.parametrize(
+    "variable", ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"]
+)
+def test_a_program_with_gpus_of_its_own_is_refused_since_others_would_be_measured(
+    project: Project, repo: str, variable: str
+) -> None:
+    registry = toy_registry()
+    own = {**registry["models"][repo], "environment": {variable: "1", "OMP_NUM_THREADS": "2"}}
+    registry["models"][repo] = own
+    project.registry(registry)
+    project.settings({"foreground": TOY, "background": LOAD}, TOY)
+    result = project.run()
+    assert result.ret == 4
+    lines = [line for line in result.stderr.lines if "environment" in line]
+    assert len(lines) == 1, result.stderr.str()
+    place = f"config/models_config.json::$.models.{repo}.environment.{variable}: "
+    assert place in lines[0]
+    assert f"({variable}=1 pytest …): the meter follows that one" in lines[0]
+    assert not list((project.path / "results").glob("training_*"))
+
+
+def test_other_variables_of_a_program_are_its_own(project: Project) -> None:
+    registry = toy_registry()
+    registry["models"]["toy"] = {
+        **registry["models"]["toy"],
+        "environment": {"OMP_NUM_THREADS": "2"},
+    }
+    project.registry(registry)
+    project.settings(TOY)
+    assert project.run().ret == 0

@@ -1,0 +1,77 @@
+"""``wattest doctor`` says of counters that cannot be read what a session would say of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fakes.powercap import PowercapTree
+
+from conftest import ROOT
+from wattest.cli import main
+from wattest.energy import Finding, SensorConfig, find_sensors
+from wattest.errors import SensorPermissionError
+
+NOTHING = "Nothing can be measured here"
+
+
+def test_counters_that_cannot_be_read_make_pytest_refuse_and_doctor_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tree = PowercapTree(tmp_path / "sys")
+    for zone in (tree.add_package(0), tree.add_dram(0, 0), tree.add_package(1)):
+        (zone / "energy_uj").unlink()
+        (zone / "energy_uj").mkdir()
+    with pytest.raises(SensorPermissionError):
+        find_sensors(SensorConfig(sys_root=tree.root))
+    assert main(["doctor", "--sysfs", str(tree.root)]) == 0
+    output = capsys.readouterr().out
+    for zone_name in ("package-0", "package-0/dram", "package-1"):
+        assert f"cpu  {zone_name}: exists but cannot be read\n" in output
+    assert "accepted by" not in output
+    assert output.count("mend it: ") == 1, "three zones have one remedy"
+    assert "  pytest will refuse to start: mend it, or pass --allow-missing cpu\n" in output
+    assert NOTHING not in output
+
+
+def test_each_kind_of_unreadable_sensor_has_an_option_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = (
+        Finding("cpu", "package-0", "unavailable", "a; accepted by --allow-missing cpu", "x"),
+        Finding("cpu", "package-1", "unavailable", "b; accepted by --allow-missing cpu", "y"),
+        Finding("gpu", "gpu", "unavailable", "c. Remedy: z; accepted by --allow-missing gpu"),
+    )
+    sensors = nullcontext(SimpleNamespace(findings=findings))
+    monkeypatch.setattr("wattest.doctor.find_sensors", lambda config: sensors)
+    assert main(["doctor", "--sysfs", str(tmp_path)]) == 0
+    _, _, told = capsys.readouterr().out.partition("Energy:\n")
+    assert told.partition("\n\n")[0].split("\n") == [
+        "  cpu  package-0: exists but cannot be read",
+        "       a",
+        "       mend it: x",
+        "  cpu  package-1: exists but cannot be read",
+        "       b",
+        "       mend it: y",
+        "  gpu  gpu: exists but cannot be read",
+        "       c",
+        "       mend it: z",
+        "  pytest will refuse to start: mend it, or pass --allow-missing cpu --allow-missing gpu",
+    ]
+
+
+def test_the_command_line_is_there_without_its_script(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wattest", "doctor", "--sysfs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(tmp_path), "PYTHONPATH": str(ROOT / "src"), "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert NOTHING in done.stdout
