@@ -101,7 +101,7 @@ def test_known_power_comes_out_of_every_pattern_with_counter_beside_integral(fak
     library = build_fake_nvml(tmp_path / "library")
     gpu = FakeGpu(power=steady(200.0), counter_period=0.05)
     fake = FakeGpuScript([gpu]).environment(library, tmp_path / "script")
-    output, seconds = tmp_path / "calibration.json", 1.2
+    output, seconds = tmp_path / "calibration.json", 1.0
     options = ("--sysfs", str(fake_sysfs), "--seconds", str(seconds), "--output", str(output))
     done = subprocess.run(
         command(*options), env=environment(**fake), capture_output=True, text=True, timeout=120

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,21 +95,45 @@ def test_perf_is_used_where_a_zone_exists_but_cannot_be_read(perf, tmp_path):
     assert sources == {PACKAGE: "perf", "package-0": None, "gpu": None}
 
 
-@pytest.mark.parametrize(
-    ("plan", "gate", "words"),
-    [
-        ({"dies_after": 0.7}, "source_lost", "perf ended with exit code 1"),
-        ({"stuck_after": 0.6}, "counter_frozen", "frozen"),
-        ({"blind_after": 0.7}, "read_failed", "could not count"),
-        ({"stops_after": 0.7}, "source_lost", "it printed no interval for 1."),
-        ({"stops_after": 1.6}, "source_lost", "of a window of 2.0"),
-        ({"quiet": [0.7, 1e9]}, "source_lost", "it printed no interval for 1."),
-        ({"quiet": [1.6, 1e9]}, "source_lost", "of a window of 2.0"),
-        ({"quiet": [0.5, 1.8]}, "source_lost", "it printed no interval for 1."),
-    ],
-)
-def test_a_perf_that_fails_midway_is_refused(perf, tmp_path, plan, gate, words):
-    measurement = measure(perf(watts={PACKAGE: 80.0}, **plan), tmp_path / "energy", 2.0)
+FAILURES = {
+    "dies": ({"dies_after": 0.7}, "source_lost", "perf ended with exit code 1"),
+    "is stuck": ({"stuck_after": 0.6}, "counter_frozen", "frozen"),
+    "is blind": ({"blind_after": 0.7}, "read_failed", "could not count"),
+    "stops": ({"stops_after": 0.7}, "source_lost", "it printed no interval for 1."),
+    "stops late": ({"stops_after": 1.6}, "source_lost", "of a window of 2.0"),
+    "falls silent": ({"quiet": [0.7, 1e9]}, "source_lost", "it printed no interval for 1."),
+    "falls silent late": ({"quiet": [1.6, 1e9]}, "source_lost", "of a window of 2.0"),
+    "is silent for a while": ({"quiet": [0.5, 1.8]}, "source_lost", "printed no interval for 1."),
+}
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory) -> Mapping[str, Measurement]:
+    """A window under each perf that fails, all at once."""
+    root = tmp_path_factory.mktemp("failures")
+
+    def play(name: str) -> Measurement:
+        folder = root / name
+        own = install_fake_perf(folder / "bin", watts={PACKAGE: 80.0}, **FAILURES[name][0]) / "perf"
+
+        def launch(command: Sequence[str], log: Path) -> ChildOfTest:
+            return ChildOfTest([str(own) if one == found else one for one in command], log)
+
+        config = SensorConfig(
+            sys_root=folder / "sys", proc_root=folder / "proc", perf_launcher=launch
+        )
+        return measure(config, folder / "energy", 2.0)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(FAILURES)) as pool:
+        found = str(install_fake_perf(root / "bin") / "perf")
+        patch.setenv("PATH", f"{root / 'bin'}:/usr/bin:/bin")
+        return dict(zip(FAILURES, pool.map(play, FAILURES), strict=True))
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_perf_that_fails_midway_is_refused(failures, name):
+    _, gate, words = FAILURES[name]
+    measurement = failures[name]
     assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
     assert [fault.gate for fault in measurement.faults] == [gate]
     assert words in measurement.faults[0].text

@@ -157,7 +157,7 @@ FLOOD = """\
     #!/bin/sh
     for tenth in 1 2 3 4 5 6 7 8 9 10; do
         yes 'epoch 7, loss 0.1234567, and more words to fill the line' | head -c {bytes}
-        sleep 0.2
+        sleep 0.1
     done
     echo; echo Accuracy: 91.5
     """

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from conftest import Project, toy_registry
+from conftest import Project, pytest_command, toy_registry
 
 # Fails every third time that it is run.
 FLAKY = f"""\
@@ -66,7 +66,7 @@ def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: 
 
 def kill_midway(project: Project, records: int) -> None:
     """Run the campaign and kill it with SIGKILL once it has left some records."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "experiments"]
+    command = pytest_command("experiments")
     process = subprocess.Popen(
         [*command, "--config", "settings/test.json"],
         cwd=project.path,

@@ -7,19 +7,18 @@ import pty
 import re
 import select
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from conftest import Project, toy_registry
+from conftest import Project, pytest_command, toy_registry
 from wattest.progress import clock
 
 LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 
-def with_progress(project: Project, seconds: float = 1.5) -> None:
+def with_progress(project: Project, seconds: float = 1.1) -> None:
     registry = toy_registry()
     registry["models"]["toy"]["progress"] = r"Epoch (\d+)"
     project.registry(registry)
@@ -30,7 +29,7 @@ def with_progress(project: Project, seconds: float = 1.5) -> None:
 def run_in_a_terminal(folder: Path, *arguments: str) -> str:
     """Run pytest on a terminal of its own and return all it wrote there."""
     parent, child = pty.openpty()
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    command = pytest_command(*arguments)
     process = subprocess.Popen(
         command, cwd=folder, stdin=child, stdout=child, stderr=child, start_new_session=True
     )
@@ -56,7 +55,7 @@ def test_a_terminal_shows_one_live_line_with_epoch_and_load(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    with_progress(project, seconds=3)
+    with_progress(project, seconds=2.5)
     written = run_in_a_terminal(project.path, "experiments", "--config", "settings/test.json")
     lines = re.findall(r"\r\x1b\[2K(\[1/1\][^\r\n]*)", written)
     assert len(lines) >= 2

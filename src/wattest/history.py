@@ -88,6 +88,7 @@ def history_from_records(folder: Path) -> History:
     warnings = []
     for path in sorted(folder.glob("*.json")):
         if not path.is_file():
+            warnings.append(f"{path}: is no file and is not avoided")
             continue
         try:
             document = json.loads(path.read_bytes())

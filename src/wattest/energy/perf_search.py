@@ -68,7 +68,7 @@ def search_perf(launcher: PerfLauncher | None, thresholds: Thresholds, clock: Cl
         reason = "perf is not installed" if perf is None else "perf is not used here"
         return PerfSearch("", (), reason)
     search = _try_events(perf, tuple(EVENTS), launcher, thresholds, clock)
-    if search.events or search.is_forbidden:
+    if search.events or search.is_forbidden or "Cannot find PMU" in search.reason:
         return search
     package, *_ = EVENTS
     return _try_events(perf, (package,), launcher, thresholds, clock)

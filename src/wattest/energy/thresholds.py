@@ -85,7 +85,7 @@ class Thresholds:
     assumed_gpu_period_seconds: float = 0.1
     slow_call_seconds: float = 0.05
     probe_seconds: float = 0.5
-    probe_slow_seconds: float = 3.0
+    probe_slow_seconds: float = 2.2
     perf_interval_seconds: float = 0.1
 
     def as_dict(self) -> dict[str, float]:
