@@ -71,7 +71,7 @@ def toy_registry() -> dict[str, Any]:
     return {"models": {"toy": program, "busy": program}}
 
 
-def pytest_command(*arguments: str) -> list[str]:
+def quick_pytest(*arguments: str) -> list[str]:
     """Return a command that starts pytest quickly: without its cache, and xdist where not asked."""
     without_xdist = [] if {"-n", "--tx"} & set(arguments) else ["-p", "no:xdist"]
     options = ["-p", "no:cacheprovider", *without_xdist]
@@ -120,7 +120,7 @@ class Project:
 
     def run(self, *arguments: str, timeout: float = 60) -> pytest.RunResult:
         """Run the experiments in a real pytest of their own."""
-        command = pytest_command(*arguments)
+        command = quick_pytest(*arguments)
         if not any(argument.startswith("--config") for argument in arguments):
             command += ["--config", "settings/test.json"]
         if not any("experiments" in argument for argument in arguments):

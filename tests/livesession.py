@@ -17,7 +17,7 @@ from types import TracebackType
 
 from oracle import Oracle, Sighting
 
-from conftest import Project, pytest_command, toy_registry
+from conftest import Project, quick_pytest, toy_registry
 
 _TOKEN = "WATTEST_TEST_TOKEN"
 _LOOK_SECONDS = 0.03
@@ -48,7 +48,7 @@ class LiveSession:
         self._seen: set[tuple[int, int]] = set()
         self._path = project.path / f"output_{self.token}.txt"
         self._master = -1
-        command = pytest_command(*arguments)
+        command = quick_pytest(*arguments)
         if "--config" not in arguments:
             command += ["--config", "settings/test.json"]
         command.append("experiments")

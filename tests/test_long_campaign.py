@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from conftest import Project, pytest_command, toy_registry
+from conftest import Project, quick_pytest, toy_registry
 
 # Fails every third time that it is run.
 FLAKY = f"""\
@@ -66,7 +66,7 @@ def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: 
 
 def kill_midway(project: Project, records: int) -> None:
     """Run the campaign and kill it with SIGKILL once it has left some records."""
-    command = pytest_command("experiments")
+    command = quick_pytest("experiments")
     process = subprocess.Popen(
         [*command, "--config", "settings/test.json"],
         cwd=project.path,

@@ -21,7 +21,7 @@ from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import Profile, bursts, ramp, steady
 from jsonschema import Draft202012Validator
 
-from conftest import ROOT, Project, pytest_command
+from conftest import ROOT, Project, quick_pytest
 from wattest.jsonfile import load_schema
 
 SECONDS = 4.0
@@ -221,7 +221,7 @@ class Stage:
             "WATTEST_LOCK_DIR": str(folder / "locks"),
             **extra,
         }
-        command = pytest_command("experiments")
+        command = quick_pytest("experiments")
         command += ["--config", "settings/test.json", "--sysfs", str(self.tree.root)]
         return subprocess.run(
             [*command, *self.scene.arguments], cwd=folder, env=environment, text=True, timeout=90,

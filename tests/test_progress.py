@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Project, pytest_command, toy_registry
+from conftest import Project, quick_pytest, toy_registry
 from wattest.progress import clock
 
 LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
@@ -29,7 +29,7 @@ def with_progress(project: Project, seconds: float = 1.1) -> None:
 def run_in_a_terminal(folder: Path, *arguments: str) -> str:
     """Run pytest on a terminal of its own and return all it wrote there."""
     parent, child = pty.openpty()
-    command = pytest_command(*arguments)
+    command = quick_pytest(*arguments)
     process = subprocess.Popen(
         command, cwd=folder, stdin=child, stdout=child, stderr=child, start_new_session=True
     )
