@@ -10,9 +10,8 @@ TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
 LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 
-@pytest.mark.parametrize("repo", ["toy", "busy"])
 @pytest.mark.parametrize(
-    "variable", ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"]
+    ("repo", "variable"), [("toy", "CUDA_VISIBLE_DEVICES"), ("busy", "NVIDIA_VISIBLE_DEVICES")]
 )
 def test_a_program_with_gpus_of_its_own_is_refused_since_others_would_be_measured(
     project: Project, repo: str, variable: str

@@ -72,9 +72,13 @@ def finished(project: Project) -> int:
 
 
 @pytest.mark.parametrize(
-    "place", ["results.write_atomically", "artefacts.SessionArtefacts.add", "recorder.headline"]
+    ("place", "number", "times"),
+    [
+        ("results.write_atomically", "SIGINT", 2),
+        ("artefacts.SessionArtefacts.add", "SIGTERM", 1),
+        ("recorder.headline", "SIGHUP", 1),
+    ],
 )
-@pytest.mark.parametrize(("number", "times"), [("SIGTERM", 1), ("SIGINT", 2), ("SIGHUP", 1)])
 def test_an_interruption_while_a_record_is_written_comes_after_it(
     project: Project, place: str, number: str, times: int
 ) -> None:
