@@ -81,7 +81,7 @@ SCENES = {
         one_package(steady(60), range_uj=None, energy_uj=REAL_RANGE_UJ - 310_000_000)
     ),
     "one failed read": Scene(
-        one_package(steady(60)), [Event("text", 0.9, ""), Event("restore", 1.2)]
+        one_package(steady(60)), [Event("text", 0.9, ""), Event("restore", 1.5)]
     ),
     "negative for a moment": Scene(
         one_package(steady(60)), [Event("text", 1.9, "-5\n"), Event("restore", 2.2)]

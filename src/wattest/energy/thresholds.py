@@ -78,7 +78,7 @@ class Thresholds:
     wrap_range_share: float = 0.02
     wrap_doubt_percent: float = 0.5
     jump_power_watts: float = 5000.0
-    cpu_period_seconds: float = 0.2
+    cpu_period_seconds: float = 0.4
     cpu_period_min_seconds: float = 0.05
     gpu_counter_period_seconds: float = 0.5
     gpu_state_period_seconds: float = 1.0
