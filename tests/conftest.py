@@ -140,24 +140,6 @@ class Project:
         return path
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _without_perf(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Hide `perf` from all sessions: the machine's own would count real energy, or cost time.
-
-    A folder that holds it is replaced by one with links to everything else in it.
-    """
-    folders = os.environ["PATH"].split(os.pathsep)
-    for number, folder in enumerate(folders):
-        if not Path(folder, "perf").exists():
-            continue
-        rest = tmp_path_factory.mktemp("bin")
-        for entry in os.scandir(folder):
-            if entry.name != "perf":
-                (rest / entry.name).symlink_to(entry.path)
-        folders[number] = str(rest)
-    os.environ["PATH"] = os.pathsep.join(folders)
-
-
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a fresh project, whose pytest imports this checkout's framework.
