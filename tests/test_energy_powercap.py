@@ -115,7 +115,7 @@ SCENES = {
     "jump": Scene(one_package(steady(60)), [Event("jump", 2.2, "900")]),
     "reset": Scene(one_package(steady(60), energy_uj=700_000_000), [Event("reset", 2.1)]),
     "reset of a small range": Scene(
-        one_package(steady(60), energy_uj=90_000_000, range_uj=180_000_000), [Event("reset", 2.1)]
+        one_package(steady(60), energy_uj=5_000_000, range_uj=180_000_000), [Event("reset", 2.1)]
     ),
     "reset at the end": Scene(
         one_package(steady(60), energy_uj=700_000_000), [Event("reset", 3.93)]

@@ -209,6 +209,7 @@ def test_a_load_that_floods_keeps_its_log_under_the_cap_and_the_log_says_so(
         #!/bin/sh
         echo the load begins
         yes 'a line of a load that says too much, far too much, again and again' | head -c 40000000
+        sleep 0.5
         echo the load has said it
         touch said
         exec sleep 60
