@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import stat
 import sys
 import textwrap
@@ -23,6 +24,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("PYTHONUNBUFFERED", None)
 # No test meets a real GPU: trainings of a blink are too short for its counter.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Shells start what is in the background with this signal ignored; tests send it to what they start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Trains nothing, but behaves as told: prints metrics, fails, waits, floods.
 PROGRAM = """\
@@ -30,7 +34,7 @@ PROGRAM = """\
 import os, sys, time
 args = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 print("argv", *sys.argv[1:], sep="|")
-seconds = float(args.get("--seconds", "0.3"))
+seconds = float(args.get("--seconds", "0.2"))
 end = time.monotonic() + seconds
 epoch = 0
 while time.monotonic() < end:
@@ -41,6 +45,12 @@ while time.monotonic() < end:
 if args.get("--metric", "1") == "1":
     print("Accuracy: 91.5")
 sys.exit(int(args.get("--exit", "0")))
+"""
+
+NO_PERF = """\
+#!/bin/sh
+echo "Cannot find PMU \\`power'. Missing kernel support?" >&2
+exit 129
 """
 
 
@@ -119,14 +129,33 @@ class Project:
         return self._json("settings/test.json", document)
 
     def run(self, *arguments: str, timeout: float = 60) -> pytest.RunResult:
-        """Run the experiments in a real pytest of their own."""
+        """Run the experiments in a real pytest of their own; collect them in this process."""
+        command = self._command(*arguments)
+        assert self.pytester is not None
+        if "--collect-only" in arguments:
+            return self._run_here(*arguments)
+        return self.pytester.run(*command, timeout=timeout)
+
+    def refusal(self, *arguments: str) -> pytest.RunResult:
+        """Run the experiments in a pytest in this process, which must refuse them."""
+        result = self._run_here(*arguments)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, result.stdout.str()
+        assert "Traceback" not in result.stdout.str() + result.stderr.str()
+        return result
+
+    def _run_here(self, *arguments: str) -> pytest.RunResult:
+        """Run without starting an interpreter, which takes ten times as long."""
+        assert self.pytester is not None
+        _, _, _, *words = self._command(*arguments)
+        return self.pytester.runpytest_inprocess(*words)
+
+    def _command(self, *arguments: str) -> list[str]:
         command = quick_pytest(*arguments)
         if not any(argument.startswith("--config") for argument in arguments):
             command += ["--config", "settings/test.json"]
         if not any("experiments" in argument for argument in arguments):
             command.append("experiments")
-        assert self.pytester is not None
-        return self.pytester.run(*command, timeout=timeout)
+        return command
 
     def records(self) -> list[dict[str, Any]]:
         """Return all records, oldest first."""
@@ -144,8 +173,14 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a fresh project, whose pytest imports this checkout's framework.
 
-    It sees no sensor of the machine below, unless it is given another root for `/sys`.
+    It sees no sensor of the machine below, unless it is given another root for `/sys`, and a `perf`
+    that counts no energy, as the machine's own might.
     """
+    perf = pytester.path / "no_perf" / "perf"
+    perf.parent.mkdir()
+    perf.write_text(NO_PERF)
+    perf.chmod(0o755)
+    monkeypatch.setenv("PATH", str(perf.parent), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src")]))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     (pytester.path / "no_sysfs").mkdir()

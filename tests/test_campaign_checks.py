@@ -6,7 +6,7 @@ import pytest
 
 from conftest import Project, toy_registry
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
+TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 
@@ -21,8 +21,7 @@ def test_a_program_with_gpus_of_its_own_is_refused_since_others_would_be_measure
     registry["models"][repo] = own
     project.registry(registry)
     project.settings({"foreground": TOY, "background": LOAD}, TOY)
-    result = project.run()
-    assert result.ret == 4
+    result = project.refusal()
     lines = [line for line in result.stderr.lines if "environment" in line]
     assert len(lines) == 1, result.stderr.str()
     place = f"config/models_config.json::$.models.{repo}.environment.{variable}: "

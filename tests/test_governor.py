@@ -11,7 +11,6 @@ from livesession import LiveSession, Stage
 
 from conftest import Project
 
-REFUSED = 4
 FIXED = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 
 
@@ -63,8 +62,7 @@ def test_a_governor_that_is_not_offered_is_refused_before_anything_runs(project:
     sysfs = project.path / "sys"
     files = governor_tree(sysfs)
     project.settings(FIXED, governor="schedutil")
-    result = project.run("--sysfs", str(sysfs))
-    assert result.ret == REFUSED
+    result = project.refusal("--sysfs", str(sysfs))
     result.stderr.fnmatch_lines(["ERROR: governor 'schedutil' is not offered*powersave"])
     assert {file.read_text().strip() for file in files} == {"powersave"}
     assert project.records() == []

@@ -123,8 +123,7 @@ def test_a_plan_that_cannot_be_written_is_found_before_the_first_training(
     project.settings(TOY)
     (project.path / "results").mkdir()
     (project.path / "results" / "plans").write_text("in the way")
-    result = project.run()
-    assert result.ret == REFUSED, result.stdout.str()
+    result = project.refusal()
     result.stderr.fnmatch_lines(["ERROR: *results/plans cannot be written: File exists"])
 
 
@@ -347,6 +346,5 @@ def test_the_caches_of_a_session_go_back_to_who_called_sudo(project: Project) ->
 
 def test_run_as_is_refused_in_words_where_it_cannot_be(project: Project) -> None:
     project.settings(TOY)
-    result = project.run("--run-as", "no-such-user-here")
-    assert result.ret == REFUSED
+    result = project.refusal("--run-as", "no-such-user-here")
     result.stderr.fnmatch_lines(["ERROR: --run-as: there is no user 'no-such-user-here'"])

@@ -316,8 +316,7 @@ def test_a_counter_that_exists_and_cannot_be_read_stops_the_session_with_the_rem
     counter.unlink()
     counter.mkdir()
     project.settings({"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}})
-    refused = project.run("--sysfs", str(tree.root))
-    assert refused.ret == 4
+    refused = project.refusal("--sysfs", str(tree.root))
     assert "ERROR:" in refused.stderr.str()
     assert not list((project.path / "results").glob("training_*"))
     accepted = project.run("--sysfs", str(tree.root), "--allow-missing", "cpu")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +118,16 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, dict[str, 
     tree = PowercapTree(root / "sys")
     with PowercapWriter({tree.add_package(0): steady(60)}):
         long = {**TOY, "hyperparameters": {"seconds": 2.5}}
-        measured = leave_record(root / "measured", long, tree.root, gpus)
-    (nothing := root / "nothing").mkdir()
-    parallel = {"foreground": TOY, "background": LOAD}
-    return {
-        "unread": leave_record(root / "unread", FAILING, nothing),
-        "parallel": leave_record(root / "parallel", parallel, nothing),
-        "measured": measured,
-        "refused": leave_record(root / "refused", TOY, nothing, gpus),
-    }
+        parallel = {"foreground": TOY, "background": LOAD}
+        (nothing := root / "nothing").mkdir()
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            left = {
+                "measured": pool.submit(leave_record, root / "measured", long, tree.root, gpus),
+                "unread": pool.submit(leave_record, root / "unread", FAILING, nothing),
+                "parallel": pool.submit(leave_record, root / "parallel", parallel, nothing),
+                "refused": pool.submit(leave_record, root / "refused", TOY, nothing, gpus),
+            }
+            return {name: future.result() for name, future in left.items()}
 
 
 def leave_record(

@@ -33,6 +33,7 @@ _MARKERS = (
 )
 _FINISHED: pytest.StashKey[dict[str, Finished]] = pytest.StashKey()
 _EXIT_STATUS: pytest.StashKey[int] = pytest.StashKey()
+_NODES: pytest.StashKey[list[Any]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker the plan and the controller's PID."""
+    node.config.stash.setdefault(_NODES, []).append(node)
     campaign = node.config.stash.get(CAMPAIGN, None)
     workers.send_plan(node, None if campaign is None else campaign.plan)
 
@@ -165,8 +167,11 @@ def _print(config: pytest.Config, line: str) -> None:
         reporter.write_line(line)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A campaign with nothing left to do has succeeded."""
+    """A campaign with nothing left to do has succeeded; what interrupts it reaches its worker."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        workers.interrupt(session.config.stash.get(_NODES, []))
     nothing_left = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
     if nothing_left and _finished(session.config):
         session.exitstatus = pytest.ExitCode.OK

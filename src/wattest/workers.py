@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +43,21 @@ def send_plan(node: Any, plan: Plan | None) -> None:
     if plan is not None:
         drawn = {path: [dict(one) for one in mutants] for path, mutants in plan.mutants.items()}
         node.workerinput[_SEED], node.workerinput[_MUTANTS] = plan.seed, drawn
+
+
+def interrupt(nodes: Iterable[Any]) -> None:
+    """Send SIGTERM to workers of this machine: they would only feel it when xdist loses patience.
+
+    Their records tell what they were doing; what has ended already is passed over.
+    """
+    import psutil
+
+    for node in nodes:
+        if node.gateway.spec.popen:
+            with contextlib.suppress(psutil.Error):
+                worker = psutil.Process(node.gateway._rinfo().pid)
+                if worker.ppid() == os.getpid():
+                    worker.terminate()
 
 
 def plan_of_controller(config: Any) -> tuple[int | None, Mapping[str, Mutants] | None]:
