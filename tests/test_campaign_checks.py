@@ -38,4 +38,4 @@ def test_other_variables_of_a_program_are_its_own(project: Project) -> None:
     }
     project.registry(registry)
     project.settings(TOY)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0

@@ -25,7 +25,7 @@ def test_a_baseline_runs_the_same_values_alone_and_the_second_tells_the_slowdown
     foreground = {**TOY, "mutate": ["learning_rate"]}
     entry = {"foreground": foreground, "background": LOAD, "baseline": True}
     project.settings(entry, runs_per_config=2, seed=8)
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 0, result.stdout.str()
     records = {record["plan"]["test_id"]: record for record in project.records()}
     assert len(records) == 4
@@ -54,8 +54,8 @@ def test_a_baseline_runs_the_same_values_alone_and_the_second_tells_the_slowdown
 def test_the_pair_of_a_resumed_campaign_finds_its_first_half(project: Project) -> None:
     entry = {"foreground": TOY, "background": LOAD, "baseline": True}
     project.settings(entry, seed=8)
-    assert project.run("-m", "parallel").ret == 0
-    assert project.run("--resume").ret == 0
+    assert project.run_here("-m", "parallel").ret == 0
+    assert project.run_here("--resume").ret == 0
     (alone,) = [record for record in project.records() if record["mode"] == "default"]
     (loaded,) = [record for record in project.records() if record["mode"] == "parallel"]
     assert alone["pair"]["loaded_experiment_id"] == loaded["experiment_id"]
@@ -63,7 +63,7 @@ def test_the_pair_of_a_resumed_campaign_finds_its_first_half(project: Project) -
 
 def test_a_pause_waits_for_the_machine_but_not_beyond_its_limit(project: Project) -> None:
     project.settings(TOY, {**TOY, "model": "large"}, cooldown_seconds=1, cooldown_limit_seconds=2)
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 0, result.stdout.str()
     first, second = sorted(project.records(), key=lambda record: record["plan"]["position"])
     assert first["cooldown"] is None
@@ -75,7 +75,7 @@ def test_a_pause_waits_for_the_machine_but_not_beyond_its_limit(project: Project
 
 def test_several_loads_run_at_once_each_with_logs_of_its_own(project: Project) -> None:
     project.settings({"foreground": TOY, "background": [LOAD, {**LOAD, "model": "small"}]})
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 0, result.stdout.str()
     (record,) = project.records()
     loads = [record["background_info"], *record["further_backgrounds"]]
@@ -93,7 +93,7 @@ def test_several_loads_run_at_once_each_with_logs_of_its_own(project: Project) -
 def test_the_csv_has_one_row_per_experiment_also_for_those_that_failed(project: Project) -> None:
     failing = {**TOY, "model": "large", "hyperparameters": {"seconds": 0.1, "exit": 3}}
     project.settings(TOY, failing)
-    assert project.run().ret == 1
+    assert project.run_here().ret == 1
     rows = {row["model"]: row for row in session_rows(project)}
     assert rows["small"]["training_success"] == "True"
     assert rows["small"]["perf_accuracy"] == "91.5"

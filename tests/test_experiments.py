@@ -71,7 +71,7 @@ def test_a_parallel_experiment_leaves_a_whole_record(project: Project) -> None:
 def test_default_and_mutation_leave_flat_documents_without_a_background(project: Project) -> None:
     mutation = {**PARALLEL["foreground"], "runs_per_config": 1}
     project.settings(FIXED, mutation)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     for record, mode in zip(project.records(), ("default", "mutation"), strict=True):
         assert_valid(record)
         assert record["mode"] == mode
@@ -83,7 +83,7 @@ def test_default_and_mutation_leave_flat_documents_without_a_background(project:
 
 def test_the_record_holds_exactly_what_the_program_got(project: Project) -> None:
     project.settings(with_hyperparameters(FIXED, learning_rate=5.123456789e-06))
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     record = project.records()[0]
     log = (project.path / "results" / record["attempts"][0]["log"]).read_text()
     words = log.splitlines()[0].split("|")
@@ -93,7 +93,7 @@ def test_the_record_holds_exactly_what_the_program_got(project: Project) -> None
 
 def test_a_training_without_a_metric_fails_at_once_and_names_the_pattern(project: Project) -> None:
     project.settings(with_hyperparameters(FIXED, metric=0), max_retries=2)
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*pattern of 'accuracy' did not match: Accuracy*"])
     record = project.records()[0]
@@ -106,7 +106,7 @@ def test_a_training_that_fails_after_its_metric_fails_too_and_keeps_every_attemp
     project: Project,
 ) -> None:
     project.settings(with_hyperparameters(FIXED, exit=1), max_retries=2)
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 1
     record = project.records()[0]
     assert_valid(record)
@@ -135,7 +135,7 @@ def test_a_program_that_recovers_counts_with_its_retries(project: Project) -> No
         """,
     )
     project.settings(FIXED, max_retries=2)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     record = project.records()[0]
     assert record["training_success"] is True
     assert record["retries"] == 1
@@ -181,13 +181,13 @@ def test_a_load_that_dies_midway_ends_the_experiment_within_seconds(project: Pro
 
 def test_selection_picks_exactly_the_foregrounds(project: Project) -> None:
     project.settings(PARALLEL, {**PARALLEL, "foreground": {**FIXED, "model": "large"}}, FIXED)
-    by_mark = project.run("--collect-only", "-q", "-m", "experiment(model='small')")
+    by_mark = project.run_here("--collect-only", "-q", "-m", "experiment(model='small')")
     assert collected(by_mark) == ["toy-small-parallel-1", "toy-small-default-1"]
-    by_load = project.run("--collect-only", "-q", "-m", "experiment(background='large')")
+    by_load = project.run_here("--collect-only", "-q", "-m", "experiment(background='large')")
     assert collected(by_load) == ["toy-small-parallel-1", "toy-large-parallel-1"]
-    by_mode = project.run("--collect-only", "-q", "-m", "parallel")
+    by_mode = project.run_here("--collect-only", "-q", "-m", "parallel")
     assert collected(by_mode) == ["toy-small-parallel-1", "toy-large-parallel-1"]
-    by_name = project.run("--collect-only", "-q", "-k", "toy-large", "-p", "no:xdist")
+    by_name = project.run_here("--collect-only", "-q", "-k", "toy-large", "-p", "no:xdist")
     assert collected(by_name) == ["toy-large-parallel-1"]
 
 
@@ -202,7 +202,7 @@ def test_collecting_works_from_elsewhere_and_names_resolve_against_the_root(
     project.settings(FIXED)
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     folder = str(project.path / "experiments")
-    result = project.run(folder, "--config", "settings/test.json", "--collect-only", "-q")
+    result = project.run_here(folder, "--config", "settings/test.json", "--collect-only", "-q")
     assert collected(result) == ["toy-small-default-1"]
 
 
@@ -288,7 +288,7 @@ def test_require_energy_refuses_a_machine_without_counters(
 
 def test_an_ignored_hyperparameter_is_listed_and_not_recorded_as_applied(project: Project) -> None:
     project.settings(with_hyperparameters(FIXED, dropout=0.5))
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     record = project.records()[0]
     assert record["ignored_hyperparameters"] == {"dropout": 0.5}
     assert "dropout" not in record["hyperparameters"]
@@ -308,7 +308,7 @@ def test_hostile_strings_reach_the_program_as_plain_arguments(project: Project) 
     registry["models"]["toy"]["models"].append(hostile)
     project.registry(registry)
     project.settings({**FIXED, "model": hostile})
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     record = project.records()[0]
     assert record["model"] == hostile
     log = (project.path / "results" / record["attempts"][0]["log"]).read_text()
@@ -320,7 +320,7 @@ def test_hostile_strings_reach_the_program_as_plain_arguments(project: Project) 
 def test_a_training_that_ends_at_once_closes_its_window_at_once(project: Project) -> None:
     project.program("toy", "#!/bin/sh\necho Accuracy: 1\n")
     project.settings(FIXED, runs_per_config=6)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     for record in project.records():
         window = record["energy_provenance"]["window"]
         late_seconds = (window["closed_ns"] - window["opened_ns"]) / 1e9

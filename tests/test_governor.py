@@ -53,7 +53,7 @@ def test_different_governors_are_each_restored(project: Project) -> None:
     first, second = governor_tree(sysfs)
     second.write_text("performance\n")
     project.settings(FIXED, governor="performance")
-    assert project.run("--sysfs", str(sysfs)).ret == 0
+    assert project.run_here("--sysfs", str(sysfs)).ret == 0
     assert first.read_text().strip() == "powersave"
     assert second.read_text().strip() == "performance"
 
@@ -72,7 +72,7 @@ def test_a_machine_without_governors_says_so_and_measures(project: Project) -> N
     sysfs = project.path / "sys"
     sysfs.mkdir()
     project.settings(FIXED, governor="performance")
-    result = project.run("--sysfs", str(sysfs))
+    result = project.run_here("--sysfs", str(sysfs))
     assert result.ret == 0
     (record,) = project.records()
     assert record["environment"]["governor"]["status"] == "unavailable"
@@ -86,7 +86,7 @@ def test_a_governor_that_cannot_be_set_is_left_alone_and_reported(project: Proje
     second.unlink()
     second.mkdir()
     project.settings(FIXED, governor="performance")
-    result = project.run("--sysfs", str(sysfs))
+    result = project.run_here("--sysfs", str(sysfs))
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["*governor 'performance': *run with sudo*"])
     assert first.read_text().strip() == "powersave"

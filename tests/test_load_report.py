@@ -58,6 +58,6 @@ def test_a_load_that_dies_at_once_fails_the_experiment_with_its_exit_codes(
     training = {"model": "small", "hyperparameters": {"seconds": 30}}
     entry = {"foreground": {"repo": "toy", **training}, "background": {"repo": "busy", **training}}
     project.settings(entry, startup_seconds=5)
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 1
     result.stdout.re_match_lines([r".*busy/small.*; exit codes so far: 7 \(\d+ times\);.*"])

@@ -110,6 +110,6 @@ def test_a_load_that_rests_is_flagged_and_counts(project: Project) -> None:
     over(project, "#!/bin/sh\nexec sleep 600\n")
     foreground = {**OVER_A_LOAD["foreground"], "hyperparameters": {"seconds": 2.5}}
     project.settings({**OVER_A_LOAD, "foreground": foreground})
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     flags = project.records()[0]["foreground_result"]["quality"]["flags"]
     assert any("hardly was a load" in flag for flag in flags), flags

@@ -23,7 +23,6 @@ from livesession import LiveSession
 from conftest import Project, toy_registry
 from wattest.process import Command, Loop
 
-REFUSED = 4
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.2}}
 OVER_LOAD = {"foreground": TOY, "background": {**TOY, "repo": "busy"}}
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, other users")
@@ -96,8 +95,7 @@ def test_a_results_folder_that_is_a_file_is_found_before_the_first_training(
     project.settings(TOY)
     (project.path / "taken").write_text("mine")
     folder = "taken" if obstacle == "a file" else "taken/results"
-    result = project.run("--results-dir", folder)
-    assert_refused(result)
+    assert_results_folder_refused(project, folder)
     assert (project.path / "taken").read_text() == "mine"
 
 
@@ -105,7 +103,7 @@ def test_a_results_folder_that_is_a_file_is_found_before_the_first_training(
 def test_a_read_only_results_folder_is_found_before_the_first_training(project: Project) -> None:
     project.settings(TOY)
     with mounted(project.path / "closed", "ro") as folder:
-        assert_refused(project.run("--results-dir", str(folder)))
+        assert_results_folder_refused(project, str(folder))
 
 
 @is_root
@@ -114,7 +112,7 @@ def test_a_full_disk_is_found_before_the_first_training(project: Project) -> Non
     with mounted(project.path / "full", "size=64k") as folder:
         with pytest.raises(OSError, match="No space left"):
             (folder / "filler").write_bytes(b"x" * 1_000_000)
-        assert_refused(project.run("--results-dir", str(folder)))
+        assert_results_folder_refused(project, str(folder))
 
 
 def test_a_plan_that_cannot_be_written_is_found_before_the_first_training(
@@ -130,17 +128,16 @@ def test_a_plan_that_cannot_be_written_is_found_before_the_first_training(
 def test_a_results_folder_that_vanishes_fails_each_experiment_in_words(project: Project) -> None:
     project.program("toy", "#!/bin/sh\necho Accuracy: 1\nrm -r ../../results\n")
     project.settings(TOY, {**TOY, "model": "large"})
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*results/*_toy_large_foreground.log cannot be created: No such*"])
     assert "recorder.py" not in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
 
 
-def assert_refused(result: pytest.RunResult) -> None:
-    assert result.ret == REFUSED, result.stdout.str()
+def assert_results_folder_refused(project: Project, folder: str) -> None:
+    result = project.refusal("--results-dir", folder)
     result.stderr.fnmatch_lines(["ERROR: results folder * cannot be written: *--results-dir*"])
-    assert "Traceback" not in result.stderr.str()
     assert "command" not in result.stdout.str()
 
 

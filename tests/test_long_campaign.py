@@ -59,7 +59,7 @@ def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: 
     loads = Counter((row["bg_repository"], row["bg_model"]) for row in rows)
     assert loads == {("", ""): 6, ("busy+busy", "large+small"): 6}
     assert {float(row["bg_alive_share"]) > 0.9 for row in rows if row["bg_model"]} == {True}
-    again = project.run("--resume")
+    again = project.run_here("--resume")
     assert again.ret == 0
     again.stdout.fnmatch_lines(["resume: 12 of 12 experiments found finished, 0 left"])
 

@@ -319,7 +319,7 @@ def test_a_counter_that_exists_and_cannot_be_read_stops_the_session_with_the_rem
     refused = project.refusal("--sysfs", str(tree.root))
     assert "ERROR:" in refused.stderr.str()
     assert not list((project.path / "results").glob("training_*"))
-    accepted = project.run("--sysfs", str(tree.root), "--allow-missing", "cpu")
+    accepted = project.run_here("--sysfs", str(tree.root), "--allow-missing", "cpu")
     assert accepted.ret == 0, accepted.stdout.str()
     assert project.records()[0]["energy_metrics"]["cpu_energy_total_joules"] is None
 
@@ -336,7 +336,7 @@ def test_what_an_earlier_run_left_is_never_read_as_this_run(project: Project) ->
         """,
     )
     project.settings({"repo": "toy", "model": "small", "hyperparameters": {}})
-    assert project.run().ret == 0
-    assert project.run().ret == 1
+    assert project.run_here().ret == 0
+    assert project.run_here().ret == 1
     values = [record["performance_metrics"]["accuracy"] for record in project.records()]
     assert values == [99.0, None]

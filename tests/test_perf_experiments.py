@@ -35,7 +35,7 @@ def train_for(project: Project, seconds: float) -> None:
 def test_what_perf_counted_is_recorded_as_measured_by_perf(project: Project, perf: Any) -> None:
     perf()
     train_for(project, 2.2)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     (record,) = project.records()
     energy = record["energy_metrics"]
     domain = record["energy_provenance"]["domains"]["cpu_pkg"]
@@ -49,7 +49,7 @@ def test_what_perf_counted_is_recorded_as_measured_by_perf(project: Project, per
 def test_a_perf_that_dies_makes_the_experiment_invalid(project: Project, perf: Any) -> None:
     perf(dies_after=1.5)
     train_for(project, 2.5)
-    assert project.run().ret == 1
+    assert project.run_here().ret == 1
     (record,) = project.records()
     assert record["training_success"] is False
     assert "perf ended" in record["error_message"]

@@ -149,7 +149,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 def test_what_is_no_record_is_no_finished_experiment(project: Project) -> None:
     project.settings(TOY)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     (file,) = (project.path / "results").glob("*.json")
     good = json.loads(file.read_text())
     assert finished(project) == 1
@@ -169,7 +169,7 @@ def test_what_is_no_record_is_no_finished_experiment(project: Project) -> None:
 
 def test_resume_passes_over_what_somebody_else_has_put_into_the_folder(project: Project) -> None:
     project.settings(THREE, seed=1)
-    assert project.run("-k", "mutation-1").ret == 0
+    assert project.run_here("-k", "mutation-1").ret == 0
     results = project.path / "results"
     (file,) = results.glob("*.json")
     good = json.loads(file.read_text())
@@ -233,7 +233,7 @@ def test_a_partner_that_is_gone_costs_no_record(project: Project, harm: str) -> 
     project.registry(registry)
     project.program("busy", "#!/bin/sh\nwhile :; do :; done\n")
     project.settings({"foreground": TOY, "background": LOAD, "baseline": True}, seed=5)
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["*warning*not compared with toy-small-*missing or damaged*"])
     records = map(read_record, (project.path / "results").glob("2*.json"))
@@ -264,8 +264,10 @@ def test_plans_of_files_with_one_name_lie_side_by_side(project: Project) -> None
         target.parent.mkdir()
         file.replace(target)
     for folder in "ab":
-        assert project.run("--config", f"settings/{folder}/t.json", "-k", "mutation-1").ret == 0
+        first = project.run_here("--config", f"settings/{folder}/t.json", "-k", "mutation-1")
+        assert first.ret == 0
     for folder in "ab":
-        result = project.run("--config", f"settings/{folder}/t.json", "--resume")
+        options = ("--config", f"settings/{folder}/t.json", "--resume", "--collect-only", "-q")
+        result = project.run_here(*options)
         assert result.ret == 0, result.stderr.str()
         result.stdout.fnmatch_lines(["resume: 1 of 2 experiments found finished, 1 left"])

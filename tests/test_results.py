@@ -111,7 +111,7 @@ def test_a_disk_that_takes_half_a_row_leaves_the_csv_as_it_was(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.settings(TOY)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     (record,) = project.records()
     artefacts = SessionArtefacts(project.path, "session", plan_of(project))
     artefacts.open({})
@@ -136,7 +136,7 @@ def test_a_disk_that_takes_half_a_row_leaves_the_csv_as_it_was(
 @pytest.mark.parametrize("cut", [1, 30, 10**9])
 def test_a_row_that_a_kill_kept_out_of_the_csv_is_added(project: Project, cut: int) -> None:
     project.settings(THREE, seed=1)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     results, plan = project.path / "results", plan_of(project)
     (file,) = (results / "sessions").glob("*/experiments.csv")
     whole = file.read_bytes()
@@ -155,7 +155,7 @@ def test_a_row_that_a_kill_kept_out_of_the_csv_is_added(project: Project, cut: i
 def test_rows_of_failed_experiments_stay_when_a_csv_is_completed(project: Project) -> None:
     failing = {**TOY, "hyperparameters": {"seconds": 0.1, "exit": 1}}
     project.settings(failing, TOY, seed=1)
-    assert project.run().ret == 1
+    assert project.run_here().ret == 1
     results, plan = project.path / "results", plan_of(project)
     (file,) = (results / "sessions").glob("*/experiments.csv")
     whole = file.read_bytes()

@@ -72,7 +72,7 @@ def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Pro
         assert set(keys(project).values()) <= {1}
         arguments = ("--resume",)
     done = sum(keys(project).values())
-    result = project.run("--resume")
+    result = project.run_here("--resume")
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(
         [f"resume: {done} of 6 experiments found finished, {6 - done} left"]
@@ -84,7 +84,7 @@ def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Pro
     assert Counter(row["experiment_id"] for row in rows) == Counter(
         record["experiment_id"] for record in project.records()
     )
-    undisturbed = project.run("--results-dir", "undisturbed")
+    undisturbed = project.run_here("--results-dir", "undisturbed")
     assert undisturbed.ret == 0
     others = [
         json.loads(file.read_text()) for file in (project.path / "undisturbed").glob("*.json")
@@ -97,15 +97,15 @@ def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Pro
 
 def test_a_drawn_seed_is_kept_and_a_finished_plan_is_done(project: Project) -> None:
     project.settings(MUTATION, FIXED)
-    assert project.run("-k", "small").ret == 0
+    assert project.run_here("-k", "small").ret == 0
     assert sum(keys(project).values()) == 4
-    result = project.run("--resume")
+    result = project.run_here("--resume")
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(
         ["wattest: *(of the plan that is resumed)*",
          "resume: 4 of 6 experiments found finished, 2 left"]
     )  # fmt: skip
-    again = project.run("--resume")
+    again = project.run_here("--resume")
     assert again.ret == 0, again.stdout.str()
     again.stdout.fnmatch_lines(["resume: 6 of 6 experiments found finished, 0 left"])
     assert len(project.records()) == 6
@@ -115,23 +115,23 @@ def test_a_failed_experiment_runs_again_and_its_record_stays(project: Project) -
     project.settings({**FIXED, "runs_per_config": 1}, seed=SEED)
     script = project.program("toy", "#!/bin/sh\nexit 1\n")
     good = script.read_text().replace("exit 1", "echo Accuracy: 1")
-    assert project.run().ret == 1
+    assert project.run_here().ret == 1
     script.write_text(good)
-    assert project.run("--resume").ret == 0
+    assert project.run_here("--resume").ret == 0
     assert sum(keys(project, successful=False).values()) == 1
     assert keys(project) == keys(project, successful=False)
 
 
 def test_damaged_and_foreign_records_are_no_finished_experiments(project: Project) -> None:
     six_experiments(project)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     first, second, third, *_ = sorted((project.path / "results").glob("*.json"))
     first.write_text(first.read_text()[:100])
     second.write_text("[]")
     foreign = json.loads(third.read_text())
     foreign["plan"]["plan_digest"] = "another"
     third.write_text(json.dumps(foreign))
-    result = project.run("--resume", "--collect-only", "-q")
+    result = project.run_here("--resume", "--collect-only", "-q")
     result.stdout.fnmatch_lines(["resume: 3 of 6 experiments found finished, 3 left"])
 
 
@@ -140,7 +140,7 @@ def test_resume_refuses_a_plan_that_has_changed_with_the_reason(
     project: Project, changed: str
 ) -> None:
     six_experiments(project)
-    assert project.run("-k", "large").ret == 0
+    assert project.run_here("-k", "large").ret == 0
     before = len(project.records())
     arguments = ["--resume"]
     if changed == "settings":
@@ -164,41 +164,41 @@ def test_records_of_other_settings_or_another_registry_do_not_count(
     project: Project, changed: str
 ) -> None:
     project.settings(MUTATION, seed=SEED)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     if changed == "settings":
         project.settings(MUTATION, seed=SEED, timeout_seconds=1000)
     else:
         registry = toy_registry()
         registry["models"]["toy"]["required_args"] = {"dataset": "-d imagenet"}
         project.registry(registry)
-    assert project.run("-k", "mutation-1").ret == 0
-    result = project.run("--resume")
+    assert project.run_here("-k", "mutation-1").ret == 0
+    result = project.run_here("--resume", "--collect-only", "-q")
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["resume: 1 of 4 experiments found finished, 3 left"])
 
 
 def test_a_comment_that_has_changed_refuses_nothing(project: Project) -> None:
     project.settings({**MUTATION, "note": "fisrt"}, seed=SEED, comment="a tpyo")
-    assert project.run("-k", "mutation-1").ret == 0
+    assert project.run_here("-k", "mutation-1").ret == 0
     project.settings({**MUTATION, "_why": "first"}, seed=SEED, comment="a typo", description="new")
     registry = toy_registry()
     registry["models"]["toy"]["notes"] = "a program"
     project.registry(registry)
-    result = project.run("--resume", "--collect-only", "-q")
+    result = project.run_here("--resume", "--collect-only", "-q")
     assert result.ret == 0, result.stderr.str()
     result.stdout.fnmatch_lines(["resume: 1 of 4 experiments found finished, 3 left"])
 
 
 def test_a_resume_with_nothing_left_completes_the_csv(project: Project) -> None:
     six_experiments(project)
-    assert project.run().ret == 0
+    assert project.run_here().ret == 0
     (file,) = (project.path / "results" / "sessions").glob("*/experiments.csv")
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    assert project.run("--resume", "--collect-only").ret == 0
+    assert project.run_here("--resume", "--collect-only").ret == 0
     assert file.read_text() != whole
-    result = project.run("--resume")
+    result = project.run_here("--resume")
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["resume: *experiments.csv was cut short and is complete now"])
     assert file.read_text() == whole
-    assert "cut short" not in project.run("--resume").stdout.str()
+    assert "cut short" not in project.run_here("--resume").stdout.str()
