@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from programs import EVERY_PROGRAM, EXAMPLES, REID, REPOS, RESNET, modules, train
@@ -62,29 +64,59 @@ def epochs_seen(log: str) -> list[tuple[str, str]]:
     return re.findall(r"^Epoch (\d+)/(\d+) train_loss \d+\.\d+ train_accuracy", log, re.MULTILINE)
 
 
+def train_on_one_thread(repo: str, *arguments: str, **more: Any) -> Training:
+    return train(repo, *arguments, OMP_NUM_THREADS="1", **more)
+
+
+def train_mnist_twice() -> tuple[Training, Training]:
+    """Train with a seed that is drawn, and once more with that one."""
+    first = train_on_one_thread(EXAMPLES, *MNIST.split())
+    seed = re.search(r"^seed (\d+) \(drawn", first.stdout, re.MULTILINE)
+    assert seed is not None, first.stdout + first.stderr
+    return first, train_on_one_thread(EXAMPLES, *MNIST.split(), "--seed", seed[1])
+
+
 @pytest.fixture(scope="module")
-def start_training() -> Iterator[StartTraining]:
-    """Yield what starts a training beside others: each on one thread, two at a time."""
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Yield what runs two trainings at a time."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        yield functools.partial(pool.submit, train, OMP_NUM_THREADS="1")
+        yield pool
 
 
 @pytest.fixture(scope="module")
-def trainings(start_training: StartTraining) -> dict[str, Future[Training]]:
-    """The trainings that take long, all begun at once."""
-    lines = {
-        RESNET: "-n resnet20 -e 1 --lr 0.1 --wd 0.0 --seed 3 --batch-size 16",
-        REID: "-n densenet121 --total_epoch 1 --droprate 0 --seed 3",
-        EXAMPLES: MNIST,
-    }
-    begun = {repo: start_training(repo, *line.split()) for repo, line in lines.items()}
-    for name, arguments in FAILING.items():
-        begun[name] = start_training(EXAMPLES, "-e", "1", "--seed", "1", *arguments)
-    return begun
+def start_training(pool: ThreadPoolExecutor) -> StartTraining:
+    """Return what starts a training beside others, each on one thread."""
+    return functools.partial(pool.submit, train_on_one_thread)
 
 
-def test_resnet20_learns_the_digits_in_one_epoch(trainings: dict[str, Future[Training]]) -> None:
-    done = trainings[RESNET].result()
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings that take long; what fails at once, by the way it fails."""
+
+    reid: Future[Training]
+    resnet: Future[Training]
+    mnist_twice: Future[tuple[Training, Training]]
+    failing: dict[str, Future[Training]]
+
+
+@pytest.fixture(scope="module")
+def trainings(pool: ThreadPoolExecutor, start_training: StartTraining) -> Trainings:
+    """Begin all of them, those that take longest first."""
+    reid = "-n densenet121 --total_epoch 1 --droprate 0 --seed 3"
+    resnet = "-n resnet20 -e 1 --lr 0.1 --wd 0.0 --seed 3 --batch-size 16"
+    return Trainings(
+        start_training(REID, *reid.split()),
+        start_training(RESNET, *resnet.split()),
+        pool.submit(train_mnist_twice),
+        {
+            name: start_training(EXAMPLES, "-e", "1", "--seed", "1", *arguments)
+            for name, arguments in FAILING.items()
+        },
+    )
+
+
+def test_resnet20_learns_the_digits_in_one_epoch(trainings: Trainings) -> None:
+    done = trainings.resnet.result()
     assert (done.returncode, done.stderr) == (0, "")
     found = metrics(RESNET, done.stdout)
     assert 40 < found["test_accuracy"] <= 100
@@ -94,10 +126,8 @@ def test_resnet20_learns_the_digits_in_one_epoch(trainings: dict[str, Future[Tra
     assert "handwritten digits" in done.stdout
 
 
-def test_densenet121_retrieves_digits_after_one_epoch(
-    trainings: dict[str, Future[Training]],
-) -> None:
-    done = trainings[REID].result()
+def test_densenet121_retrieves_digits_after_one_epoch(trainings: Trainings) -> None:
+    done = trainings.reid.result()
     assert (done.returncode, done.stderr) == (0, "")
     found = metrics(REID, done.stdout)
     assert 0.5 < found["rank1"] <= found["rank5"] <= 1
@@ -107,18 +137,13 @@ def test_densenet121_retrieves_digits_after_one_epoch(
     assert re.search(r"^Epoch 1/1 step 1/19 train_loss \d", done.stdout, re.MULTILINE)
 
 
-def test_mnist_learns_the_digits_and_its_drawn_seed_repeats_it(
-    trainings: dict[str, Future[Training]], start_training: StartTraining
-) -> None:
-    done = trainings[EXAMPLES].result()
+def test_mnist_learns_the_digits_and_its_drawn_seed_repeats_it(trainings: Trainings) -> None:
+    done, again = trainings.mnist_twice.result()
     assert (done.returncode, done.stderr) == (0, "")
     found = metrics(EXAMPLES, done.stdout)
     assert 50 < found["test_accuracy"] <= 100
     assert 0 < found["test_loss"] < 1.5
     assert epochs_seen(done.stdout) == [("1", "2"), ("2", "2")]
-    seed = re.search(r"^seed (\d+) \(drawn", done.stdout, re.MULTILINE)
-    assert seed is not None
-    again = start_training(EXAMPLES, *MNIST.split(), "--seed", seed[1]).result()
     assert without_times(again.stdout) == without_times(done.stdout)
 
 
@@ -207,10 +232,8 @@ def test_a_wrong_flag_is_answered_in_one_line(
 
 
 @pytest.mark.parametrize("said", FAILING)
-def test_a_failed_training_prints_no_metric_and_one_line(
-    trainings: dict[str, Future[Training]], said: str
-) -> None:
-    done = trainings[said].result()
+def test_a_failed_training_prints_no_metric_and_one_line(trainings: Trainings, said: str) -> None:
+    done = trainings.failing[said].result()
     assert done.returncode == 1
     assert not any(re.search(p, done.stdout) for p in LOG_PATTERNS[EXAMPLES].values())
     assert re.fullmatch(rf"error: .*{said}.*\n", done.stderr)

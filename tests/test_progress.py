@@ -70,7 +70,7 @@ def test_piped_output_and_ci_have_no_live_line(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
     with_progress(project)
-    result = project.run()
+    result = project.run_here()
     assert result.ret == 0
     assert "\x1b" not in result.stdout.str()
     assert "[1/1]" not in result.stdout.str()
