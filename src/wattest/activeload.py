@@ -9,10 +9,10 @@ from wattest.errors import LoadError, ProcessError
 from wattest.loadreport import (
     RunningLoad,
     alive_share,
+    called,
     describe,
     explain_failure,
     is_stopped,
-    name_of,
     run_delay_seconds,
     window_report,
 )
@@ -76,7 +76,7 @@ class ActiveLoad:
             try:
                 news = one.loop.poll()
             except ProcessError as error:
-                return f"background load {name_of(one.training)}: {error}"
+                return f"{called(one.training)}: {error}"
             if news is not None and news.ineffective:
                 return explain_failure(one, str(news))
         return None
@@ -123,7 +123,7 @@ class ActiveLoad:
             elif _is_idle(before, after):
                 window_seconds = (after.now_ns - before.now_ns) / 1e9
                 used = f"{report.cpu_seconds:.2f} s of CPU in {window_seconds:.1f} s"
-                name = f"background load {name_of(one.training)}"
+                name = called(one.training)
                 flags.append(f"{name} used only {used}: it hardly was a load")
         return faults, flags
 
@@ -147,7 +147,7 @@ def _is_idle(before: LoopStatus, after: LoopStatus) -> bool:
 def _stands_still(one: RunningLoad, before: LoopStatus, after: LoopStatus) -> str | None:
     """Return why a loop did nothing although it had something to do; None for one that rests."""
     idle = _is_idle(before, after)
-    name = f"background load {name_of(one.training)}"
+    name = called(one.training)
     try:
         pids = one.loop.pids()
     except ProcessError as error:

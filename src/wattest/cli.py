@@ -81,13 +81,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     from wattest.energy import SensorConfig
     from wattest.perfchild import perf_launcher
 
-    config = SensorConfig(
-        sys_root=sys_root(options.sysfs),
-        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-        device_order=os.environ.get("CUDA_DEVICE_ORDER"),
-        allow_missing=frozenset({"cpu", "gpu"}),
-        perf_launcher=perf_launcher(),
-    )
+    root, accepted = sys_root(options.sysfs), frozenset({"cpu", "gpu"})
+    config = SensorConfig.of_environment(root, accepted, perf_launcher())
     try:
         found = calibrate(config, options.seconds, lambda line: print(line, file=sys.stderr))
         if options.output is not None:

@@ -20,13 +20,8 @@ _REMEDY_WITHIN = ". Remedy: "
 
 def examine(sys_root: Path) -> list[str]:
     """Return the lines to print; nothing is changed on this machine."""
-    config = SensorConfig(
-        sys_root=sys_root,
-        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-        device_order=os.environ.get("CUDA_DEVICE_ORDER"),
-        allow_missing=frozenset({"cpu", "gpu"}),
-        perf_launcher=perf_launcher(),
-    )
+    accepted = frozenset({"cpu", "gpu"})
+    config = SensorConfig.of_environment(sys_root, accepted, perf_launcher())
     with find_sensors(config) as sensors:
         findings = sensors.findings
     return [

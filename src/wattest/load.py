@@ -14,7 +14,7 @@ from wattest.console import Console, shown
 from wattest.energy import GpuState
 from wattest.errors import LoadError, ProcessError
 from wattest.identity import slug
-from wattest.loadreport import RunningLoad, explain_failure, name_of, newest_log
+from wattest.loadreport import RunningLoad, called, explain_failure, name_of, newest_log
 from wattest.ownership import make_folder, sudo_user
 from wattest.plan import Experiment, Training
 from wattest.process import Loop, Rung
@@ -84,14 +84,14 @@ class BackgroundLoad:
         try:
             loop = Loop(command, folder, rung=self._rung, owners=self._owners, log_owner=owner)
         except ProcessError as error:
-            raise LoadError(f"background load {name_of(training)}: {error}") from error
+            raise LoadError(f"{called(training)}: {error}") from error
         self._open.append(loop)
         one = RunningLoad(training, command.argv, folder, loop)
         try:
             one.pid = loop.start()
         except ProcessError as error:
             self._stop(one)
-            raise LoadError(f"background load {name_of(training)}: {error}") from error
+            raise LoadError(f"{called(training)}: {error}") from error
         self._console.step("load", f"{name_of(training)}, PID {one.pid}, logs in {shown(folder)}/")
         self._console.detail("command", " ".join(command.argv))
         return one

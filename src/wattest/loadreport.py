@@ -98,7 +98,7 @@ def explain_failure(one: RunningLoad, what: str) -> str:
     lines = last_lines(log) if log else []
     tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
     told = f"{what}{_exit_codes(one)}; its last lines ({log}):"
-    return f"background load {name_of(one.training)} {told}\n{tail}"
+    return f"{called(one.training)} {told}\n{tail}"
 
 
 def _exit_codes(one: RunningLoad) -> str:
@@ -118,8 +118,13 @@ def newest_log(folder: Path) -> Path | None:
 
 
 def name_of(training: Training) -> str:
-    """Return how a load is called in messages: its repository and model."""
+    """Return the name of a load: its repository and model."""
     return f"{training.program.name}/{training.model}"
+
+
+def called(training: Training) -> str:
+    """Return what a load is called where something went wrong with it."""
+    return f"background load {name_of(training)}"
 
 
 def describe(one: RunningLoad) -> dict[str, Any]:

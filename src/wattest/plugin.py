@@ -171,7 +171,8 @@ def _print(config: pytest.Config, line: str) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A campaign with nothing left to do has succeeded; what interrupts it reaches its worker."""
     if exitstatus == pytest.ExitCode.INTERRUPTED:
-        workers.interrupt(session.config.stash.get(_NODES, []))
+        nodes: list[Any] = session.config.stash.get(_NODES, [])
+        workers.interrupt(nodes)
     nothing_left = exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
     if nothing_left and _finished(session.config):
         session.exitstatus = pytest.ExitCode.OK

@@ -89,13 +89,11 @@ class Session:
         rung = choose_rung(options.supervision)
         ResultsFolder(options.results_folder).prepare()
         sensors = find_sensors(
-            SensorConfig(
-                sys_root=options.sys_root,
-                proc_root=options.proc_root,
-                visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-                device_order=os.environ.get("CUDA_DEVICE_ORDER"),
-                allow_missing=options.allow_missing,
-                perf_launcher=perf_launcher(rung, options.extra_owners),
+            SensorConfig.of_environment(
+                options.sys_root,
+                options.allow_missing,
+                perf_launcher(rung, options.extra_owners),
+                options.proc_root,
             )
         )
         if options.require_energy and not sensors.promised():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,6 +53,24 @@ class SensorConfig:
     def __post_init__(self) -> None:
         if not 0 < self.sample_hz <= 10:
             raise ValueError(f"sample_hz: {self.sample_hz} is not above 0 and at most 10")
+
+    @classmethod
+    def of_environment(
+        cls,
+        sys_root: Path,
+        allow_missing: frozenset[str],
+        perf_launcher: PerfLauncher,
+        proc_root: Path = Path("/proc"),
+    ) -> SensorConfig:
+        """Return a configuration for the GPUs that this process's environment chooses."""
+        return cls(
+            sys_root,
+            proc_root,
+            os.environ.get("CUDA_VISIBLE_DEVICES"),
+            os.environ.get("CUDA_DEVICE_ORDER"),
+            allow_missing,
+            perf_launcher=perf_launcher,
+        )
 
 
 def find_sensors(config: SensorConfig) -> Sensors:
