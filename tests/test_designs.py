@@ -14,7 +14,7 @@ from wattest.designs import DESIGNS, RANDOM, Design, parse_design
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault
 from wattest.mutation import SpaceExhausted, draw, draw_mutants
-from wattest.registry import Hyperparameter
+from wattest.programs import Hyperparameter
 
 RATE = Hyperparameter("rate", "--lr", "float", 0.1, 1e-4, 1.0, "log_uniform")
 DROPOUT = Hyperparameter("dropout", "--do", "float", 0.5, 0.0, 0.5, "uniform")

@@ -12,7 +12,7 @@ import pytest
 from wattest.errors import ConfigurationError
 from wattest.history import History, history_from_records, load_history
 from wattest.mutation import SpaceExhausted, draw_mutants
-from wattest.registry import Hyperparameter
+from wattest.programs import Hyperparameter
 
 HYPERPARAMETERS = ("hyperparam_batch_size", "hyperparam_epochs", "hyperparam_learning_rate")
 COLUMNS = [

@@ -19,7 +19,7 @@ from wattest.designs import parameter_faults
 from wattest.doubles import exp
 from wattest.errors import ConfigurationError
 from wattest.mutation import SpaceExhausted, derive_seed, draw_mutants, mutant_key
-from wattest.registry import Hyperparameter, Value
+from wattest.programs import Hyperparameter, Value
 
 # The seeds are fixed, so a right implementation passes always and a wrong one fails always.
 LEAST_P = 1e-3
@@ -336,7 +336,7 @@ def test_global_random_state_is_neither_used_nor_changed():
 SCRIPT = """
 import sys
 from wattest.mutation import draw_mutants
-from wattest.registry import Hyperparameter
+from wattest.programs import Hyperparameter
 n = Hyperparameter("n", "-n", "int", None, 0, 999, "uniform")
 x = Hyperparameter("x", "-x", "float", 0.0, 1e-5, 1, "log_uniform", 0.9)
 taken = frozenset((value,) for value in range(990))

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault, did_you_mean, json_path, near_miss
 from wattest.jsonfile import Keys, is_annotation, type_name
-from wattest.registry import Hyperparameter, Value
+from wattest.programs import Hyperparameter, Value
 
 DESIGNS = ("random", "latin_hypercube", "sobol", "factorial", "one_at_a_time")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from wattest.doubles import exp, logarithms, ordinal
 
 if TYPE_CHECKING:
-    from wattest.registry import Hyperparameter, Value
+    from wattest.programs import Hyperparameter, Value
 
 _UNIT_BITS = 53
 _BELOW_ONE = 1 - 2.0**-_UNIT_BITS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from wattest.history import History
 from wattest.identity import digest_of
 from wattest.mutation import derive_seed, draw, mutant_key
-from wattest.registry import Value
+from wattest.programs import Value
 from wattest.request import TrainingRequest
 from wattest.settings import Entry
 

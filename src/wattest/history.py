@@ -22,7 +22,7 @@ from pathlib import Path
 
 from wattest.errors import ConfigurationError
 from wattest.pastrun import PastRun, run_of_record, runs_of_csv
-from wattest.registry import Value
+from wattest.programs import Value
 
 
 class History:

@@ -16,7 +16,7 @@ from random import Random
 from wattest.designs import RANDOM, Design, parameter_faults, with_levels
 from wattest.errors import ConfigurationError
 from wattest.points import latin_hypercube, point_within, sobol
-from wattest.registry import Hyperparameter, Value
+from wattest.programs import Hyperparameter, Value
 from wattest.space import MutantKey, Space, SpaceExhausted
 
 __all__ = ["Drawing", "SpaceExhausted", "derive_seed", "draw", "draw_mutants", "mutant_key"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wattest.errors import ConfigurationError
-from wattest.registry import Value
+from wattest.programs import Value
 
 _PREFIX = "hyperparam_"
 _FOREGROUND = "fg_"

@@ -17,7 +17,7 @@ from wattest.faults import Fault
 from wattest.history import History
 from wattest.identity import digest_of, slug
 from wattest.mutation import derive_seed
-from wattest.registry import Program, Value
+from wattest.programs import Program, Value
 from wattest.request import TrainingRequest
 from wattest.settings import Entry, Settings
 

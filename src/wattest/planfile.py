@@ -14,7 +14,7 @@ from wattest.faults import Fault
 from wattest.identity import digest_of, slug
 from wattest.jsonfile import is_annotation
 from wattest.plan import Experiment, Plan
-from wattest.registry import Value
+from wattest.programs import Value
 from wattest.results import give_back, read_record, read_regular, write_atomically
 from wattest.settings import Settings
 

@@ -7,80 +7,14 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault, json_path
 from wattest.jsonfile import Keys, load_schema, read_json, schema_faults, unknown_keys
-
-Value = int | float
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """One hyper-parameter of a program: how it is passed, and from where it is drawn.
-
-    `minimum` and `maximum` are inclusive. `levels`, where given, are the only values drawn.
-    """
-
-    name: str
-    flag: str
-    kind: Literal["int", "float"]
-    default: Value | None
-    minimum: Value
-    maximum: Value
-    distribution: Literal["uniform", "log_uniform"]
-    zero_probability: float = 0.0
-    levels: tuple[Value, ...] | None = None
-
-    def coerce(self, value: Value) -> Value:
-        """Return `value` in this parameter's own type.
-
-        Raises:
-            ValueError: an int parameter was given a fraction.
-        """
-        if self.kind == "float":
-            return float(value)
-        if value != int(value):
-            raise ValueError(f"{self.name} is an int, {value!r} is not")
-        return int(value)
-
-
-@dataclass(frozen=True)
-class Program:
-    """One repository of the registry.
-
-    `folder` is absolute; `script` is written as it stands in the command, relative to `folder`.
-    """
-
-    name: str
-    folder: Path
-    script: str
-    models: tuple[str, ...]
-    model_flag: str | None
-    required_arguments: tuple[str, ...]
-    hyperparameters: Mapping[str, Hyperparameter]
-    log_patterns: Mapping[str, re.Pattern[str]]
-    environment: Mapping[str, str]
-    interpreter: str | None
-    progress: re.Pattern[str] | None
-    gpu_memory_mb: int | None
-    definition: Mapping[str, Any]
-
-    @property
-    def script_path(self) -> Path:
-        """Absolute path of the training script."""
-        return self.folder / self.script
-
-    def defaults(self) -> dict[str, Value]:
-        """Return the default of every hyper-parameter that has one."""
-        return {
-            name: parameter.default
-            for name, parameter in self.hyperparameters.items()
-            if parameter.default is not None
-        }
+from wattest.programs import Hyperparameter, Program
 
 
 @dataclass(frozen=True)
@@ -109,67 +43,94 @@ def load_registry(path: Path, root: Path, shown: str | None = None) -> Registry:
         raise ConfigurationError(faults)
     programs = {}
     for name, definition in data["models"].items():
-        program, own_faults = _program(name, definition, [root, path.resolve().parent], shown)
-        programs[name] = program
-        faults += own_faults
+        entry = _Entry(name, definition, shown)
+        programs[name] = entry.read([root, path.resolve().parent])
+        faults += entry.faults
     if faults:
         raise ConfigurationError(faults)
     return Registry(shown, programs, tuple(map(str, warnings)))
 
 
-def _program(
-    name: str, data: Mapping[str, Any], roots: Sequence[Path], shown: str
-) -> tuple[Program, list[Fault]]:
-    keys: tuple[str | int, ...] = ("models", name)
-    faults: list[Fault] = []
-    outside = data.get("outside_project", False)
-    for key in ("path", "train_script"):
-        if not outside and _leaves(data[key]):
-            faults.append(_fault(shown, (*keys, key), _LEAVES.format(data[key])))
-    patterns: dict[str, re.Pattern[str]] = {}
-    for metric, text in data["performance_metrics"]["log_patterns"].items():
-        place = (*keys, "performance_metrics", "log_patterns", metric)
-        _compile(text, patterns, metric, (1,), place, shown, faults)
-    progress: dict[str, re.Pattern[str]] = {}
-    if "progress" in data:
-        place = (*keys, "progress")
-        _compile(data["progress"], progress, "progress", (1, 2), place, shown, faults)
-    arguments: list[str] = []
-    for key, text in data.get("required_args", {}).items():
+@dataclass
+class _Entry:
+    """One program's entry of the file while it is read, with the faults found in it."""
+
+    name: str
+    data: Mapping[str, Any]
+    shown: str
+    faults: list[Fault] = field(default_factory=list)
+
+    def read(self, roots: Sequence[Path]) -> Program:
+        """Return the program, which is only good if there are no faults."""
+        self._check_places()
+        metrics = self.data["performance_metrics"]["log_patterns"]
+        place = ("performance_metrics", "log_patterns")
+        patterns = {
+            metric: self._compile(text, (1,), *place, metric) for metric, text in metrics.items()
+        }
+        progress = self.data.get("progress")
+        return Program(
+            name=self.name,
+            folder=_folder(self.data["path"], roots),
+            script=_script(self.data["train_script"]),
+            models=tuple(self.data["models"]),
+            model_flag=self.data.get("model_flag"),
+            required_arguments=self._required_arguments(),
+            hyperparameters=self._hyperparameters(),
+            log_patterns=patterns,
+            environment=dict(self.data.get("environment", {})),
+            interpreter=self.data.get("interpreter"),
+            progress=None if progress is None else self._compile(progress, (1, 2), "progress"),
+            gpu_memory_mb=self.data.get("gpu_memory_mb"),
+            definition=self.data,
+        )
+
+    def _blame(self, text: str, *keys: str | int) -> None:
+        self.faults.append(Fault(self.shown, json_path(("models", self.name, *keys)), text))
+
+    def _check_places(self) -> None:
+        if not self.data.get("outside_project", False):
+            for key in ("path", "train_script"):
+                if _leaves(self.data[key]):
+                    self._blame(_LEAVES.format(self.data[key]), key)
+
+    def _compile(self, text: str, groups: tuple[int, ...], *keys: str) -> re.Pattern[str]:
         try:
-            arguments += shlex.split(text)
-        except ValueError as error:
-            place = (*keys, "required_args", key)
-            faults.append(_fault(shown, place, f"cannot be split into words: {error}"))
-    hyperparameters = {}
-    for parameter, definition in data.get("supported_hyperparams", {}).items():
-        place = (*keys, "supported_hyperparams", parameter)
-        problems = _hyperparameter_faults(definition)
-        faults += [_fault(shown, (*place, key), text) for key, text in problems]
-        if not problems:
-            hyperparameters[parameter] = _hyperparameter(parameter, definition)
-    faults += [
-        _fault(shown, (*keys, "supported_hyperparams", two), f"has the flag of {one!r}, {flag!r}")
-        for one, two, flag in _shared_flags(hyperparameters)
-    ]
-    program = Program(
-        name=name,
-        folder=_folder(data["path"], roots),
-        script=_script(data["train_script"]),
-        models=tuple(data["models"]),
-        model_flag=data.get("model_flag"),
-        required_arguments=tuple(arguments),
-        hyperparameters=hyperparameters,
-        log_patterns=patterns,
-        environment=dict(data.get("environment", {})),
-        interpreter=data.get("interpreter"),
-        progress=progress.get("progress"),
-        gpu_memory_mb=data.get("gpu_memory_mb"),
-        definition=data,
-    )
-    return program, faults
+            pattern = re.compile(text)
+        except (re.error, OverflowError, RecursionError) as error:
+            self._blame(f"is not a regular expression: {error}", *keys)
+            return _NEVER
+        if pattern.groups not in groups:
+            wanted = " or ".join(map(str, groups))
+            remedy = "put ( ) around the number, and (?: ) around anything else"
+            has = f"needs {wanted} capturing group, has {pattern.groups}"
+            self._blame(f"{has}; {remedy}", *keys)
+        return pattern
+
+    def _required_arguments(self) -> tuple[str, ...]:
+        arguments: list[str] = []
+        for key, text in self.data.get("required_args", {}).items():
+            try:
+                arguments += shlex.split(text)
+            except ValueError as error:
+                self._blame(f"cannot be split into words: {error}", "required_args", key)
+        return tuple(arguments)
+
+    def _hyperparameters(self) -> dict[str, Hyperparameter]:
+        place = "supported_hyperparams"
+        found = {}
+        for name, definition in self.data.get(place, {}).items():
+            problems = _hyperparameter_faults(definition)
+            for key, text in problems:
+                self._blame(text, place, name, key)
+            if not problems:
+                found[name] = _hyperparameter(name, definition)
+        for one, two, flag in _shared_flags(found):
+            self._blame(f"has the flag of {one!r}, {flag!r}", place, two)
+        return found
 
 
+_NEVER = re.compile(r"(?!)")
 _LEAVES = (
     "{!r} leads outside the project; write an absolute path,"
     ' or add "outside_project": true to this repository'
@@ -208,29 +169,6 @@ def _folder(text: str, roots: Sequence[Path]) -> Path:
 
 def _script(text: str) -> str:
     return text if "/" in text else f"./{text}"
-
-
-def _compile(
-    text: str,
-    into: dict[str, re.Pattern[str]],
-    name: str,
-    groups: tuple[int, ...],
-    place: tuple[str | int, ...],
-    shown: str,
-    faults: list[Fault],
-) -> None:
-    try:
-        pattern = re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        faults.append(_fault(shown, place, f"is not a regular expression: {error}"))
-        return
-    if pattern.groups not in groups:
-        wanted = " or ".join(map(str, groups))
-        remedy = "put ( ) around the number, and (?: ) around anything else"
-        text = f"needs {wanted} capturing group, has {pattern.groups}; {remedy}"
-        faults.append(_fault(shown, place, text))
-        return
-    into[name] = pattern
 
 
 def _hyperparameter(name: str, data: Mapping[str, Any]) -> Hyperparameter:
@@ -303,7 +241,3 @@ def _unknown_keys(data: Mapping[str, Any], shown: str) -> tuple[list[Fault], lis
 
 def _items(value: object) -> list[tuple[str, Any]]:
     return list(value.items()) if isinstance(value, dict) else []
-
-
-def _fault(shown: str, keys: tuple[str | int, ...], text: str) -> Fault:
-    return Fault(shown, json_path(keys), text)

@@ -9,7 +9,8 @@ from typing import Any
 
 from wattest.faults import did_you_mean
 from wattest.jsonfile import Keys
-from wattest.registry import Program, Registry, Value
+from wattest.programs import Program, Value
+from wattest.registry import Registry
 
 Report = Callable[[Keys, str], None]
 

@@ -8,7 +8,7 @@ from random import Random
 
 from wattest.distribution import choose, distribution_of, draw_outside
 from wattest.errors import ConfigurationError
-from wattest.registry import Hyperparameter, Value
+from wattest.programs import Hyperparameter, Value
 
 MutantKey = tuple[Value, ...]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from wattest.faults import Fault, json_path
 from wattest.plan import Experiment, Training
 from wattest.process import Command
-from wattest.registry import Program, Value
+from wattest.programs import Program, Value
 
 _READ_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 16
