@@ -20,7 +20,7 @@ from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import Profile
 from livesession import LiveSession
 
-from conftest import Project, toy_registry
+from conftest import Project, quick_pytest, toy_registry
 from wattest.process import Command, Loop
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.2}}
@@ -133,6 +133,22 @@ def test_a_results_folder_that_vanishes_fails_each_experiment_in_words(project: 
     result.stdout.fnmatch_lines(["*results/*_toy_large_foreground.log cannot be created: No such*"])
     assert "recorder.py" not in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
+
+
+def test_a_reader_of_the_output_that_goes_away_costs_no_finished_training(
+    project: Project,
+) -> None:
+    project.program("toy", "#!/bin/sh\nuntil [ -e go ]; do sleep 0.02; done\necho Accuracy: 1\n")
+    project.settings(TOY)
+    command = [*quick_pytest("experiments"), "--config", "settings/test.json"]
+    with subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE) as session:
+        assert session.stdout is not None
+        assert any(b"command" in line for line in session.stdout)
+        session.stdout.close()
+        (project.path / "repos/toy/go").touch()
+        session.wait(30)
+    (record,) = project.records()
+    assert record["training_success"] is True, record["error_message"]
 
 
 def assert_results_folder_refused(project: Project, folder: str) -> None:

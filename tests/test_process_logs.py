@@ -73,6 +73,19 @@ def test_a_load_that_floods_its_log_does_not_fill_the_disk_or_the_memory(
     assert (log_folder / "run_1.log").stat().st_size <= cap
 
 
+def test_a_load_that_writes_faster_than_anybody_reads_costs_no_memory(
+    make_loop: MakeLoop, log_folder: Path
+) -> None:
+    cap = 1024 * KIBIBYTE
+    loop = make_loop("yes", "as fast as it can", log_cap_bytes=cap)
+    loop.start()
+    status = await_status(loop, lambda status: status.dropped_log_bytes > 200e6)
+    assert status.current_run == 1
+    assert kilobytes(loop.supervisor_pid, "VmHWM") < 40_000
+    loop.stop(grace_seconds=1)
+    assert (log_folder / "run_1.log").stat().st_size <= cap
+
+
 def test_a_log_that_overflows_at_the_very_end_is_capped_too(
     make_loop: MakeLoop, log_folder: Path
 ) -> None:

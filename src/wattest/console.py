@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +31,7 @@ class Writer(Protocol):
 
 
 class Console:
-    """Writes event lines through pytest's own writer; silent where there is none.
+    """Writes event lines through pytest's own writer; silent where there is none or it is gone.
 
     `verbosity` is pytest's: below 0 only warnings are shown, from 1 on also details. The live line
     is shown on a terminal only, and never in CI.
@@ -73,19 +75,30 @@ class Console:
     def live(self, text: str) -> None:
         """Show `text` in place of the live line before."""
         if self._writer is not None and self.is_live:
-            if not self._live_shown:
-                self._writer.ensure_newline()
-            self._writer.write(f"\r\x1b[2K{text[: self._width - 1]}", flush=True)
+            with self._until_nobody_reads():
+                if not self._live_shown:
+                    self._writer.ensure_newline()
+                self._writer.write(f"\r\x1b[2K{text[: self._width - 1]}", flush=True)
             self._live_shown = True
 
     def clear_live(self) -> None:
         """Remove the live line."""
         if self._writer is not None and self._live_shown:
-            self._writer.write("\r\x1b[2K", flush=True)
+            with self._until_nobody_reads():
+                self._writer.write("\r\x1b[2K", flush=True)
             self._live_shown = False
 
     def _write(self, line: str, **markup: bool) -> None:
+        self.clear_live()
         if self._writer is not None:
-            self.clear_live()
-            self._writer.ensure_newline()
-            self._writer.write_line(line, **markup)
+            with self._until_nobody_reads():
+                self._writer.ensure_newline()
+                self._writer.write_line(line, **markup)
+
+    @contextmanager
+    def _until_nobody_reads(self) -> Iterator[None]:
+        """Fall silent for good once nothing can be written: that costs no finished training."""
+        try:
+            yield
+        except OSError:
+            self._writer = None

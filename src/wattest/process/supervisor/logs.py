@@ -36,7 +36,7 @@ class RunLogs:
         self._log = -1
         self._number = 0
         self._size = 0
-        self._looked_ns = 0
+        self._looked_ns = self._opened_ns = 0
         self._head = 0
         self._marker = 0
         self._dropped_here = 0
@@ -51,7 +51,8 @@ class RunLogs:
     def open(self, number: int) -> int:
         """Return a descriptor for the output of run `number`; /dev/null where the disk refuses."""
         self._number = number
-        self._size = self._head = self._marker = self._dropped_here = self._looked_ns = 0
+        self._size = self._head = self._marker = self._dropped_here = 0
+        self._looked_ns = self._opened_ns = 0
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
             self._log = os.open(self._path(number), flags, 0o666)
@@ -65,10 +66,11 @@ class RunLogs:
     def look(self, now_ns: int) -> int:
         """Apply the caps to the open log; return when to look again, in monotonic nanoseconds.
 
-        That is four times a second, and more often only while a log races to its cap.
+        That is four times a second, and more often only while a log is young or races to its cap.
         """
         if self._log < 0:
             return now_ns + _LOOK_NS
+        self._opened_ns = self._opened_ns or now_ns
         before, elapsed_ns = self._size, now_ns - self._looked_ns
         self._looked_ns = now_ns
         self._apply()
@@ -77,7 +79,8 @@ class RunLogs:
             wait_ns = _LOOK_NS if grown <= 0 else _SHORTEST_LOOK_NS
         else:
             wait_ns = (self._log_cap - self._size) * elapsed_ns // (2 * grown)
-        return now_ns + max(_SHORTEST_LOOK_NS, min(wait_ns, _LOOK_NS))
+        wait_ns = min(wait_ns, now_ns - self._opened_ns, _LOOK_NS)
+        return now_ns + max(_SHORTEST_LOOK_NS, wait_ns)
 
     def close(self) -> None:
         """Apply the caps a last time to the log of a run that is over."""
@@ -110,15 +113,18 @@ class RunLogs:
         if not self._head:
             start = os.pread(self._log, self._log_cap // 4, 0)
             self._head = start.rfind(b"\n") + 1 or len(start)
-        tail = os.pread(self._log, self._log_cap // 4, self._size - self._log_cap // 4)
-        # Begin with a whole line, unless that costs half of what is kept.
-        tail = tail[tail.find(b"\n", 0, len(tail) // 2) + 1 :]
+        quarter = self._log_cap // 4
+        tail = os.pread(self._log, quarter, self._size - quarter)
         size = self._size
         for _ in range(_LATE_LOOKS):
             end, size = size, os.fstat(self._log).st_size
             if size <= end:
                 break
-            tail += os.pread(self._log, size - end, end)
+            # A load may write faster than this reads: never more than a quarter at once.
+            late = os.pread(self._log, quarter, max(end, size - quarter))
+            tail = (tail + late)[-quarter:] if size - end <= quarter else late
+        # Begin with a whole line, unless that costs half of what is kept.
+        tail = tail[tail.find(b"\n", 0, len(tail) // 2) + 1 :]
         # Anything written between the last look and this line is lost, uncounted.
         os.ftruncate(self._log, self._head)
         dropped = max(0, size - self._head - self._marker - len(tail))
