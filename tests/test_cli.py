@@ -109,6 +109,17 @@ def test_a_mistyped_root_for_sys_is_a_usage_error_before_anything_runs(
     assert project.records() == []
 
 
+def test_a_plan_as_csv_tells_its_drawn_seed_beside_it(
+    planned: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "settings/test.json", "--format", "csv"]) == 0
+    first = capsys.readouterr()
+    seed = first.err.split()[1]
+    assert first.err == f"seed {seed} (drawn)\n"
+    assert main(["plan", "settings/test.json", "--format", "csv", "--seed", seed]) == 0
+    assert capsys.readouterr().out == first.out
+
+
 def test_plan_prints_every_value_and_marks_what_was_drawn(
     planned: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

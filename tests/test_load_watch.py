@@ -113,3 +113,30 @@ def test_a_load_that_rests_is_flagged_and_counts(project: Project) -> None:
     assert project.run_here().ret == 0
     flags = project.records()[0]["foreground_result"]["quality"]["flags"]
     assert any("hardly was a load" in flag for flag in flags), flags
+
+
+def with_pattern(project: Project, load: str, pattern: str) -> None:
+    """Let this program be a load that is ready once its log shows the pattern."""
+    over(project, load)
+    foreground = {**OVER_A_LOAD["foreground"], "hyperparameters": {"seconds": 0.3}}
+    background = {**OVER_A_LOAD["background"], "ready_pattern": pattern}
+    project.settings({"foreground": foreground, "background": background})
+
+
+def test_a_load_that_was_ready_stays_ready_whatever_it_says_later(project: Project) -> None:
+    load = "#!/bin/sh\necho READY\nyes 'another line' | head -n 100000\nexec sleep 60\n"
+    with_pattern(project, load, "^READY$")
+    assert project.run_here().ret == 0
+    proof = project.records()[0]["background_info"]["start"]
+    assert proof["ready_pattern_matched"] is True
+    assert proof["waited_seconds"] < 5
+
+
+def test_a_load_that_never_becomes_ready_fails_the_experiment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.load.READY_LIMIT_SECONDS", 1.0)
+    with_pattern(project, "#!/bin/sh\necho NOT READY\nexec sleep 60\n", "^READY$")
+    result = project.run_here()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*busy/large is not ready after 1 s*", "*NOT READY*"])

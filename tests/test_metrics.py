@@ -56,6 +56,21 @@ def test_a_number_on_the_next_line_is_found_across_pieces(tmp_path: Path) -> Non
         assert found.values == {"accuracy": 42.5}
 
 
+def test_a_line_begins_and_ends_wherever_it_stands(tmp_path: Path) -> None:
+    pattern = {"accuracy": re.compile(r"^Accuracy: ([0-9.]+)$", re.MULTILINE)}
+    filler = "x" * 99 + "\n"
+    for lines in (0, 1, 10_482, 10_483, 10_484):
+        text = "no Accuracy: 1\nAccuracy: 7\n" + filler * lines + "Accuracy: 8 of 9\n"
+        assert read(tmp_path, text, pattern).values == {"accuracy": 7.0}
+
+
+def test_a_block_of_lines_is_found_across_pieces(tmp_path: Path) -> None:
+    pattern = {"accuracy": re.compile(r"Final results:\n(?:.*\n){5}accuracy: ([0-9.]+)")}
+    filler, block = "x" * 99 + "\n", "Final results:\n" + "more\n" * 5 + "accuracy: 42.5\n"
+    for lines in range(10_480, 10_490):
+        assert read(tmp_path, filler * lines + block, pattern).values == {"accuracy": 42.5}
+
+
 def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as file:

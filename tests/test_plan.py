@@ -105,6 +105,14 @@ def test_repeated_mutants_come_once_in_each_block(tmp_path: Path) -> None:
     assert len(made.experiments) == 6
 
 
+def test_fewer_repetitions_are_spread_over_all_blocks(tmp_path: Path) -> None:
+    often = {"repo": "toy", "model": "small", "repetitions": 8}
+    seldom = {"repo": "toy", "model": "large", "repetitions": 2}
+    made = plan(tmp_path, often, seldom)
+    blocks = [one.block for one in made.experiments if one.foreground.model == "large"]
+    assert sorted(blocks) == [1, 5]
+
+
 def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path) -> None:
     made = plan(tmp_path, PARALLEL, baseline=True, repetitions=2)
     by_id = {one.id: one for one in made.experiments}

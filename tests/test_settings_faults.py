@@ -51,6 +51,21 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
     "foreign mode": (document({**FIXED, "mode": "nonparallel"}), r"mode: must be one of 'default'"),
     "mixed without modes": (document(FIXED, mode="mixed"), r"experiments\[0\]: lacks \"mode\""),
     "mutation of nothing": (document({**FIXED, "mode": "mutation"}), r"lacks \"mutate\""),
+    "design of nothing": (document({**FIXED, "design": "sobol"}), r"design: .*nothing is mutated"),
+    "design beside a fixed foreground": (
+        document({"foreground": FIXED, "background": FIXED, "design": "sobol"}),
+        r"experiments\[0\]\.design: .*nothing is mutated",
+    ),
+    "seed of an entry": (document({**FIXED, "seed": 3}), r"\.seed: .*at the top of the file"),
+    "timeout of a foreground": (
+        document({**PARALLEL, "foreground": {**MUTANT, "timeout_seconds": 9}}),
+        r"foreground\.timeout_seconds: .*beside the foreground",
+    ),
+    "repetitions of a load": (
+        document({**PARALLEL, "background": {**FIXED, "repetitions": 9}}),
+        r"background\.repetitions: .*beside the foreground",
+    ),
+    "mutated load": (document({**PARALLEL, "background": MUTANT}), r"mutate: the load is not mut"),
     "default with mutate": (document({**MUTANT, "mode": "default"}), r"mutate: does not go with"),
     "empty mutate": (document({**FIXED, "mutate": []}), r"mutate: must not be empty"),
     "unknown name to mutate": (document({**FIXED, "mutate": ["epoch"]}), r"'epoch'.*'epochs'"),
@@ -155,6 +170,14 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "not a variable": (
         change("models", "toy", "environment", to={"A=B": "1"}),
         r"environment.*\"A=B\" must be the name of a variable",
+    ),
+    "a flag that chooses the model": (
+        change("models", "toy", "model_flag", to="--lr"),
+        r"learning_rate\.flag: is the model_flag",
+    ),
+    "levels outside the range": (
+        change(*RATE, "levels", to=[0.1, 7]),
+        r"learning_rate\.levels: 7.0 is outside the range",
     ),
     "log range from zero": (change(*RATE, "range", to=[0, 1]), r"log_uniform range must be above"),
     "probability above one": (change(*RATE, "zero_probability", to=1.5), r"must be at most 1"),
@@ -267,6 +290,28 @@ def test_annotations_are_free_and_other_unknown_keys_are_warned_about(tmp_path: 
     assert settings.warnings == ("settings.json::$.version: is not a known key and is ignored",)
 
 
+def test_remarks_among_names_are_no_names(tmp_path: Path) -> None:
+    registry = copy.deepcopy(toy_registry())
+    toy = registry["models"]["toy"]
+    registry["models"].update(_why="these two", note="mine")
+    toy["required_args"] = {"_comment": "not an argument", "data": "-d x"}
+    toy["environment"] = {"_comment": "not a variable", "_JAVA_OPTIONS": "-Xmx1g"}
+    toy["supported_hyperparams"].update(_todo="more", comment="of mine")
+    toy["performance_metrics"]["log_patterns"]["_old"] = "("
+    values = {"_why": "as published", "comment": "x", "epochs": 3}
+    (tmp_path / "registry.json").write_text(json.dumps(registry), encoding="utf-8")
+    content = document({**FIXED, "hyperparameters": values})
+    (tmp_path / "test.json").write_text(json.dumps(content), encoding="utf-8")
+    known = load_registry(tmp_path / "registry.json", tmp_path)
+    (entry,) = load_settings(tmp_path / "test.json", known).entries
+    program = entry.foreground.program
+    assert entry.foreground.fixed == {"epochs": 3}
+    assert entry.foreground.ignored == {}
+    assert program.required_arguments == ("-d", "x")
+    assert program.environment == {"_JAVA_OPTIONS": "-Xmx1g"}
+    assert set(program.log_patterns) == {"accuracy"}
+
+
 def test_an_unknown_hyperparameter_is_ignored_with_a_warning(tmp_path: Path) -> None:
     settings = load(tmp_path, document({**FIXED, "hyperparameters": {"dropout": 0.5}}))
     assert settings.entries[0].foreground.ignored == {"dropout": 0.5}
@@ -307,6 +352,7 @@ def test_all_stands_for_what_is_not_fixed(tmp_path: Path) -> None:
         ("mutate_params", "mutate"),
         ("repository", "repo"),
         ("num_mutations", "runs_per_config"),
+        ("hyperparameters_to_mutate", "mutate"),
         ("fixed_hyperparams", "hyperparameters"),
         ("Mode", "mode"),
         ("maxRetries", "max_retries"),

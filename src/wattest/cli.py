@@ -105,6 +105,9 @@ def _plan(options: argparse.Namespace) -> int:
     campaign = load_campaign(places, options.settings, options.models_config, options.seed, results)
     for warning in campaign.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    if options.format == "csv":
+        # The other forms say it themselves; what was drawn could not be drawn again without it.
+        sys.stderr.write(f"seed {campaign.plan.seed} ({campaign.seed_origin})\n")
     for line in listing(campaign.plan, options.format):
         sys.stdout.write(line + "\n")
     return 0

@@ -26,6 +26,15 @@ _TYPE_NAMES = {
     float: "a number",
     type(None): "null",
 }
+# What the values of objects that map names to something are, by the key of the object.
+_NAMED_VALUES: dict[str, type | tuple[type, ...]] = {
+    "models": dict,
+    "supported_hyperparams": dict,
+    "hyperparameters": (int, float),
+    "log_patterns": str,
+    "required_args": str,
+    "environment": str,
+}
 _LONGEST_INTEGER = 19
 _DEEPEST = 100
 _BOUNDS = {
@@ -95,6 +104,22 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
     return data
 
 
+def drop_remarks(data: object) -> None:
+    """Remove the annotations in objects that map names to something: they are no names.
+
+    A variable of the environment may begin with ``_``, but then it is written in capitals; and
+    ``note`` is a name where its value could be that of one.
+    """
+    for keys, value in list(_walk(data)):
+        kind = _NAMED_VALUES.get(str(keys[-1])) if keys else None
+        if kind is None or not isinstance(value, dict):
+            continue
+        for key in list(value):
+            is_private = key.startswith("_") and (keys[-1] != "environment" or key.islower())
+            if is_private or (is_annotation(key) and not isinstance(value[key], kind)):
+                del value[key]
+
+
 def _own_faults(keys: Keys, value: object, shown: str) -> Iterator[Fault]:
     """Yield what is wrong with a value before any schema is asked."""
     if len(keys) >= _DEEPEST:
@@ -123,17 +148,25 @@ def schema_faults(data: object, schema: str, shown: str) -> list[Fault]:
 
 
 def unknown_keys(
-    mapping: Mapping[str, Any], known: Sequence[str], keys: Keys, shown: str
+    mapping: Mapping[str, Any],
+    known: Sequence[str],
+    keys: Keys,
+    shown: str,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> tuple[list[Fault], list[Fault]]:
     """Return (errors, warnings) for the keys of `mapping` that are neither known nor annotations.
 
-    A near miss of a known key is an error, since it would run another experiment than was meant.
+    A near miss of a known key is an error, since it would run another experiment than was meant;
+    so is a key that is known `elsewhere`, at the place that is said there.
     """
     errors, warnings = [], []
     for key in mapping:
         if key in known or is_annotation(key):
             continue
         path = json_path([*keys, key])
+        if elsewhere and key in elsewhere:
+            errors.append(Fault(shown, path, f"has no meaning here; it belongs {elsewhere[key]}"))
+            continue
         meant = near_miss(key, known)
         if meant is None:
             warnings.append(Fault(shown, path, "is not a known key and is ignored"))

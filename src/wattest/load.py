@@ -19,11 +19,11 @@ from wattest.ownership import make_folder, sudo_user
 from wattest.plan import Experiment, Training
 from wattest.process import Loop, Rung
 from wattest.signals import OrderlySignals
-from wattest.training import command_of, end_of
+from wattest.training import begin_of, command_of, end_of
 from wattest.warmup import warm_up
 
 _POLL_SECONDS = 0.05
-_READY_LINES = 1000
+_LINE_END = re.compile(r"\r\n|\r")
 
 
 class BackgroundLoad:
@@ -100,11 +100,16 @@ class BackgroundLoad:
         """Let the start-up time pass while watching; then every loop must be alive and ready."""
         began = time.monotonic()
         startup_seconds = experiment.entry.startup_seconds
-        ready = dict(zip(running, experiment.entry.backgrounds, strict=True))
+        patterns = {
+            one: asked.ready_pattern
+            for one, asked in zip(running, experiment.entry.backgrounds, strict=True)
+        }
+        late = list(running)
         while True:
             _require_alive(load)
             waited = time.monotonic() - began
-            late = [one for one, asked in ready.items() if not _is_ready(one, asked.ready_pattern)]
+            # Ready once is ready for good: what a load says later must not hide it.
+            late = [one for one in late if not _is_ready(one, patterns[one])]
             if waited >= startup_seconds and not late:
                 break
             if waited >= max(startup_seconds, READY_LIMIT_SECONDS):
@@ -124,7 +129,7 @@ class BackgroundLoad:
                 "cpu_seconds": status.cpu_seconds,
                 "run": status.current_run,
                 "gpu_warm_up": warmth,
-                "ready_pattern_matched": ready[one].ready_pattern is not None or None,
+                "ready_pattern_matched": patterns[one] is not None or None,
             }
             used = f"alive, {status.cpu_seconds:.1f} s of CPU in its first {waited:.1f} s"
             self._console.step("load", f"{name_of(one.training)} is {used}")
@@ -161,11 +166,10 @@ def _require_alive(load: ActiveLoad) -> None:
 
 
 def _is_ready(one: RunningLoad, pattern: re.Pattern[str] | None) -> bool:
-    """Tell whether the load's newest log shows the pattern; without one it is ready at once."""
+    """Tell whether begin or end of the newest log match; without a pattern it is ready at once."""
     if pattern is None:
         return True
     log = newest_log(one.folder)
     if log is None:
         return False
-    lines = end_of(log).splitlines()[-_READY_LINES:]
-    return pattern.search("\n".join(lines)) is not None
+    return any(pattern.search(_LINE_END.sub("\n", text)) for text in (begin_of(log), end_of(log)))

@@ -148,7 +148,8 @@ def _count(entry: Entry) -> int:
 
 
 def _block(experiment: Experiment, blocks: int) -> int:
-    return (experiment.configuration - 1 + experiment.repetition - 1) % blocks + 1
+    spread = (experiment.repetition - 1) * blocks // experiment.repetitions
+    return (experiment.configuration - 1 + spread) % blocks + 1
 
 
 def _entry_experiments(

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wattest.designs import parameter_faults
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault, json_path
-from wattest.jsonfile import Keys, load_schema, read_json, schema_faults, unknown_keys
+from wattest.jsonfile import Keys, drop_remarks, load_schema, read_json, schema_faults, unknown_keys
 from wattest.programs import Hyperparameter, Program
 
 
@@ -37,6 +38,7 @@ def load_registry(path: Path, root: Path, shown: str | None = None) -> Registry:
     """
     shown = shown or str(path)
     data = read_json(path, shown)
+    drop_remarks(data)
     faults, warnings = _unknown_keys(data, shown)
     faults += schema_faults(data, "models_config", shown)
     if faults:
@@ -96,7 +98,7 @@ class _Entry:
 
     def _compile(self, text: str, groups: tuple[int, ...], *keys: str) -> re.Pattern[str]:
         try:
-            pattern = re.compile(text)
+            pattern = re.compile(text, re.MULTILINE)
         except (re.error, OverflowError, RecursionError) as error:
             self._blame(f"is not a regular expression: {error}", *keys)
             return _NEVER
@@ -123,10 +125,17 @@ class _Entry:
             problems = _hyperparameter_faults(definition)
             for key, text in problems:
                 self._blame(text, place, name, key)
-            if not problems:
-                found[name] = _hyperparameter(name, definition)
+            if problems:
+                continue
+            found[name] = parameter = _hyperparameter(name, definition)
+            for fault in parameter_faults(parameter):
+                key, _, text = fault.partition(": ")
+                self._blame(text, place, name, key)
         for one, two, flag in _shared_flags(found):
             self._blame(f"has the flag of {one!r}, {flag!r}", place, two)
+        for name, parameter in found.items():
+            if parameter.flag == self.data.get("model_flag"):
+                self._blame(f"is the model_flag, {parameter.flag!r}", place, name, "flag")
         return found
 
 

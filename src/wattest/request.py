@@ -55,7 +55,7 @@ class RequestReader:
 
     def _ready_pattern(self, keys: Keys, text: str | None) -> re.Pattern[str] | None:
         try:
-            return None if text is None else re.compile(text)
+            return None if text is None else re.compile(text, re.MULTILINE)
         except (re.error, OverflowError, RecursionError) as error:
             self._fault((*keys, "ready_pattern"), f"is not a regular expression: {error}")
             return None

@@ -10,7 +10,7 @@ from typing import Any
 from wattest.designs import RANDOM, Design, parse_design
 from wattest.errors import ConfigurationError
 from wattest.faults import Fault, json_path
-from wattest.jsonfile import Keys, load_schema, read_json, schema_faults, unknown_keys
+from wattest.jsonfile import Keys, drop_remarks, load_schema, read_json, schema_faults, unknown_keys
 from wattest.registry import Registry
 from wattest.request import RequestReader, TrainingRequest
 
@@ -66,7 +66,9 @@ def load_settings(path: Path, registry: Registry, shown: str | None = None) -> S
         ConfigurationError: one line for every fault, all at once.
     """
     shown = shown or str(path)
-    return _Reader(read_json(path, shown), registry, shown).settings()
+    data = read_json(path, shown)
+    drop_remarks(data)
+    return _Reader(data, registry, shown).settings()
 
 
 class _Reader:
@@ -136,10 +138,14 @@ class _Reader:
             )
             for keys, background in _backgrounds(entry, place):
                 levels.append((keys, background, definitions["background"]))
+        elsewhere = dict.fromkeys(self.schema["properties"], "at the top of the file")
+        elsewhere |= dict.fromkeys(definitions["entry"]["properties"], "beside the foreground")
+        del elsewhere["mutate"]
         for keys, mapping, definition in levels:
             if isinstance(mapping, dict):
                 known = list(definition["properties"])
-                errors, warnings = unknown_keys(mapping, known, keys, self.shown)
+                places = elsewhere if keys else None
+                errors, warnings = unknown_keys(mapping, known, keys, self.shown, places)
                 self.errors += errors
                 self.warnings += warnings
 
@@ -227,6 +233,9 @@ class _Reader:
         foreground = entry.get("foreground")
         if foreground is None:
             return
+        if "design" in entry and "mutate" not in foreground:
+            text = 'spreads mutants, and nothing is mutated; add "mutate" to the foreground'
+            self._fault((*keys, "design"), text)
         self._check_mutate((*keys, "foreground"), foreground, foreground.get("mode"))
         for name in ("repo", "model"):
             if entry.get(name, "placeholder") not in ("placeholder", foreground[name]):
@@ -250,6 +259,9 @@ class _Reader:
         if mode == "mutation" and "mutate" not in training:
             text = 'has mode "mutation" and lacks "mutate"; name what to mutate, or ["all"]'
             self._fault(keys, text)
+        if "design" in training and "mutate" not in training:
+            text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
+            self._fault((*keys, "design"), text)
         if mode == "default" and "mutate" in training:
             text = 'does not go with mode "default"; set "mode": "mutation", or remove it'
             self._fault((*keys, "mutate"), text)

@@ -19,7 +19,6 @@ from wattest.programs import Program, Value
 
 _READ_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 16
-_OVERLAP_LINES = 3
 # Variables of the harness itself that a training must not inherit.
 _PRIVATE_PREFIXES = ("PYTEST_", "COV_CORE_")
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -108,7 +107,7 @@ def program_faults(experiment: Experiment, settings_file: str, registry_file: st
             text = f"is not executable; run: chmod +x '{program.script_path}'"
             faults.append(Fault(registry_file, f"{where}.train_script", f"{text} {needed}"))
         python = interpreter_of(program)
-        if not os.access(python, os.X_OK):
+        if not (os.path.isfile(python) and os.access(python, os.X_OK)):  # noqa: PTH113
             text = f"no such program: {python}; name the Python that this program needs"
             faults.append(Fault(registry_file, f"{where}.interpreter", f"{text} {needed}"))
     return faults
@@ -169,6 +168,15 @@ def end_of(log: Path) -> str:
         return ""
 
 
+def begin_of(log: Path) -> str:
+    """Return the first 64 KiB of a log; empty where it cannot be read."""
+    try:
+        with log.open("rb") as file:
+            return file.read(_LONGEST_LINE).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _shown(line: str) -> str:
     r"""Return a line with characters such as ESC as text (``\x1b``), and of bounded length."""
     text = "".join(map(_shown_character, line))
@@ -191,7 +199,7 @@ def _number(text: str) -> float | None:
 
 
 def _windows(log: Path) -> Iterator[str]:
-    """Yield the log in pieces of whole lines, each beginning with the last few of the one before.
+    """Yield the log in pieces of whole lines, each with the last 64 KiB of the one before.
 
     The pieces overlap because a pattern may span lines: white space matches line ends.
     """
@@ -205,9 +213,7 @@ def _windows(log: Path) -> Iterator[str]:
                 continue
             end = end or len(text)
             yield text[:end]
-            start = end
-            for _ in range(_OVERLAP_LINES):
-                start = text.rfind("\n", max(0, end - _LONGEST_LINE), max(0, start - 1)) + 1
-            kept = text[max(start, end - _LONGEST_LINE) :]
+            least = max(0, end - _LONGEST_LINE)
+            kept = text[text.find("\n", least, end - 1) + 1 or least :]
     if kept:
         yield kept
