@@ -178,3 +178,14 @@ def test_slugs_are_safe_parts_of_file_names() -> None:
     assert slug("../../etc/pass wd") == "_.._etc_pass_wd"
     assert slug("..") == "_"
     assert "/" not in slug("a/b\nc")
+
+
+def test_entries_that_train_the_same_share_no_mutant_whatever_their_design(tmp_path: Path) -> None:
+    drawn = {"repo": "toy", "model": "small", "mutate": ["epochs"], "runs_per_config": 9}
+    made = plan(tmp_path, {**drawn, "design": "sobol"}, drawn)
+    values = [one.mutated["epochs"] for one in made.experiments]
+    assert len(set(values)) == len(values) == 18
+    written_out = {**drawn, "hyperparameters": {"learning_rate": 0.1}}
+    made = plan(tmp_path, drawn, written_out)
+    values = [one.mutated["epochs"] for one in made.experiments]
+    assert len(set(values)) == len(values) == 18

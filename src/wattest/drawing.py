@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ Mutants = Sequence[Mapping[str, Value]]
 
 @dataclass
 class _Pool:
-    """What has been drawn for one subject, and how much of it is handed out."""
+    """What has been drawn for one training by one design, and how much of it is handed out."""
 
     wanted: int = 0
     drawn: list[Mapping[str, Value]] = field(default_factory=list)
@@ -25,12 +26,13 @@ class _Pool:
 
 
 class MutantPools:
-    """Hands out mutants entry by entry, none twice for the same training."""
+    """Hands out mutants entry by entry, none twice for the same training by whatever design."""
 
     def __init__(self, entries: Sequence[Entry], seed: int, history: History | None) -> None:
         self._seed = seed
         self._history = history or History()
         self._pools: dict[str, _Pool] = {}
+        self._taken: dict[str, list[tuple[Value | None, ...]]] = defaultdict(list)
         self.notes: list[str] = []
         for entry in entries:
             if entry.foreground.mutate:
@@ -59,18 +61,20 @@ class MutantPools:
     def _draw(self, entry: Entry, pool: _Pool, count: int | None) -> Mutants:
         request = entry.foreground
         parameters = [request.program.hyperparameters[name] for name in request.mutate]
+        taken = self._taken[_training(entry)]
         drawing = draw(
             parameters,
             count,
             seed=derive_seed(self._seed, _subject(entry), str(len(pool.drawn))),
             design=entry.design,
-            taken=[mutant_key(dict(mutant), parameters) for mutant in pool.drawn],
+            taken=taken,
             history=self._history.lookup(
                 request.program.name, request.model, parallel=entry.mode == "parallel"
             ),
         )
         self.notes += [f"{entry.path}: {note}" for note in drawing.notes]
         pool.drawn += drawing.mutants
+        taken += [mutant_key(dict(mutant), parameters) for mutant in drawing.mutants]
         return drawing.mutants
 
     def _pool(self, entry: Entry) -> _Pool:
@@ -89,8 +93,21 @@ def _count(entry: Entry) -> int | None:
     return None if leaves else 1
 
 
+def _training(entry: Entry) -> str:
+    """Return what is trained: entries with the same training must not share a mutant."""
+    loads = [_effective(load) for load in entry.backgrounds]
+    return digest_of([entry.mode, _effective(entry.foreground), loads])
+
+
+def _effective(request: TrainingRequest) -> list[object]:
+    """Return what a training gets but for what is mutated; a default may be written out."""
+    values = {**request.program.defaults(), **request.fixed}
+    kept = {name: value for name, value in values.items() if name not in request.mutate}
+    return [request.program.name, request.model, request.mutate, kept]
+
+
 def _subject(entry: Entry) -> str:
-    """Return what is trained: entries with the same subject must not share a mutant."""
+    """Return what is asked for: the same, by the same design, draws on in one sequence."""
     loads = [_facts(load) for load in entry.backgrounds]
     design = [
         entry.design.name,

@@ -105,12 +105,12 @@ def draw(
     parameters = with_levels(parameters, design)
     if design.name == "one_at_a_time":
         return _one_at_a_time(parameters, count, seed, taken, history)
-    taken = [*taken, *(history(names) if history else ())]
+    past = frozenset(history(names)) if history else frozenset()
     if design.name == "factorial":
-        return _factorial(parameters, count, taken)
+        return _factorial(parameters, count, {*taken, *past})
     if count is None:
         raise ConfigurationError([f"the design {design.name} needs runs_per_config; add it"])
-    space = Space(parameters, taken)
+    space = Space(parameters, taken, past)
     space.require(count)
     random = Random(_number(seed))
     if design.name == "latin_hypercube":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from random import Random
 
-from wattest.distribution import choose, distribution_of, draw_outside
+from wattest.distribution import Distribution, choose, distribution_of, draw_outside
 from wattest.errors import ConfigurationError
 from wattest.programs import Hyperparameter, Value
 
@@ -34,14 +35,19 @@ class Space:
     """All mutants of some parameters, less the default, those taken, and those drawn already."""
 
     def __init__(
-        self, parameters: Sequence[Hyperparameter], taken: Iterable[tuple[Value | None, ...]]
+        self,
+        parameters: Sequence[Hyperparameter],
+        taken: Iterable[tuple[Value | None, ...]],
+        history: frozenset[tuple[Value | None, ...]] = frozenset(),
     ) -> None:
         self.names = tuple(parameter.name for parameter in parameters)
-        self._distributions = [distribution_of(parameter) for parameter in parameters]
+        self._distributions = tuple(distribution_of(parameter) for parameter in parameters)
         self.size = math.prod(each.count for each in self._distributions)
-        default = self._within([tuple(parameter.default for parameter in parameters)])
-        earlier = self._within(taken)
+        default = _within(self._distributions, [tuple(each.default for each in parameters)])
         # A dict keeps the order of insertion, on which the draws of `_draw_remaining` depend.
+        earlier = sorted(
+            [*_within(self._distributions, taken), *_past_within(self._distributions, history)]
+        )
         self._gone: dict[MutantKey, None] = dict.fromkeys([*default, *earlier])
         self._holds_default = bool(default)
         self._earlier = len(self._gone) - len(default)
@@ -83,17 +89,6 @@ class Space:
         mutant = self._draw_remaining(random)
         self._gone[mutant] = None
         return mutant
-
-    def _within(self, mutants: Iterable[tuple[Value | None, ...]]) -> list[MutantKey]:
-        """Return those `mutants` that this space holds, each once, in ascending order."""
-        found = set()
-        for mutant in mutants:
-            if len(mutant) != len(self.names):
-                raise ValueError(f"{mutant!r} does not have one value for each of {self.names}")
-            within = zip(self._distributions, mutant, strict=True)
-            if all(each.contains(value) for each, value in within):
-                found.add(tuple(value for value in mutant if value is not None))
-        return sorted(found)
 
     def _draw_remaining(self, random: Random) -> MutantKey:
         gone: Collection[MutantKey] = self._gone
@@ -139,3 +134,25 @@ class Space:
             f" {asked} were asked for{detail};"
             " ask for fewer, mutate more names, or widen the ranges in the registry"
         )
+
+
+def _within(
+    distributions: Sequence[Distribution], mutants: Iterable[tuple[Value | None, ...]]
+) -> list[MutantKey]:
+    """Return those `mutants` that a space of these distributions holds, each once, ascending."""
+    found = set()
+    for mutant in mutants:
+        if len(mutant) != len(distributions):
+            raise ValueError(f"{mutant!r} does not have one value for each mutated name")
+        within = zip(distributions, mutant, strict=True)
+        if all(each.contains(value) for each, value in within):
+            found.add(tuple(value for value in mutant if value is not None))
+    return sorted(found)
+
+
+@lru_cache(maxsize=64)
+def _past_within(
+    distributions: tuple[Distribution, ...], history: frozenset[tuple[Value | None, ...]]
+) -> list[MutantKey]:
+    """Remember the answer: a history is long, and the same for many entries."""
+    return _within(distributions, history)
