@@ -81,6 +81,9 @@ SCENES = {
     "burst in the last 200 ms": one(power=bursts(150, [(4.8, 5.0, 390)])),
     "no counter": one(counter_period=None, power=ramp(0, 5, 80, 350)),
     "no counter and no fields": one(counter_period=None, has_fields=False),
+    "no counter and no fields, a step": one(
+        counter_period=None, has_fields=False, power=bursts(70, [(1.0, 9.0, 400)])
+    ),
     "no counter, irregular samples": one(
         counter_period=None, power=ramp(0, 5, 80, 350), delays=(Rule("power", 0.23, 1.0, 4.0),)
     ),
@@ -326,6 +329,12 @@ def test_the_resolution_of_the_counter_is_inferred(outcomes):
 @pytest.mark.parametrize("name", ["frozen from the start", "no counter"])
 def test_a_resolution_that_was_not_seen_is_null(outcomes, name):
     assert outcomes[name].domain["resolution_joules"] is None
+
+
+def test_the_lag_of_an_average_is_part_of_the_uncertainty(outcomes):
+    outcome = outcomes["no counter and no fields, a step"]
+    assert outcome.domain["edge_uncertainty_joules"] >= (400 - 70) / 2
+    assert outcomes["no counter"].domain["edge_uncertainty_joules"] < 100
 
 
 @pytest.mark.parametrize("name", ["no counter", "no counter and no fields"])

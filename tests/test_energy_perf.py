@@ -159,6 +159,24 @@ def test_an_interval_that_was_cut_short_is_counted_as_lost(tmp_path):
     assert (log.sums[PACKAGE].intervals, log.sums[PACKAGE].failed) == (1, 1)
 
 
+def test_another_unit_than_joules_is_no_energy(tmp_path):
+    path = tmp_path / "log"
+    log = IntervalLog(path, [PACKAGE])
+    path.write_text(f"1.0,5.00,Joules,{PACKAGE},1,100.00,,\n1.1,500.00,mJ,{PACKAGE},1,100.00,,\n")
+    log.read()
+    assert (log.sums[PACKAGE].joules, log.sums[PACKAGE].failed) == (5.0, 1)
+
+
+def test_the_rounding_of_every_interval_is_part_of_the_uncertainty(perf, tmp_path):
+    measurement = measure(perf(watts={PACKAGE: 0.54}), tmp_path / "energy", 2.0)
+    domain = measurement.provenance()["domains"]["cpu_pkg"]
+    seconds = (measurement.closed_ns - measurement.opened_ns) / 1e9
+    assert domain["resolution_joules"] == 0.01
+    assert domain["edge_uncertainty_joules"] >= 0.005 * domain["samples"]
+    truth = pytest.approx(0.54 * seconds, abs=domain["edge_uncertainty_joules"] + 0.01)
+    assert domain["energy_joules"] == truth
+
+
 def test_a_perf_that_may_not_count_stops_the_session_with_the_remedy(perf, tmp_path):
     config = perf(refuses=NO_PERMISSION)
     (config.sys_root / "bus" / "event_source" / "devices" / "power").mkdir(parents=True)

@@ -102,8 +102,14 @@ def test_an_accepted_package_leaves_no_sum_of_the_others(machine, tmp_path):
         folder = Path(tempfile.mkdtemp(prefix="wattest-energy-"))
         window = sensors.meter().open(folder)
         window.wait((), window.opened_ns + 400_000_000)
-        metrics = window.close().energy_metrics()
+        measurement = window.close()
+        metrics = measurement.energy_metrics()
         shutil.rmtree(folder)
+    packages = measurement.provenance()["domains"]["cpu_pkg"]
+    assert packages["status"] == "unavailable"
+    assert "package-1: " in packages["reason"]
+    assert "accepted by --allow-missing cpu" in packages["reason"]
+    assert len(packages["zones_not_used"]) == 2
     assert metrics["cpu_energy_pkg_joules"] is None
     assert metrics["cpu_energy_total_joules"] is None
     assert metrics["cpu_energy_ram_joules"] == pytest.approx(2, abs=0.3)

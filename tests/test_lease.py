@@ -18,7 +18,7 @@ from livesession import LiveSession, Stage
 
 from conftest import Project
 from wattest.errors import LeaseError
-from wattest.lease import Leases
+from wattest.lease import Leases, packages_lease
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 1.0}}
 
@@ -109,6 +109,15 @@ def test_a_session_that_gets_one_counter_but_not_the_other_holds_none(locks: Pat
     Leases.take(["a"]).close()
     held.close()
     Leases.take(["a", "b"]).close()
+
+
+def test_one_tree_by_two_paths_is_one_counter(tmp_path: Path) -> None:
+    tree, other = PowercapTree(tmp_path / "sys"), PowercapTree(tmp_path / "other")
+    tree.add_package()
+    other.add_package()
+    (tmp_path / "host").symlink_to("sys")
+    assert packages_lease(tmp_path / "host") == packages_lease(tmp_path / "sys")
+    assert packages_lease(tmp_path / "other") != packages_lease(tmp_path / "sys")
 
 
 def test_names_of_counters_cannot_leave_the_folder_of_the_locks(locks: Path) -> None:

@@ -24,7 +24,7 @@ from wattest import machine
 from wattest.calibration import Calibration, Pattern, Reading, Run
 from wattest.energy import Finding, Measurement, SensorConfig, Sensors, find_sensors
 from wattest.errors import EnergyError, LoadError
-from wattest.lease import Leases
+from wattest.lease import Leases, packages_lease
 from wattest.process import Command, Tree
 
 BURNER = Path(__file__).with_name("burner.py")
@@ -92,10 +92,8 @@ def _has_cuda() -> bool:
 
 def _counters(measured: Sequence[Finding], sys_root: Path) -> list[str]:
     """Names of the counters for leases, the same as a measuring session uses."""
-    return [
-        f"{sys_root.resolve()}:cpu-packages" if finding.domain == "cpu" else finding.name
-        for finding in measured
-    ]
+    packages = packages_lease(sys_root)
+    return [packages if finding.domain == "cpu" else finding.name for finding in measured]
 
 
 @contextlib.contextmanager

@@ -21,6 +21,15 @@ _POLL_SECONDS = 0.2
 _FOLDERS = (Path("/run/lock/wattest"), Path(tempfile.gettempdir()) / "wattest-locks")
 
 
+def packages_lease(sys_root: Path) -> str:
+    """Return the name of the CPU's counters: the same by whatever path their tree is reached."""
+    try:
+        tree = (sys_root / "class" / "powercap").stat()
+    except OSError:
+        return "cpu-packages"
+    return f"cpu-packages (powercap tree {tree.st_dev}-{tree.st_ino})"
+
+
 class Leases:
     """The locks that this session holds; close it to let go of them."""
 

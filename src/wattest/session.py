@@ -20,7 +20,7 @@ from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
 from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.foreground import Foreground
 from wattest.governor import Governor
-from wattest.lease import Leases
+from wattest.lease import Leases, packages_lease
 from wattest.load import BackgroundLoad
 from wattest.perfchild import perf_launcher
 from wattest.plan import Experiment
@@ -212,9 +212,9 @@ class Session:
 
     def _counters(self) -> list[str]:
         """Return names for the counters that are the same in every session on this host."""
-        root = str(self._options.sys_root.resolve())
+        packages = packages_lease(self._options.sys_root)
         return [
-            f"{root}:cpu-packages" if finding.domain == "cpu" else finding.name
+            packages if finding.domain == "cpu" else finding.name
             for finding in self._sensors.findings
             if finding.status == "measured"
         ]

@@ -168,6 +168,11 @@ def _kill_all(session: Session) -> None:
     session.kill(session.process.pid, session.guard, session.supervisor)
 
 
+def _stop_guard_and_kill_session(session: Session) -> None:
+    os.kill(session.guard, signal.SIGSTOP)
+    session.kill(session.process.pid)
+
+
 def _kill_one_after_the_other(session: Session) -> None:
     session.kill(session.supervisor)
     time.sleep(0.002)
@@ -189,6 +194,7 @@ FAULTS: dict[str, Callable[[Session], None]] = {
     "SIGKILL of supervisor, then session": _kill_one_after_the_other,
     "SIGKILL of supervisor and session": _kill("supervisor", "session"),
     "SIGKILL of guard and session": _kill("guard", "session"),
+    "SIGSTOP of the guard, SIGKILL of the session": _stop_guard_and_kill_session,
     "SIGKILL of all three": _kill_all,
 }
 # Only the kernel is left to clear up then: a PID namespace does, the others need the next sweep.

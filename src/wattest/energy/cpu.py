@@ -90,7 +90,9 @@ def judge_cpu_domain(
         if member not in used
     ]
     if not used:
-        reason = "its counter stands at 0: not wired" if own else _ABSENT[domain]
+        left_out = next((zone.reason for zone in rejected if zone.domain == domain), None)
+        absent_reason = left_out or _ABSENT[domain]
+        reason = "its counter stands at 0: not wired" if own else absent_reason
         absent = {"source": None, "reason": reason, "zones": [], "zones_not_used": unused}
         return DomainResult(domain, "unavailable", None, absent)
     faults = [reason for member in used for reason in _faults(member, thresholds)]

@@ -83,8 +83,12 @@ def _unreadable(
     members = tuple(member for member in tree.members if member.zone.domain not in lost)
     if not members:
         return CpuSearch(None, findings)
-    kind = Powercap(replace(tree, members=members), config.thresholds, config.clock, idle_watts)
-    return CpuSearch(kind, findings)
+    why = "; ".join(f"{one.name}: {one.reason}" for one in findings)
+    missing = [zone for zone, _ in tree.unreadable]
+    missing += [member.zone for member in tree.members if member.zone.domain in lost]
+    left_out = tuple(replace(zone, reason=f"is left out of the sum: {why}") for zone in missing)
+    tree = replace(tree, members=members, rejected=tree.rejected + left_out)
+    return CpuSearch(Powercap(tree, config.thresholds, config.clock, idle_watts), findings)
 
 
 def _fault(zone: Zone, error: ReadingError, config: SensorConfig) -> str:

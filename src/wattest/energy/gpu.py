@@ -56,6 +56,11 @@ class Gpu:
         return "nvml-counter" if self.has_counter else "nvml-power-integral"
 
     @property
+    def averages_power(self) -> bool:
+        """Whether its power reading may be a running average, which lags behind."""
+        return self.power_fields[:1] != (FIELD_POWER_INSTANT,)
+
+    @property
     def power_source(self) -> str | None:
         """Which reading its power comes from; None if there is none."""
         if self.power_fields:

@@ -66,6 +66,8 @@ def _judge(
         faults, flags = _judge_integral(track, window, schedule, thresholds)
         joules = first
         edge_joules = 2e-9 * schedule.period_ns * (track.power.high_watts or 0.0)
+        if gpu.averages_power:
+            edge_joules += _lag_joules(track.power)
     if joules is not None and not faults and window.seconds > 0:
         watts, idle = joules / ((end_ns - start_ns) / NS), window.idle_watts.get(gpu.uuid)
         unlikely = mean_power("gpu", gpu.uuid, watts, idle, gpu.limit_watts, thresholds)
@@ -112,14 +114,14 @@ def _judge_counter(
         return [short], flags
     if first is None:
         return [], flags
-    opinion = None if second is None else (second, _lag_joules(track))
+    opinion = None if second is None else (second, _lag_joules(track.second_power))
     fault, flag = counter_against_integral(spec.label, counter.joules, first, opinion, thresholds)
     return [fault] if fault else [], [*flags, flag] if flag else flags
 
 
-def _lag_joules(track: GpuTrack) -> float:
+def _lag_joules(average: Integral) -> float:
     """How far a running average, integrated, may lag behind: half its span at each edge."""
-    return _range_watts(track.second_power) * AVERAGE_SECONDS / 2
+    return _range_watts(average) * AVERAGE_SECONDS / 2
 
 
 def _range_watts(power: Integral) -> float:
@@ -160,7 +162,7 @@ def _compare_readings(
     if share > most:
         text = f"{uuid}: its second power reading misses {share:.1f} % of the window: not compared"
         return None, Reason("power_readings", text, "gpu", share, most)
-    doubt_joules = _lag_joules(track) + period_seconds * _range_watts(track.power)
+    doubt_joules = _lag_joules(track.second_power) + period_seconds * _range_watts(track.power)
     return power_readings(uuid, first, second, doubt_joules, thresholds)
 
 

@@ -197,7 +197,7 @@ class PerfRecording:
         faults = self._faults(event, one)
         flags = sampling(domain, event, schedule, one.longest_gap_seconds, self._thresholds)
         energy = None if faults else one.joules
-        edge_joules = one.max_watts * self._edge_seconds
+        edge_joules = one.max_watts * self._edge_seconds + one.rounding_joules
         details: dict[str, object] = {
             "source": "perf",
             "reason": "; ".join(fault.text for fault in faults) or None,
@@ -208,7 +208,7 @@ class PerfRecording:
             "wraps": None,
             "longest_gap_seconds": one.longest_gap_seconds,
             "update_period_seconds": self._thresholds.perf_interval_seconds,
-            "resolution_joules": None,
+            "resolution_joules": one.resolution_joules,
             "edge_uncertainty_joules": edge_joules,
             "edge_uncertainty_percent": 100 * edge_joules / energy if energy else None,
         }

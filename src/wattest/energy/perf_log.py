@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
+_JOULES = ("Joules", "")
+
 
 @dataclass
 class EventSum:
@@ -14,6 +16,8 @@ class EventSum:
 
     Attributes:
         joules: The sum of its intervals.
+        resolution_joules: What perf rounds every interval to; None before the first.
+        rounding_joules: How far rounding may have moved the sum: half of that for each interval.
         intervals: How many they were.
         failed: Intervals that perf could not count.
         first_end: End of the interval before the window, seconds since perf began; None if none.
@@ -26,6 +30,8 @@ class EventSum:
     """
 
     joules: float = 0.0
+    resolution_joules: float | None = None
+    rounding_joules: float = 0.0
     intervals: int = 0
     failed: int = 0
     first_end: float | None = None
@@ -52,8 +58,10 @@ class EventSum:
         """Longest time in which perf printed no interval of it."""
         return max(self.longest_gap_seconds, self.longest_lag_seconds)
 
-    def add(self, end: float, joules: float) -> None:
-        """Add an interval that ended at `end` seconds after perf began."""
+    def add(self, end: float, joules: float, decimals: int) -> None:
+        """Add an interval that ended at `end` seconds after perf began, as it was rounded."""
+        self.resolution_joules = 10.0**-decimals
+        self.rounding_joules += self.resolution_joules / 2
         seconds = end - (self.last_end or 0.0)
         self.last_end = end
         self.joules += joules
@@ -124,8 +132,8 @@ class IntervalLog:
         except ValueError:
             one.failed += 1
             return
-        if isfinite(end) and isfinite(joules) and joules >= 0:
-            one.add(end, joules)
+        if isfinite(end) and isfinite(joules) and joules >= 0 and cells[2] in _JOULES:
+            one.add(end, joules, len(cells[1].partition(".")[2]))
         else:
             one.failed += 1
 

@@ -64,12 +64,14 @@ class Powercap:
         )
 
     def findings(self) -> tuple[Finding, ...]:
-        """Every zone, measured or not."""
+        """Every zone, measured or not, but those that could not be read."""
+        unreadable = {zone.id for zone, _ in self._search.unreadable}
         return (
             *(_finding(member) for member in self._members),
             *(
                 Finding("cpu", zone.label, "rejected", zone.reason, details={"zone": zone.id})
                 for zone in self._search.rejected
+                if zone.id not in unreadable
             ),
         )
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from . import linux, proc
 from .ending import FOREVER_NS, Ending
@@ -168,6 +169,10 @@ class Supervisor:
         """End at once: nobody is left to tell us what to do."""
         if guard_is_gone:
             self.link.event("lost", what="guard")
+        elif self._guard >= 0:
+            # One that somebody has stopped would neither do its work nor go.
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._guard, signal.SIGCONT)
         self._guard = -1
         self._owners = []
         self._leave()
