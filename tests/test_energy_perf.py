@@ -98,6 +98,7 @@ def test_perf_is_used_where_a_zone_exists_but_cannot_be_read(perf, tmp_path):
 FAILURES = {
     "dies": ({"dies_after": 0.7}, "source_lost", "perf ended with exit code 1"),
     "is stuck": ({"stuck_after": 0.6}, "counter_frozen", "frozen"),
+    "stands still for a while": ({"zero": [0.7, 1.3]}, "counter_frozen", "did not catch up"),
     "is blind": ({"blind_after": 0.7}, "read_failed", "could not count"),
     "stops": ({"stops_after": 0.7}, "source_lost", "it printed no interval for 1."),
     "stops late": ({"stops_after": 1.6}, "source_lost", "of a window of 2.0"),

@@ -47,6 +47,8 @@ def main() -> int:
             joules = plan["watts"][event] * (now - last)
             if plan.get("stuck_after") is not None and now - start > plan["stuck_after"]:
                 joules = 0.0
+            zero_from, zero_until = plan.get("zero", [1e9, 1e9])
+            joules = 0.0 if zero_from < now - start <= zero_until else joules
             value = (
                 "<not counted>" if now - start > plan.get("blind_after", 1e9) else f"{joules:.2f}"
             )

@@ -18,8 +18,9 @@ def install_fake_perf(folder: Path, **plan: Any) -> Path:
     """Make `folder/perf`, an executable that behaves by `plan`; the folder.
 
     Plan: `watts` by event; `refuses` (what it says and then ends); `stuck_after`, `blind_after`,
-    `dies_after` and `stops_after` (it hangs), in seconds; `quiet` (from and until when it counts
-    and prints nothing, as with a full disk).
+    `dies_after` and `stops_after` (it hangs), in seconds; `zero` (from and until when it counts
+    nothing and says 0); `quiet` (from and until when it counts and prints nothing, as with a full
+    disk).
     """
     folder.mkdir(parents=True)
     program = folder / "perf"

@@ -231,6 +231,10 @@ class PerfRecording:
         if one.joules <= 0 or still >= most:
             text = f"{event}: frozen: the counter did not move for {still:.1f} s"
             return [Reason("counter_frozen", text, domain, still, most)]
+        loss, share = one.lost_joules, self._thresholds.frozen_loss_percent / 100
+        if loss > share * one.joules + one.rounding_joules:
+            text = f"{event}: frozen: the counter stood still and did not catch up: {loss:.2f} J"
+            return [Reason("counter_frozen", text, domain, loss)]
         bound = self._thresholds.jump_power_watts
         if one.max_watts > bound:
             text = f"{event}: an interval of {one.max_watts:.0f} W is beyond any machine"

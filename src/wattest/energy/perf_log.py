@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 _JOULES = ("Joules", "")
+_PAUSE_INTERVALS = 3
 
 
 @dataclass
@@ -26,6 +27,8 @@ class EventSum:
         max_watts: Highest power over any interval.
         longest_gap_seconds: The longest interval.
         longest_still_seconds: Longest time of intervals without any energy.
+        lost_joules: What intervals of 0 J in a row, three or more, may have lost: the lower of the
+            powers before and after them over their time, less what was caught up.
         longest_lag_seconds: Longest time by which the intervals fell behind the window.
     """
 
@@ -41,7 +44,10 @@ class EventSum:
     longest_gap_seconds: float = 0.0
     longest_still_seconds: float = 0.0
     longest_lag_seconds: float = 0.0
+    lost_joules: float = 0.0
     _still_seconds: float = 0.0
+    _still_intervals: int = 0
+    _watts_before: float = 0.0
 
     @property
     def span_seconds(self) -> float:
@@ -67,11 +73,22 @@ class EventSum:
         self.joules += joules
         self.intervals += 1
         self.longest_gap_seconds = max(self.longest_gap_seconds, seconds)
-        self._still_seconds = 0.0 if joules else self._still_seconds + seconds
-        self.longest_still_seconds = max(self.longest_still_seconds, self._still_seconds)
+        self._note_stillness(seconds, joules)
         if seconds > 0:
             self.last_watts = joules / seconds
             self.max_watts = max(self.max_watts, self.last_watts)
+
+    def _note_stillness(self, seconds: float, joules: float) -> None:
+        if not joules:
+            self._still_seconds += seconds
+            self._still_intervals += 1
+            self.longest_still_seconds = max(self.longest_still_seconds, self._still_seconds)
+            return
+        watts = joules / seconds if seconds > 0 else 0.0
+        if self._still_intervals >= _PAUSE_INTERVALS:
+            likely_joules = min(self._watts_before, watts) * (self._still_seconds + seconds)
+            self.lost_joules += max(0.0, likely_joules - joules)
+        self._still_seconds, self._still_intervals, self._watts_before = 0.0, 0, watts
 
 
 @dataclass

@@ -35,7 +35,7 @@ class CounterReadings:
         self.last_watts: float | None = None
         period = spec.period_seconds
         frozen_seconds = max(thresholds.frozen_seconds, thresholds.frozen_periods * (period or 0.0))
-        pause_seconds = max(thresholds.pause_seconds, thresholds.frozen_periods * (period or 0.0))
+        pause_seconds = max(thresholds.pause_seconds, thresholds.pause_periods * (period or 0.0))
         self.stillness = Stillness(int(NS * frozen_seconds), int(NS * pause_seconds))
         self._moves = 0
         self._thresholds = thresholds

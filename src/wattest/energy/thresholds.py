@@ -27,8 +27,9 @@ class Thresholds:
         other_cpu_load_flag_percent: CPU load that is not ours, of the machine's capacity.
         frozen_seconds: A counter that stands still this long at an edge is frozen …
         frozen_periods: … or this many of its own update periods, whichever is longer.
-        pause_seconds: One that stands still this long, or `frozen_periods`, within the window has
+        pause_seconds: One that stands still this long, or `pause_periods`, within the window has
             paused, and must catch up.
+        pause_periods: See `pause_seconds`.
         frozen_loss_percent: Energy that pauses may have lost before the number is refused.
         edge_slack_flag_percent: Share of the window by which the readings at the edges may miss
             them, to flag.
@@ -69,6 +70,7 @@ class Thresholds:
     frozen_seconds: float = 0.9
     frozen_periods: float = 10.0
     pause_seconds: float = 0.15
+    pause_periods: float = 3.0
     frozen_loss_percent: float = 0.5
     edge_slack_flag_percent: float = 3.0
     edge_slack_invalid_percent: float = 10.0
