@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -46,6 +47,23 @@ def test_the_window_ends_with_the_training_and_not_with_the_clean_up(make_tree: 
     assert exit.leftovers_killed == 1
     assert exit.ended_ns - exit.started_ns < 1.5e9
     assert time.monotonic_ns() - exit.ended_ns >= 2e9
+
+
+def test_a_supervisor_that_is_held_up_lengthens_no_training(
+    make_tree: MakeTree, rung: Rung
+) -> None:
+    tree = make_tree("sleep", "0.3", rung=rung)
+    pid = tree.start()
+    os.kill(tree.supervisor_pid, signal.SIGSTOP)
+    link, main = tree.filenos()
+    assert select.select([main], [], [], 10)[0], f"PID {pid} does not end"
+    assert tree.poll() is None
+    assert tree.filenos() == [link]
+    time.sleep(0.7)  # the time by which its end would be wrong
+    os.kill(tree.supervisor_pid, signal.SIGCONT)
+    exit = finish(tree)
+    assert exit.exit_code == 0
+    assert exit.ended_ns - exit.started_ns < 0.7e9
 
 
 def test_a_polite_tree_ends_at_once_without_sigkill(make_tree: MakeTree, tmp_path: Path) -> None:

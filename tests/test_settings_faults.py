@@ -51,6 +51,11 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
     "foreign mode": (document({**FIXED, "mode": "nonparallel"}), r"mode: must be one of 'default'"),
     "mixed without modes": (document(FIXED, mode="mixed"), r"experiments\[0\]: lacks \"mode\""),
     "mutation of nothing": (document({**FIXED, "mode": "mutation"}), r"lacks \"mutate\""),
+    "a level as text": (
+        document({**MUTANT, "design": {"name": "factorial", "levels": {"epochs": [5, "x"]}}}),
+        r"design\.levels\.epochs: holds 'x', which is not a number",
+    ),
+    "a number as design": (document({**MUTANT, "design": 5}), r"design: must be the name of a des"),
     "design of nothing": (document({**FIXED, "design": "sobol"}), r"design: .*nothing is mutated"),
     "design beside a fixed foreground": (
         document({"foreground": FIXED, "background": FIXED, "design": "sobol"}),

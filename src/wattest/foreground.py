@@ -208,7 +208,7 @@ class Foreground:
         progress_ns = opened_ns + _PROGRESS_NS
         look_ns = opened_ns + _LOOK_NS
         looked = run.load_opened
-        descriptors = [tree.fileno(), *(load.filenos() if load else [])]
+        loads = load.filenos() if load else []
         while True:
             # Polled before each wait: news that came with an earlier answer wakes nobody.
             run.exit = tree.poll()
@@ -237,7 +237,7 @@ class Foreground:
                 progress_ns = now_ns + _PROGRESS_NS
                 if progress is not None:
                     progress((now_ns - opened_ns) / 1e9, window.latest())
-            window.wait(descriptors, until_ns=min(deadline_ns, progress_ns))
+            window.wait([*tree.filenos(), *loads], until_ns=min(deadline_ns, progress_ns))
 
     def _say_end(self, attempt: Attempt) -> None:
         if attempt.exit is None:

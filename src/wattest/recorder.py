@@ -54,7 +54,9 @@ class Records:
         self._board.begin()
         cooldown = self._preflight.pause()
         if cooldown is not None:
-            outcome = "idle again" if cooldown["reached_idle"] else "NOT idle"
+            short = f"idle, but not yet for {cooldown['hold_seconds']:.0f} s,"
+            outcome = "NOT idle" if cooldown["excess"] else short
+            outcome = "idle again" if cooldown["reached_idle"] else outcome
             self._console.step("cool-down", f"{outcome} after {cooldown['waited_seconds']:.0f} s")
         self._console.title(f"{experiment.id}  ({_values(experiment)})")
         return Outcome(self._results.reserve(experiment), cooldown=cooldown)

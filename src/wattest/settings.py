@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from wattest.request import RequestReader, TrainingRequest
 DEFAULT_TIMEOUT_SECONDS = 36000.0
 DEFAULT_STARTUP_SECONDS = 5.0
 DEFAULT_MAX_RETRIES = 2
+_DESIGN_OF_ENTRY = re.compile(r"\$\.experiments\[\d+\](\.foreground)?\.design")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class _Reader:
 
     def settings(self) -> Settings:
         self._report_unknown()
-        self.errors += schema_faults(self.data, "settings", self.shown)
+        # Of a design, `parse_design` knows better what is wrong.
+        faults = schema_faults(self.data, "settings", self.shown)
+        self.errors += [one for one in faults if not _DESIGN_OF_ENTRY.fullmatch(one.path)]
         data = self.data
         places = [json_path(("experiments", index)) for index in range(len(self._written()))]
         broken = {place for place in places for one in self.errors if _lies_in(place, one.path)}

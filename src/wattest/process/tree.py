@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -147,6 +149,8 @@ class Tree(Supervision):
     ) -> None:
         super().__init__(command, rung)
         self._exit: Exit | None = None
+        self._main = -1
+        self._end_seen_ns: int | None = None
         spec = {
             **self._common,
             "mission": "tree",
@@ -166,18 +170,54 @@ class Tree(Supervision):
     def __enter__(self) -> Tree:
         return self
 
+    def start(self) -> int:
+        """Run the command, as `Supervision.start` does; watch its end beside the supervisor."""
+        pid = super().start()
+        # It may have ended already.
+        with suppress(OSError):
+            self._main = os.pidfd_open(pid)
+        return pid
+
+    def close(self) -> None:
+        """End whatever is left without grace, and reap the guard. Idempotent."""
+        super().close()
+        self._forget_main()
+
+    def filenos(self) -> list[int]:
+        """Return descriptors of which one is readable when `poll` should be called."""
+        return [self.fileno()] if self._main < 0 else [self.fileno(), self._main]
+
     def poll(self) -> Exit | None:
         """Return how the training ended, once nothing of it is left; None while it runs.
+
+        Its end is when the first noticed it, the supervisor or this process: one that is held up
+        lengthens no training.
 
         Raises:
             ProcessError: guard or supervisor died; by then the tree has been killed.
         """
         if self._exit is None:
+            self._notice_end()
             event = self._handle.take_event("exit")
             if event is not None:
                 del event["event"]
-                self._exit = Exit(**event)
+                ended_ns = min(event.pop("ended_ns"), self._end_seen_ns or time.monotonic_ns())
+                self._exit = Exit(**event, ended_ns=ended_ns)
         return self._exit
+
+    def _notice_end(self) -> None:
+        if self._main < 0:
+            return
+        poller = select.poll()
+        poller.register(self._main, select.POLLIN)
+        if poller.poll(0):
+            self._end_seen_ns = time.monotonic_ns()
+            self._forget_main()
+
+    def _forget_main(self) -> None:
+        if self._main >= 0:
+            os.close(self._main)
+        self._main = -1
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the tree has used so far, alive and reaped processes.
