@@ -66,6 +66,25 @@ def test_a_supervisor_that_is_held_up_lengthens_no_training(
     assert exit.ended_ns - exit.started_ns < 0.7e9
 
 
+def test_what_is_out_of_time_is_ended_though_nobody_asks(
+    make_tree: MakeTree, rung: Rung, oracle: Oracle
+) -> None:
+    tree = make_tree(*oracle.argv("polite", sys.executable), rung=rung)
+    tree.start(0.7)
+    oracle.await_births(3)
+    assert oracle.await_end(5) == []
+    exit = finish(tree)
+    assert exit.ended_ns - exit.started_ns > 0.5e9
+    assert tree.stop().was_running is False
+
+
+def test_a_training_in_time_is_left_alone(make_tree: MakeTree) -> None:
+    tree = make_tree("sleep", "0.2")
+    tree.start(0.5)
+    exit = finish(tree)
+    assert (exit.exit_code, exit.leftovers_killed) == (0, 0)
+
+
 def test_a_polite_tree_ends_at_once_without_sigkill(make_tree: MakeTree, tmp_path: Path) -> None:
     seconds = []
     for _ in range(5):

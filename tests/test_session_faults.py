@@ -195,3 +195,19 @@ def test_a_timeout_ends_the_tree_and_is_tried_again(project: Project) -> None:
     assert "timed out after 0.7 s" in result["error_message"]
     assert result["duration_seconds"] >= 0.7
     assert result["attempts"][0]["last_lines"] == ["toy begins"]
+
+
+def test_a_timeout_ends_the_tree_while_pytest_is_held_up(project: Project) -> None:
+    stage = Stage(project, foreground="polite", load="polite")
+    stage.settings(timeout_seconds=1)
+    foreground, _ = stage.oracles
+    with LiveSession(project) as session:
+        stage.await_births(session)
+        session.send(signal.SIGSTOP)
+        assert foreground.await_end(10) == []
+        session.send(signal.SIGCONT)
+        assert session.wait() == 1, session.output()
+        assert session.left(*stage.oracles) == []
+    result = only_record(project)
+    assert "timed out after 1 s" in result["error_message"]
+    assert result["attempts"][0]["timed_out"] is True

@@ -32,6 +32,8 @@ from wattest.verdict import (
 
 _PROGRESS_NS = 1_000_000_000
 _LOOK_NS = int(LOOK_SECONDS * 1e9)
+# The supervisor ends what is out of time so much later, should a driver or a terminal hold us up.
+_HELD_UP_SECONDS = 1.0
 Progress = Callable[[float, Snapshot], None]
 
 
@@ -169,9 +171,10 @@ class Foreground:
             own_began = time.process_time()
             window = meter.open(energy_folder)
             try:
-                run.pid = tree.start()
+                timeout_seconds = experiment.entry.timeout_seconds
+                run.pid = tree.start(timeout_seconds + _HELD_UP_SECONDS)
                 self._console.detail("training", f"PID {run.pid}")
-                self._watch(tree, window, load, run, experiment.entry.timeout_seconds, progress)
+                self._watch(tree, window, load, run, timeout_seconds, progress)
             except SpawnError as error:
                 run.trouble = f"training could not be started: {error}"
             except ProcessError as error:
@@ -213,6 +216,7 @@ class Foreground:
             # Polled before each wait: news that came with an earlier answer wakes nobody.
             run.exit = tree.poll()
             if run.exit is not None:
+                run.timed_out = run.exit.ended_ns >= deadline_ns
                 return
             if load is not None and (trouble := load.check()) is not None:
                 run.trouble = trouble

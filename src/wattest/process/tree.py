@@ -33,6 +33,7 @@ class Supervision:
         self._leaf = new_leaf() if rung is Rung.CGROUP else ""
         self._common: dict[str, Any] = {"rung": rung.value, "leaf": self._leaf}
         self._is_started = False
+        self._deadline_ns = 0
         self._handle: Handle
 
     @property
@@ -59,7 +60,7 @@ class Supervision:
         if self._is_started:
             raise ProcessError("a training is started only once")
         self._is_started = True
-        reply = self._handle.request("start", _SPAWN_SECONDS)
+        reply = self._handle.request("start", _SPAWN_SECONDS, deadline_ns=self._deadline_ns)
         if "step" in reply:
             raise spawn_error(self._command, reply)
         pid: int = reply["pid"]
@@ -170,8 +171,14 @@ class Tree(Supervision):
     def __enter__(self) -> Tree:
         return self
 
-    def start(self) -> int:
-        """Run the command, as `Supervision.start` does; watch its end beside the supervisor."""
+    def start(self, most_seconds: float | None = None) -> int:
+        """Run the command, as `Supervision.start` does; watch its end beside the supervisor.
+
+        What runs longer than `most_seconds` is ended by the supervisor: SIGTERM, ten seconds of
+        grace, SIGKILL.
+        """
+        if most_seconds is not None:
+            self._deadline_ns = time.monotonic_ns() + int(most_seconds * 1e9)
         pid = super().start()
         # It may have ended already.
         with suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
+from .family import MILLISECOND_NS
 from .launch import Refusal
 from .mission import STOPPED, Mission, exit_fields
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from .run import Run
     from .supervisor import Supervisor
     from .wire import Message
+
+_GRACE_NS = 10_000 * MILLISECOND_NS
+_KILL_NS = 5_000 * MILLISECOND_NS
 
 
 class OneShot(Mission):
@@ -29,6 +33,7 @@ class OneShot(Mission):
         self._run: Run | None = None
         self._request: Message | None = None
         self._is_ready = False
+        self._deadline_ns = 0
         self.linger_ns = linger_ns
 
     def begin(self) -> None:
@@ -53,11 +58,20 @@ class OneShot(Mission):
             self._supervisor.link.reply(request, step="order", errno=0, text=STOPPED)
             return
         self._request = request
+        self._deadline_ns = request["deadline_ns"]
         run.spawned.release()
 
     def stopping(self) -> None:
         """Start nothing any more."""
         self._run = None
+
+    def advance(self, now_ns: int) -> int | None:
+        """End what has outlived its deadline, in case its owner is held up and does not."""
+        if not self._deadline_ns or now_ns < self._deadline_ns:
+            return self._deadline_ns or None
+        self._deadline_ns = 0
+        self._supervisor.end(_GRACE_NS, _KILL_NS)
+        return now_ns
 
     def settled(self, run: Run) -> None:
         """Answer the start, if it was one."""
@@ -68,6 +82,7 @@ class OneShot(Mission):
     def cleared(self, run: Run, leftovers: int) -> None:
         """Report the exit, with the CPU time of everything that was reaped."""
         self._run = None
+        self._deadline_ns = 0
         if run.refusal is not None:
             if self._request is not None:
                 self._supervisor.link.reply(self._request, **run.refusal.fields())

@@ -84,6 +84,11 @@ class Supervisor:
             self.enclosure.kill()
         return False
 
+    def end(self, grace_ns: int, kill_ns: int) -> None:
+        """Begin to end what runs, unless that is under way."""
+        if not self.is_stopping:
+            self._ending = Ending(self, grace_ns, kill_ns, time.monotonic_ns())
+
     def main_is_over(self) -> bool:
         """Return whether there is no main process (any more)."""
         return self._run is None or self._run.ended_ns > 0
