@@ -199,7 +199,7 @@ def test_a_timeout_ends_the_tree_and_is_tried_again(project: Project) -> None:
 
 def test_a_timeout_ends_the_tree_while_pytest_is_held_up(project: Project) -> None:
     stage = Stage(project, foreground="polite", load="polite")
-    stage.settings(timeout_seconds=1)
+    stage.settings(timeout_seconds=2)
     foreground, _ = stage.oracles
     with LiveSession(project) as session:
         stage.await_births(session)
@@ -209,5 +209,5 @@ def test_a_timeout_ends_the_tree_while_pytest_is_held_up(project: Project) -> No
         assert session.wait() == 1, session.output()
         assert session.left(*stage.oracles) == []
     result = only_record(project)
-    assert "timed out after 1 s" in result["error_message"]
+    assert "timed out after 2 s" in result["error_message"]
     assert result["attempts"][0]["timed_out"] is True
