@@ -81,11 +81,18 @@ def toy_registry() -> dict[str, Any]:
     return {"models": {"toy": program, "busy": program}}
 
 
+_PYTEST = (sys.executable, "-m", "pytest")
+
+
 def quick_pytest(*arguments: str) -> list[str]:
-    """Return a command that starts pytest quickly: without its cache, and xdist where not asked."""
+    """Return a command that starts pytest quickly."""
+    return [*_PYTEST, *quick_words(*arguments)]
+
+
+def quick_words(*arguments: str) -> list[str]:
+    """Return arguments for a quick pytest: without its cache, and xdist where not asked."""
     without_xdist = [] if {"-n", "--tx"} & set(arguments) else ["-p", "no:xdist"]
-    options = ["-p", "no:cacheprovider", *without_xdist]
-    return [sys.executable, "-m", "pytest", *options, *arguments]
+    return ["-p", "no:cacheprovider", *without_xdist, *arguments]
 
 
 class Project:
@@ -119,6 +126,13 @@ class Project:
         script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         return script
 
+    def load(self, text: str) -> Path:
+        """Let the program ``busy``, the load, be this training script."""
+        registry = toy_registry()
+        registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
+        self.registry(registry)
+        return self.program("busy", text)
+
     def registry(self, document: Mapping[str, Any]) -> Path:
         """Write the registry."""
         return self._json("config/models_config.json", document)
@@ -131,13 +145,12 @@ class Project:
     def run(self, *arguments: str, timeout: float = 60) -> pytest.RunResult:
         """Run the experiments in a pytest that is a process of its own."""
         assert self.pytester is not None
-        return self.pytester.run(*self._command(*arguments), timeout=timeout)
+        return self.pytester.run(*_PYTEST, *self._words(*arguments), timeout=timeout)
 
     def run_here(self, *arguments: str) -> pytest.RunResult:
         """Run the experiments in a pytest in this process, which saves half a second."""
         assert self.pytester is not None
-        _, _, _, *words = self._command(*arguments)
-        return self.pytester.runpytest_inprocess(*words)
+        return self.pytester.runpytest_inprocess(*self._words(*arguments))
 
     def refusal(self, *arguments: str) -> pytest.RunResult:
         """Run the experiments in a pytest in this process, which must refuse them."""
@@ -146,13 +159,13 @@ class Project:
         assert "Traceback" not in result.stdout.str() + result.stderr.str()
         return result
 
-    def _command(self, *arguments: str) -> list[str]:
-        command = quick_pytest(*arguments)
+    def _words(self, *arguments: str) -> list[str]:
+        words = quick_words(*arguments)
         if not any(argument.startswith("--config") for argument in arguments):
-            command += ["--config", "settings/test.json"]
+            words += ["--config", "settings/test.json"]
         if not any("experiments" in argument for argument in arguments):
-            command.append("experiments")
-        return command
+            words.append("experiments")
+        return words
 
     def records(self) -> list[dict[str, Any]]:
         """Return all records, oldest first."""

@@ -145,10 +145,7 @@ def test_a_program_that_recovers_counts_with_its_retries(project: Project) -> No
 def test_a_load_that_dies_at_once_fails_the_experiment_with_its_last_lines(
     project: Project,
 ) -> None:
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/dying"}
-    project.registry(registry)
-    project.program("dying", "#!/bin/sh\necho the load says goodbye\nexit 7\n")
+    project.load("#!/bin/sh\necho the load says goodbye\nexit 7\n")
     project.settings({**PARALLEL, "startup_seconds": 5})
     result = project.run()
     assert result.ret == 1
@@ -159,11 +156,7 @@ def test_a_load_that_dies_at_once_fails_the_experiment_with_its_last_lines(
 
 
 def test_a_load_that_dies_midway_ends_the_experiment_within_seconds(project: Project) -> None:
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/dying"}
-    project.registry(registry)
-    project.program(
-        "dying",
+    project.load(
         """\
         #!/bin/sh
         if [ -e again ]; then echo no more; exit 7; fi
@@ -328,10 +321,7 @@ def test_a_training_that_ends_at_once_closes_its_window_at_once(project: Project
 
 
 def test_a_load_that_keeps_ending_at_once_is_no_load(project: Project) -> None:
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/instant"}
-    project.registry(registry)
-    project.program("instant", "#!/bin/sh\nexit 0\n")
+    project.load("#!/bin/sh\nexit 0\n")
     foreground = {**PARALLEL["foreground"], "hyperparameters": {"seconds": 50}}
     project.settings({**PARALLEL, "foreground": foreground})
     result = project.run(timeout=50)

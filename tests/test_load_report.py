@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from conftest import Project, toy_registry
+from conftest import Project
 from wattest.errors import ProcessError
 from wattest.loadreport import RunningLoad, explain_failure
 
@@ -51,10 +51,7 @@ def test_the_end_of_a_load_cannot_reach_the_terminal(tmp_path: Path) -> None:
 def test_a_load_that_dies_at_once_fails_the_experiment_with_its_exit_codes(
     project: Project,
 ) -> None:
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/dying"}
-    project.registry(registry)
-    project.program("dying", "#!/bin/sh\nexit 7\n")
+    project.load("#!/bin/sh\nexit 7\n")
     training = {"model": "small", "hyperparameters": {"seconds": 30}}
     entry = {"foreground": {"repo": "toy", **training}, "background": {"repo": "busy", **training}}
     project.settings(entry, startup_seconds=5)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from conftest import Project, toy_registry
+from conftest import Project
 from wattest.activeload import ActiveLoad, LoadEdge
 from wattest.loadreport import RunningLoad, run_delay_seconds
 from wattest.process import LoopStatus
@@ -32,14 +32,6 @@ os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
-def over(project: Project, load: str) -> None:
-    """Let this program be the load."""
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
-    project.registry(registry)
-    project.program("busy", load)
-
-
 def refusal(project: Project) -> str:
     """Run, and return why the experiment did not count, long before the training's end."""
     project.settings(OVER_A_LOAD)
@@ -52,7 +44,7 @@ def refusal(project: Project) -> str:
 
 
 def test_a_load_that_is_stopped_midway_is_found_out(project: Project) -> None:
-    over(project, STOPS_ITSELF)
+    project.load(STOPS_ITSELF)
     assert "busy/large was stopped (state T)" in refusal(project)
 
 
@@ -107,7 +99,7 @@ def status(at_seconds: float) -> LoopStatus:
 
 
 def test_a_load_that_rests_is_flagged_and_counts(project: Project) -> None:
-    over(project, "#!/bin/sh\nexec sleep 600\n")
+    project.load("#!/bin/sh\nexec sleep 600\n")
     foreground = {**OVER_A_LOAD["foreground"], "hyperparameters": {"seconds": 2.5}}
     project.settings({**OVER_A_LOAD, "foreground": foreground})
     assert project.run_here().ret == 0
@@ -117,7 +109,7 @@ def test_a_load_that_rests_is_flagged_and_counts(project: Project) -> None:
 
 def with_pattern(project: Project, load: str, pattern: str) -> None:
     """Let this program be a load that is ready once its log shows the pattern."""
-    over(project, load)
+    project.load(load)
     foreground = {**OVER_A_LOAD["foreground"], "hyperparameters": {"seconds": 0.3}}
     background = {**OVER_A_LOAD["background"], "ready_pattern": pattern}
     project.settings({"foreground": foreground, "background": background})

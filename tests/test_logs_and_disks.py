@@ -20,7 +20,7 @@ from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import Profile
 from livesession import LiveSession
 
-from conftest import Project, quick_pytest, toy_registry
+from conftest import Project, quick_pytest
 from wattest.process import Command, Loop
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.2}}
@@ -30,11 +30,8 @@ is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, othe
 
 def two_programs(project: Project, foreground: str, load: str) -> None:
     """Give the foreground and the load a program each."""
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
-    project.registry(registry)
     project.program("toy", foreground)
-    project.program("busy", load)
+    project.load(load)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from conftest import Project, quick_pytest, toy_registry
+from conftest import Project, quick_pytest
 
 # Fails every third time that it is run.
 FLAKY = f"""\
@@ -32,10 +32,7 @@ LOAD = f"#!{sys.executable}\nwhile True: sum(range(1000))\n"
 
 def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: Project) -> None:
     project.program("toy", FLAKY)
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
-    project.registry(registry)
-    project.program("busy", LOAD)
+    project.load(LOAD)
     load = {"repo": "busy", "model": "large", "hyperparameters": {}}
     entry = {
         "foreground": {"repo": "toy", "model": "small", "mutate": ["learning_rate"]},

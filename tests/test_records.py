@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Project, toy_registry
+from conftest import Project
 from wattest import planfile
 from wattest.artefacts import finished_experiments
 from wattest.campaign import Places, load_campaign
@@ -228,10 +228,7 @@ def test_a_partner_that_is_gone_costs_no_record(project: Project, harm: str) -> 
         sleep 0.2
         """
     project.program("toy", script)
-    registry = toy_registry()
-    registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
-    project.registry(registry)
-    project.program("busy", "#!/bin/sh\nwhile :; do :; done\n")
+    project.load("#!/bin/sh\nwhile :; do :; done\n")
     project.settings({"foreground": TOY, "background": LOAD, "baseline": True}, seed=5)
     result = project.run_here()
     assert result.ret == 0, result.stdout.str()

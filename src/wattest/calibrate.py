@@ -24,7 +24,7 @@ from wattest import machine
 from wattest.calibration import Calibration, Pattern, Reading, Run
 from wattest.energy import Finding, Measurement, SensorConfig, Sensors, find_sensors
 from wattest.errors import EnergyError, LoadError
-from wattest.lease import Leases, packages_lease
+from wattest.lease import Leases, counters_of
 from wattest.process import Command, Tree
 
 BURNER = Path(__file__).with_name("burner.py")
@@ -51,7 +51,7 @@ def calibrate(config: SensorConfig, seconds: float, say: Callable[[str], None]) 
             raise EnergyError(f"no energy counter can be read: {sensors.describe()}")
         findings, gpus = sensors.findings, sensors.hardware()
     measured = [finding for finding in findings if finding.status == "measured"]
-    with contextlib.closing(Leases.take(_counters(measured, config.sys_root))):
+    with contextlib.closing(Leases.take(counters_of(measured, config.sys_root))):
         runs = []
         for pattern in _patterns(measured):
             say(f"{pattern.name}: {seconds:g} s")
@@ -88,12 +88,6 @@ def _has_cuda() -> bool:
     question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
     asked = subprocess.run([sys.executable, "-c", question], capture_output=True, timeout=120)
     return asked.returncode == 0
-
-
-def _counters(measured: Sequence[Finding], sys_root: Path) -> list[str]:
-    """Names of the counters for leases, the same as a measuring session uses."""
-    packages = packages_lease(sys_root)
-    return [packages if finding.domain == "cpu" else finding.name for finding in measured]
 
 
 @contextlib.contextmanager

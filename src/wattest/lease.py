@@ -12,13 +12,27 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wattest.errors import LeaseError
 
+if TYPE_CHECKING:
+    from wattest.energy import Finding
+
 _POLL_SECONDS = 0.2
 _FOLDERS = (Path("/run/lock/wattest"), Path(tempfile.gettempdir()) / "wattest-locks")
+
+
+def counters_of(findings: Iterable[Finding], sys_root: Path) -> list[str]:
+    """Return names for the counters that are measured, the same for every session on this host."""
+    packages = packages_lease(sys_root)
+    return [
+        packages if finding.domain == "cpu" else finding.name
+        for finding in findings
+        if finding.status == "measured"
+    ]
 
 
 def packages_lease(sys_root: Path) -> str:

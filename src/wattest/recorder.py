@@ -54,9 +54,12 @@ class Records:
         self._board.begin()
         cooldown = self._preflight.pause()
         if cooldown is not None:
-            short = f"idle, but not yet for {cooldown['hold_seconds']:.0f} s,"
-            outcome = "NOT idle" if cooldown["excess"] else short
-            outcome = "idle again" if cooldown["reached_idle"] else outcome
+            if cooldown["reached_idle"]:
+                outcome = "idle again"
+            elif cooldown["excess"]:
+                outcome = "NOT idle"
+            else:
+                outcome = f"idle, but not yet for {cooldown['hold_seconds']:.0f} s,"
             self._console.step("cool-down", f"{outcome} after {cooldown['waited_seconds']:.0f} s")
         self._console.title(f"{experiment.id}  ({_values(experiment)})")
         return Outcome(self._results.reserve(experiment), cooldown=cooldown)

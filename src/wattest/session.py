@@ -20,7 +20,7 @@ from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
 from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.foreground import Foreground
 from wattest.governor import Governor
-from wattest.lease import Leases, packages_lease
+from wattest.lease import Leases, counters_of
 from wattest.load import BackgroundLoad
 from wattest.perfchild import perf_launcher
 from wattest.plan import Experiment
@@ -163,8 +163,8 @@ class Session:
             LeaseError: another session holds them.
         """
         if self._leases is None:
-            wait_seconds = self._options.wait_seconds
-            self._leases = Leases.take(self._counters(), wait_seconds, self.console.warn)
+            counters = counters_of(self._sensors.findings, self._options.sys_root)
+            self._leases = Leases.take(counters, self._options.wait_seconds, self.console.warn)
             self._closing.callback(self._leases.close)
 
     def foreground(self) -> Foreground:
@@ -209,15 +209,6 @@ class Session:
         watts = self._sensors.measure_idle(seconds, folder)
         preflight.remember_idle()
         return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
-
-    def _counters(self) -> list[str]:
-        """Return names for the counters that are the same in every session on this host."""
-        packages = packages_lease(self._options.sys_root)
-        return [
-            packages if finding.domain == "cpu" else finding.name
-            for finding in self._sensors.findings
-            if finding.status == "measured"
-        ]
 
     def _programs(self) -> dict[str, Path]:
         return {

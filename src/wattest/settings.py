@@ -205,6 +205,9 @@ class _Reader:
         places = [keys, foreground_keys, ()] if len(layers) == 3 else [keys, ()]
         for place, layer in zip(places, layers, strict=True):
             if "design" in layer:
+                if place and not any("mutate" in one for one in layers):
+                    text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
+                    self._fault((*place, "design"), text)
                 design = parse_design(layer["design"], (*place, "design"), self.shown)
                 if isinstance(design, Design):
                     return design
@@ -237,9 +240,6 @@ class _Reader:
         foreground = entry.get("foreground")
         if foreground is None:
             return
-        if "design" in entry and "mutate" not in foreground:
-            text = 'spreads mutants, and nothing is mutated; add "mutate" to the foreground'
-            self._fault((*keys, "design"), text)
         self._check_mutate((*keys, "foreground"), foreground, foreground.get("mode"))
         for name in ("repo", "model"):
             if entry.get(name, "placeholder") not in ("placeholder", foreground[name]):
@@ -263,9 +263,6 @@ class _Reader:
         if mode == "mutation" and "mutate" not in training:
             text = 'has mode "mutation" and lacks "mutate"; name what to mutate, or ["all"]'
             self._fault(keys, text)
-        if "design" in training and "mutate" not in training:
-            text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
-            self._fault((*keys, "design"), text)
         if mode == "default" and "mutate" in training:
             text = 'does not go with mode "default"; set "mode": "mutation", or remove it'
             self._fault((*keys, "mutate"), text)
