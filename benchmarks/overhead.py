@@ -28,7 +28,7 @@ from scipy.stats import t as student
 
 ROOT = Path(__file__).parents[1]
 PROBE = Path(__file__).with_name("overhead_probe.py")
-BURNER = ROOT / "src/wattest/burner.py"
+BURNER = ROOT / "src/wattest/calibration/burner.py"
 _TRAINING = "#!/bin/sh\necho spawned $(date +%s.%N)\necho Accuracy: 1\n"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from wattest.foreground import Foreground
-from wattest.load import BackgroundLoad
-from wattest.plan import Experiment
-from wattest.recorder import Recorder
+from wattest.plan.experiment import Experiment
+from wattest.run.background import BackgroundLoad
+from wattest.run.foreground import Foreground
+from wattest.session.recorder import Recorder
 
 
 def test_training(

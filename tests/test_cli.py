@@ -15,7 +15,7 @@ from conftest import Project
 from wattest.cli import main
 from wattest.energy.gpu_state import GpuState
 from wattest.errors import LoadError
-from wattest.warmup import warm_up
+from wattest.run.warmup import warm_up
 
 MUTANT = {"repo": "toy", "model": "small", "mutate": ["learning_rate", "epochs"]}
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
-from wattest.options import seed, sys_root
+from wattest.machine.facts import sys_root
+from wattest.plugin.options import seed
 
 _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
@@ -75,11 +76,11 @@ def _seconds(text: str) -> float:
 
 def _calibrate(options: argparse.Namespace) -> int:
     """Return 1 where there is nothing to calibrate."""
-    from wattest.calibrate import calibrate
-    from wattest.calibration import store
-    from wattest.calibration_table import lines_of
+    from wattest.calibration.measure import calibrate
+    from wattest.calibration.model import store
+    from wattest.calibration.table import lines_of
     from wattest.energy import SensorConfig
-    from wattest.perfchild import perf_launcher
+    from wattest.energy.perfchild import perf_launcher
 
     root, accepted = sys_root(options.sysfs), frozenset({"cpu", "gpu"})
     config = SensorConfig.of_environment(root, accepted, perf_launcher())
@@ -95,8 +96,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from wattest.campaign import DEFAULT_RESULTS, Places, load_campaign
-    from wattest.listing import listing
+    from wattest.plan.listing import listing
+    from wattest.plan.load import DEFAULT_RESULTS, Places, load_campaign
 
     named = Path.cwd() / os.path.expanduser(options.settings)  # noqa: PTH111
     root = options.root or _project_root(Path.cwd(), named.parent)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wattest import machine
 from wattest.energy import Finding, SensorConfig, find_sensors
-from wattest.perfchild import perf_launcher
+from wattest.energy.perfchild import perf_launcher
+from wattest.machine import facts
 from wattest.process import Rung, probe
 
 # The search is told to accept everything, so that it finds everything; nobody else was.
@@ -46,7 +46,7 @@ def _supervision() -> list[str]:
 
 
 def _machine(sys_root: Path) -> list[str]:
-    host = machine.host(sys_root)
+    host = facts.host(sys_root)
     memory = f"{host['ram_bytes'] / 2**30:.1f} GiB"
     return [
         "Machine:",

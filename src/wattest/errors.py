@@ -17,7 +17,9 @@ Every message says what was wrong, where, and what to do::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class WattestError(Exception):
@@ -66,3 +68,32 @@ class LeaseError(WattestError):
 
 class GpuMemoryError(WattestError):
     """The trainings need more GPU memory than is free, or than they may take."""
+
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: the file as the user named it, the JSON path in it, and the remedy in words."""
+
+    file: str
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}::{self.path}" if self.path else self.file
+        return f"{place}: {self.text}"
+
+
+def json_path(keys: Iterable[str | int]) -> str:
+    """Return the JSON path of `keys`, such as ``$.experiments[2]["my key"]``."""
+    path = "$"
+    for key in keys:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        elif _IDENTIFIER.fullmatch(key):
+            path += f".{key}"
+        else:
+            path += f"[{key!r}]"
+    return path

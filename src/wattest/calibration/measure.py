@@ -1,0 +1,201 @@
+"""``wattest calibrate``: what this machine's counters say of loads that we know.
+
+For every load pattern a window is measured as for a training. Where a GPU has both, its energy
+counter is set against its integrated power; a CPU has no second reading, so its squares are set
+against the idle and the steady load. Nothing is simulated: without a counter there is no result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from wattest.calibration.model import Calibration, Pattern, Reading, Run
+from wattest.energy import Finding, Measurement, SensorConfig, Sensors, find_sensors
+from wattest.errors import EnergyError, LoadError
+from wattest.machine import facts
+from wattest.machine.lease import Leases, counters_of
+from wattest.process import Command, Tree
+
+BURNER = Path(__file__).with_name("burner.py")
+READY_SECONDS = 120.0
+_SETTLE_SECONDS = 2.0
+_NS = 1_000_000_000
+
+
+def calibrate(config: SensorConfig, seconds: float, say: Callable[[str], None]) -> Calibration:
+    """Measure every pattern for `seconds`.
+
+    Args:
+        config: Where to look for sensors.
+        seconds: Length of each window.
+        say: Takes a line when something begins.
+
+    Raises:
+        EnergyError: No counter can be read; the message says why.
+        LeaseError: A session measures with the same counters.
+        LoadError: A load did not come up, or did not last.
+    """
+    with find_sensors(config) as sensors:
+        if not sensors.promised():
+            raise EnergyError(f"no energy counter can be read: {sensors.describe()}")
+        findings, gpus = sensors.findings, sensors.hardware()
+    measured = [finding for finding in findings if finding.status == "measured"]
+    with contextlib.closing(Leases.take(counters_of(measured, config.sys_root))):
+        runs = []
+        for pattern in _patterns(measured):
+            say(f"{pattern.name}: {seconds:g} s")
+            with _load(pattern) as tree, find_sensors(config) as sensors:
+                runs.append(_measure(sensors, pattern, seconds, tree))
+    return Calibration(
+        taken_at=datetime.now().isoformat(timespec="seconds"),
+        sys_root=str(config.sys_root),
+        host=facts.host(config.sys_root, config.proc_root),
+        gpus=gpus,
+        sensors=findings,
+        runs=_placed(runs),
+    )
+
+
+def _patterns(measured: Sequence[Finding]) -> Iterator[Pattern]:
+    domains = {finding.domain for finding in measured}
+    yield Pattern("idle", None)
+    loads = ["gpu"] if "gpu" in domains and _has_cuda() else []
+    if "cpu" in domains or not loads:
+        loads.append("cpu")
+    for load in loads:
+        if load == "gpu":
+            yield Pattern("gpu context", load, high_share=0.0)
+        yield Pattern(f"{load} steady", load)
+        for milliseconds in (80, 100, 150):
+            yield Pattern(f"{load} square {milliseconds} ms", load, milliseconds / 1e3, 0.5)
+
+
+def _has_cuda() -> bool:
+    """Ask in a process of its own: a CUDA context of ours would be part of idle."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    asked = subprocess.run([sys.executable, "-c", question], capture_output=True, timeout=120)
+    return asked.returncode == 0
+
+
+@contextlib.contextmanager
+def _load(pattern: Pattern) -> Iterator[Tree | None]:
+    """Hold the load for as long as this is entered; it cannot outlive us."""
+    if pattern.load is None:
+        yield None
+        return
+    shape = (str(pattern.period_seconds), str(pattern.high_share))
+    argv = (sys.executable, str(BURNER), pattern.load, *shape)
+    with tempfile.TemporaryDirectory(prefix="wattest-load-") as folder:
+        log = Path(folder) / "load.log"
+        with Tree(Command(argv, Path(folder), dict(os.environ)), log) as tree:
+            tree.start()
+            _await_ready(tree, log, pattern)
+            yield tree
+
+
+def _await_ready(tree: Tree, log: Path, pattern: Pattern) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while "ready\n" not in log.read_text(errors="replace"):
+        if tree.poll() is not None or time.monotonic() > deadline:
+            last = "".join(log.read_text(errors="replace").splitlines()[-1:])
+            raise LoadError(f"the load {pattern.name!r} did not come up: {last or 'no output'}")
+        time.sleep(0.01)
+
+
+def _update_periods(findings: Sequence[Finding]) -> dict[str, float]:
+    periods = {one.name: one.details.get("update_period_seconds") for one in findings}
+    return {name: period for name, period in periods.items() if isinstance(period, float)}
+
+
+def _measure(sensors: Sensors, pattern: Pattern, seconds: float, tree: Tree | None) -> Run:
+    time.sleep(min(_SETTLE_SECONDS, seconds / 4))
+    descriptors = (tree.fileno(),) if tree else ()
+    with tempfile.TemporaryDirectory(prefix="wattest-calibrate-") as folder:
+        load_began = tree.cpu_seconds() if tree else 0.0
+        with sensors.meter().open(Path(folder) / "window") as window:
+            own_began = time.process_time()
+            ready = window.wait(descriptors, window.opened_ns + int(seconds * _NS))
+            own_seconds = time.process_time() - own_began
+            measurement = window.close()
+        if ready:
+            raise LoadError(f"the load {pattern.name!r} ended before its window did")
+        load_seconds = tree.cpu_seconds() - load_began if tree else None
+    length = (measurement.closed_ns - measurement.opened_ns) / _NS
+    cpus = len(os.sched_getaffinity(0))
+    return Run(
+        pattern=pattern,
+        seconds=length,
+        load_cpu_percent=None if load_seconds is None else 100 * load_seconds / length / cpus,
+        own_cpu_percent=100 * own_seconds / length,
+        update_periods=_update_periods(sensors.findings),
+        meter_cost=measurement.meter_cost,
+        readings=tuple(_readings(measurement, length)),
+        faults=tuple(reason.text for reason in measurement.faults),
+        flags=tuple(reason.text for reason in measurement.flags),
+    )
+
+
+def _readings(measurement: Measurement, seconds: float) -> Iterator[Reading]:
+    for result in measurement.results:
+        for zone in _parts(result.details.get("zones")):
+            faults = (zone["fault"],) if zone.get("fault") else ()
+            facts = {**zone, "source": result.details.get("source"), "faults": faults}
+            yield _reading("cpu", str(zone["label"]), facts, zone.get("joules"), seconds)
+        for gpu in _parts(result.details.get("gpus")):
+            yield _reading("gpu", str(gpu["uuid"]), gpu, gpu.get("counter_joules"), seconds)
+
+
+def _reading(
+    domain: str, name: str, facts: Mapping[str, object], counter: object, seconds: float
+) -> Reading:
+    """Keep counter and integral where they contradict each other, but no mean power then."""
+    counted = counter if isinstance(counter, float) and counter > 0 else None
+    integral = facts.get("integral_joules")
+    integrated = integral if isinstance(integral, float) else None
+    deviation = 100 * (integrated / counted - 1) if counted and integrated is not None else None
+    joules = facts.get("joules")
+    watts = joules / seconds if isinstance(joules, float) else None
+    faults = tuple(str(fault) for fault in _parts(facts.get("faults")))
+    source = str(facts.get("source"))
+    return Reading(domain, name, source, counted, integrated, deviation, watts, None, faults)
+
+
+def _placed(runs: list[Run]) -> tuple[Run, ...]:
+    """Put every mean power on the scale from idle to the steady load of its own kind."""
+    watts = {
+        (run.pattern.name, reading.name): reading.mean_watts
+        for run in runs
+        for reading in run.readings
+    }
+
+    def place(run: Run, reading: Reading) -> Reading:
+        low = watts.get(("idle", reading.name))
+        high = watts.get((f"{run.pattern.load} steady", reading.name))
+        here = reading.mean_watts
+        if run.pattern.load != reading.domain or low is None or high is None or here is None:
+            return reading
+        if high - low < 0.05 * high:
+            return reading
+        return replace(reading, between_percent=100 * (here - low) / (high - low))
+
+    return tuple(
+        replace(run, readings=tuple(place(run, reading) for reading in run.readings))
+        for run in runs
+    )
+
+
+def _parts(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()

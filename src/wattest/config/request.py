@@ -1,0 +1,102 @@
+"""One training as a settings file asks for it, checked against the registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wattest.config.jsonfile import Keys
+from wattest.config.program import Program, Value
+from wattest.config.registry import Registry
+from wattest.config.suggest import did_you_mean
+
+Report = Callable[[Keys, str], None]
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One training as it was asked for: what is fixed, and what is to be drawn."""
+
+    program: Program
+    model: str
+    fixed: Mapping[str, Value]
+    ignored: Mapping[str, Value]
+    mutate: tuple[str, ...] = ()
+    ready_pattern: re.Pattern[str] | None = None
+
+
+class RequestReader:
+    """Reads trainings; tells `fault` what is wrong and `warn` what is odd, each with its place."""
+
+    def __init__(self, registry: Registry, fault: Report, warn: Report) -> None:
+        self._registry = registry
+        self._fault = fault
+        self._warn = warn
+
+    def read(self, keys: Keys, training: Mapping[str, Any]) -> TrainingRequest | None:
+        """Return what is asked for at `keys`; None where the program or its model is unknown."""
+        program = self._registry.programs.get(training["repo"])
+        if program is None:
+            known = list(self._registry.programs)
+            text = f"{training['repo']!r} is not in {self._registry.file}; "
+            self._fault((*keys, "repo"), text + did_you_mean(training["repo"], known))
+            return None
+        model = training["model"]
+        if model not in program.models:
+            text = f"{model!r} is not a model of {program.name}; "
+            self._fault((*keys, "model"), text + did_you_mean(model, program.models))
+            return None
+        fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
+        mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
+        ready = self._ready_pattern(keys, training.get("ready_pattern"))
+        return TrainingRequest(program, model, fixed, ignored, mutate, ready)
+
+    def _ready_pattern(self, keys: Keys, text: str | None) -> re.Pattern[str] | None:
+        try:
+            return None if text is None else re.compile(text, re.MULTILINE)
+        except (re.error, OverflowError, RecursionError) as error:
+            self._fault((*keys, "ready_pattern"), f"is not a regular expression: {error}")
+            return None
+
+    def _values(
+        self, keys: Keys, values: Mapping[str, Value], program: Program
+    ) -> tuple[dict[str, Value], dict[str, Value]]:
+        fixed: dict[str, Value] = {}
+        ignored: dict[str, Value] = {}
+        for name, value in values.items():
+            place = (*keys, "hyperparameters", name)
+            parameter = program.hyperparameters.get(name)
+            if parameter is None:
+                ignored[name] = value
+                text = (
+                    f"is not passed: the registry knows no such hyper-parameter of {program.name}; "
+                )
+                self._warn(place, text + did_you_mean(name, list(program.hyperparameters)))
+                continue
+            try:
+                fixed[name] = parameter.coerce(value)
+            except ValueError:
+                self._fault(place, f"must be an int (as in the registry), is {value!r}")
+        return fixed, ignored
+
+    def _mutated(
+        self, keys: Keys, names: Sequence[str], program: Program, fixed: Mapping[str, Value]
+    ) -> tuple[str, ...]:
+        known = list(program.hyperparameters)
+        if list(names) == ["all"]:
+            names = [name for name in known if name not in fixed]
+            if not names:
+                self._fault((*keys, "mutate"), f"{program.name} has nothing left to mutate")
+        for index, name in enumerate(names):
+            place = (*keys, "mutate", index)
+            if name == "all":
+                self._fault(place, '"all" stands alone; remove the other names')
+            elif name not in known:
+                text = f"{name!r} is not a hyper-parameter of {program.name}; "
+                self._fault(place, text + did_you_mean(name, known))
+            elif name in fixed:
+                text = f"{name!r} is also fixed in hyperparameters; keep one of the two"
+                self._fault(place, text)
+        return tuple(name for name in known if name in names)

@@ -1,0 +1,172 @@
+"""What this machine is: the facts that a reader of the numbers will ask for."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import wattest
+from wattest.errors import ConfigurationError
+from wattest.files import read_text
+
+# Frameworks whose version decides what a training costs.
+_PACKAGES = (
+    "torch",
+    "tensorflow",
+    "jax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pytest",
+    "nvidia-ml-py",
+)
+_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "NVIDIA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF",
+    "TF_FORCE_GPU_ALLOW_GROWTH", "WATTEST_SYSFS",
+)  # fmt: skip
+
+
+def host(sys_root: Path = Path("/sys"), proc_root: Path = Path("/proc")) -> dict[str, Any]:
+    """Return the host part of a record's environment; what cannot be known is None."""
+    cpus = sys_root / "devices/system/cpu"
+    cpuinfo = _cpuinfo(proc_root)
+    return {
+        "hostname": platform.node(),
+        "cpu_model": cpuinfo.get("model name"),
+        "cpu_count": os.cpu_count(),
+        "cpu_usable": len(os.sched_getaffinity(0)),
+        "sockets": int(cpuinfo["sockets"]) if "sockets" in cpuinfo else None,
+        "governor": read_text(cpus / "cpu0/cpufreq/scaling_governor"),
+        "turbo": _turbo(cpus),
+        "smt": _yes_no(read_text(cpus / "smt/active")),
+        "ram_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "os": _os_name(),
+        "virtual_machine": "hypervisor" in cpuinfo.get("flags", "").split() or None,
+        "container": _container(proc_root),
+    }
+
+
+def software() -> dict[str, Any]:
+    """Return the versions of Python, of wattest and of what trains, without importing any."""
+    versions: dict[str, Any] = {"python": platform.python_version(), "wattest": wattest.__version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Return the environment variables that matter for a measurement; never a secret."""
+    source = os.environ if environment is None else environment
+    return {name: source.get(name) for name in _VARIABLES}
+
+
+@cache
+def git_state(folder: Path) -> dict[str, Any]:
+    """Return commit and dirty flag of the checkout around `folder`; both None outside of one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    status = None if commit is None else _git(folder, "status", "--porcelain", "--", ".")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def environment(programs: Mapping[str, Path], sys_root: Path, proc_root: Path) -> dict[str, Any]:
+    """Return the environment of a record: host, software, code and variables.
+
+    `programs` maps each trained repository to its folder.
+    """
+    return {
+        "host": host(sys_root, proc_root),
+        "software": software(),
+        "code": {
+            "harness": git_state(Path(__file__).parent),
+            "programs": {name: git_state(folder) for name, folder in programs.items()},
+        },
+        "variables": variables(),
+        "interpreter": sys.executable,
+        "command": sys.argv,
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-c", "safe.directory=*", "-C", str(folder), *words],
+            capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpuinfo(proc_root: Path) -> dict[str, str]:
+    text = read_text(proc_root / "cpuinfo") or ""
+    found: dict[str, str] = {}
+    sockets = set()
+    for line in text.splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        found.setdefault(key, value)
+        if key == "physical id":
+            sockets.add(value)
+    if sockets:
+        found["sockets"] = str(len(sockets))
+    return found
+
+
+def _turbo(cpus: Path) -> bool | None:
+    no_turbo = read_text(cpus / "intel_pstate/no_turbo")
+    if no_turbo is not None:
+        return no_turbo == "0"
+    return _yes_no(read_text(cpus / "cpufreq/boost"))
+
+
+def _yes_no(text: str | None) -> bool | None:
+    return None if text is None else text == "1"
+
+
+def _os_name() -> str | None:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return None
+
+
+def _container(proc_root: Path) -> bool:
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return True
+    control_groups = read_text(proc_root / "1/cgroup") or ""
+    return any(word in control_groups for word in ("docker", "kubepods", "containerd", "lxc"))
+
+
+def sys_root(named: str | None, origin: str = "--sysfs") -> Path:
+    """Return the folder that stands for /sys: what was named, else WATTEST_SYSFS, else /sys.
+
+    Args:
+        named: What an option names; None if it does not.
+        origin: How that option is called.
+
+    Raises:
+        ConfigurationError: What was named is no folder.
+    """
+    if not named:
+        named, origin = os.environ.get("WATTEST_SYSFS"), "WATTEST_SYSFS"
+    if not named:
+        return Path("/sys")
+    try:
+        reason = "" if stat.S_ISDIR(Path(named).stat().st_mode) else "is no folder"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    if reason:
+        raise ConfigurationError([f"{origin}: {named!r}: {reason}; it must be a folder like /sys"])
+    return Path(named)

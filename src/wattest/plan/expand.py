@@ -1,0 +1,144 @@
+"""From settings to a plan: a pure function of settings, registry, history and root seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from wattest.config.program import Value
+from wattest.config.request import TrainingRequest
+from wattest.config.settings import Entry, Settings
+from wattest.errors import ConfigurationError, Fault
+from wattest.names import digest_of, slug
+from wattest.plan.experiment import Experiment, Plan, Training
+from wattest.plan.history import History
+from wattest.plan.mutation import derive_seed
+from wattest.plan.pools import MutantPools, Mutants
+
+MOST_EXPERIMENTS = 100_000
+
+
+def expand(
+    settings: Settings,
+    seed: int,
+    history: History | None = None,
+    stored: Mapping[str, Mutants] | None = None,
+) -> Plan:
+    """Return the plan of `settings` for the root seed.
+
+    `stored` are the mutants that an earlier session drew, by the path of their entry; they stand
+    in for drawing again, since the history may have grown.
+
+    Raises:
+        ConfigurationError: an entry asks for more distinct mutants than there are.
+    """
+    faults: list[Fault] = []
+    if (asked := sum(map(_count, settings.entries))) > MOST_EXPERIMENTS:
+        text = f"asks for {asked} experiments; at most {MOST_EXPERIMENTS} can be planned at once"
+        raise ConfigurationError([Fault(settings.file, "$.experiments", text)])
+    numbers: Counter[str] = Counter()
+    pools = MutantPools(settings.entries, seed, history)
+    written: list[Experiment] = []
+    drawn: dict[str, Mutants] = {}
+    for entry in settings.entries:
+        try:
+            mutants = (stored or {}).get(entry.path) or pools.take(entry)
+        except ConfigurationError as error:
+            faults += [Fault(settings.file, entry.path, text) for text in error.faults]
+            continue
+        drawn[entry.path] = mutants
+        written += _entry_experiments(entry, mutants, seed, numbers)
+    if faults:
+        raise ConfigurationError(faults)
+    repeated = any(experiment.repetitions > 1 for experiment in written)
+    order = settings.order or ("randomized_blocks" if repeated else "as_written")
+    ordered = arrange(written, order, seed)
+    digest = digest_of([seed, [experiment.key for experiment in ordered]])
+    return Plan(settings, seed, order, ordered, drawn, digest, tuple(pools.notes))
+
+
+def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Experiment, ...]:
+    """Return the experiments in the order in which they run, each with its block.
+
+    Randomised complete blocks: there are as many blocks as the most repeated configuration has
+    repetitions, and each block holds one repetition of it; configurations with fewer are spread
+    evenly. Within a block the order is random, and both halves of a pair lie in one block.
+    """
+    blocks = max((experiment.repetitions for experiment in written), default=1)
+    placed = [replace(one, block=_block(one, blocks)) for one in written]
+    if order == "as_written":
+        return tuple(placed)
+    placed.sort(key=lambda one: (one.block, derive_seed(seed, "order", str(one.block), one.id)))
+    return tuple(placed)
+
+
+def _count(entry: Entry) -> int:
+    """Return how many experiments an entry asks for, before anything is drawn."""
+    return (entry.runs_per_config or 1) * entry.repetitions * (2 if entry.baseline else 1)
+
+
+def _block(experiment: Experiment, blocks: int) -> int:
+    spread = (experiment.repetition - 1) * blocks // experiment.repetitions
+    return (experiment.configuration - 1 + spread) % blocks + 1
+
+
+def _entry_experiments(
+    entry: Entry, mutants: Mutants, seed: int, numbers: Counter[str]
+) -> list[Experiment]:
+    """Return the experiments of one entry as written: runs, repetitions, and their lone halves."""
+    made = []
+    backgrounds = tuple(_training(request, {}) for request in entry.backgrounds)
+    drawn = bool(entry.foreground.mutate)
+    repetitions = entry.repetitions if drawn else entry.repetitions * len(mutants)
+    configurations = mutants if drawn else mutants[:1]
+    for configuration, mutant in enumerate(configurations, start=1):
+        for repetition in range(1, repetitions + 1):
+            foreground = _training(entry.foreground, mutant)
+            stem = f"{slug(foreground.program.name)}-{slug(foreground.model)}"
+            numbers[f"{stem}-{entry.mode}"] += 1
+            number = numbers[f"{stem}-{entry.mode}"]
+            if entry.baseline:
+                foreground = _with_seed(foreground, seed, f"{stem}-{number}")
+            loaded = Experiment(
+                id=f"{stem}-{entry.mode}-{number}",
+                key="",
+                mode=entry.mode,
+                entry=entry,
+                foreground=foreground,
+                backgrounds=backgrounds,
+                mutated=mutant,
+                configuration=configuration,
+                repetition=repetition,
+                repetitions=repetitions,
+            )
+            made += _pair(loaded, f"{stem}-baseline-{number}") if entry.baseline else [loaded]
+    return [replace(one, key=_key(one)) for one in made]
+
+
+def _pair(loaded: Experiment, lone_id: str) -> list[Experiment]:
+    mode = "mutation" if loaded.mutated else "default"
+    lone = replace(loaded, id=lone_id, mode=mode, backgrounds=(), partner=loaded.id)
+    return [replace(loaded, partner=lone_id), lone]
+
+
+def _with_seed(training: Training, seed: int, name: str) -> Training:
+    """Give both halves of a pair the same seed where the program would draw one of its own."""
+    parameter = training.program.hyperparameters.get("seed")
+    if parameter is None or "seed" in training.hyperparameters or parameter.kind != "int":
+        return training
+    span = int(parameter.maximum) - int(parameter.minimum) + 1
+    drawn = int(parameter.minimum) + derive_seed(seed, "pair", name) % span
+    return replace(training, hyperparameters={**training.hyperparameters, "seed": drawn})
+
+
+def _key(experiment: Experiment) -> str:
+    loads = [load.identity() for load in experiment.backgrounds]
+    return digest_of([experiment.id, experiment.mode, experiment.foreground.identity(), loads])
+
+
+def _training(request: TrainingRequest, mutant: Mapping[str, Value]) -> Training:
+    """Lay mutant over fixed values over the registry's defaults, in the registry's order."""
+    values = {**request.program.defaults(), **request.fixed, **mutant}
+    ordered = {name: values[name] for name in request.program.hyperparameters if name in values}
+    return Training(request.program, request.model, ordered, request.ignored)

@@ -1,0 +1,73 @@
+"""A plan as text: a table for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+
+from wattest.plan.experiment import Experiment, Plan
+from wattest.plan.store import document
+
+
+def listing(plan: Plan, form: str) -> Iterator[str]:
+    """Yield the lines of the plan as ``table``, ``json`` or ``csv``.
+
+    Only a line feed ends a line: a name may hold what ``str.splitlines`` splits at (U+2028).
+    """
+    if form == "json":
+        yield from json.dumps(document(plan), indent=2, ensure_ascii=False).split("\n")
+    elif form == "csv":
+        yield from _csv(plan)
+    else:
+        yield from _table(plan)
+
+
+def _table(plan: Plan) -> Iterator[str]:
+    yield (
+        f"{plan.settings.file}: {len(plan.experiments)} experiments, seed {plan.seed},"
+        f" {plan.order.replace('_', ' ')}, plan {plan.digest}"
+    )
+    rows = [("#", "block", "experiment", "over", "values")]
+    for position, experiment in enumerate(plan.experiments, start=1):
+        over = experiment.background_models or "-"
+        rows.append(
+            (str(position), str(experiment.block), experiment.id, over, _values(experiment))
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[4]]).rstrip()
+
+
+def _values(experiment: Experiment) -> str:
+    """Return all values; those that were drawn carry a star."""
+    return " ".join(
+        f"{name}{'*' if name in experiment.mutated else ''}={value!r}"
+        for name, value in experiment.foreground.hyperparameters.items()
+    )
+
+
+def _csv(plan: Plan) -> Iterator[str]:
+    names = sorted({name for one in plan.experiments for name in one.foreground.hyperparameters})
+    head = ["position", "block", "id", "mode", "repository", "model", "background", "mutated"]
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow([*head, *(f"hyperparam_{name}" for name in names)])
+    for position, one in enumerate(plan.experiments, start=1):
+        values = one.foreground.hyperparameters
+        writer.writerow(
+            [
+                position,
+                one.block,
+                one.id,
+                one.mode,
+                one.foreground.program.name,
+                one.foreground.model,
+                one.background_models,
+                ",".join(one.mutated),
+                *(values.get(name) for name in names),
+            ]
+        )
+    yield from output.getvalue().removesuffix("\n").split("\n")

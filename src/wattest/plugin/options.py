@@ -1,0 +1,148 @@
+"""The command line's options, their ini twins, and what they say together."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wattest.errors import ConfigurationError
+from wattest.machine.facts import sys_root
+
+if TYPE_CHECKING:
+    import pytest
+
+    from wattest.session.session import SessionOptions
+
+_ALLOWED_MISSING = ("cpu", "gpu")
+_SUPERVISION = ("guard", "cgroup", "pid-namespace")
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options; most have an ini twin called ``wattest_…``."""
+    group = parser.getgroup("wattest", "energy experiments (wattest)")
+    group.addoption("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
+    group.addoption(
+        "--models-config", metavar="REGISTRY", help="registry (config/models_config.json)"
+    )
+    group.addoption("--results-dir", metavar="DIR", help="where records go (results)")
+    group.addoption("--seed", metavar="N", type=seed, help="root seed of the plan")
+    group.addoption("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
+    group.addoption(
+        "--require-energy", action="store_true", default=None,
+        help="refuse to run where neither CPU nor GPU energy can be measured",
+    )  # fmt: skip
+    group.addoption(
+        "--allow-missing", action="append", choices=_ALLOWED_MISSING, default=None,
+        help="accept knowingly that this sensor exists and cannot be read",
+    )  # fmt: skip
+    group.addoption(
+        "--supervision", choices=_SUPERVISION, default=None, help="how process trees are held"
+    )
+    group.addoption(
+        "--resume", action="store_true", help="run only what the plan still lacks in the results"
+    )
+    group.addoption(
+        "--wait-for-counters", metavar="SECONDS", type=float, default=None,
+        help="wait so long for another session that measures on this machine",
+    )  # fmt: skip
+    group.addoption(
+        "--run-as", metavar="USER", help="run the trainings as this user (as root only)"
+    )
+    parser.addini("wattest_config", "settings file, as --config")
+    parser.addini("wattest_models_config", "registry, as --models-config")
+    parser.addini("wattest_results_dir", "where records go, as --results-dir")
+    parser.addini("wattest_sysfs", "another root for /sys, as --sysfs")
+    parser.addini("wattest_require_energy", "as --require-energy", type="bool", default=False)
+    parser.addini("wattest_allow_missing", "as --allow-missing", type="args", default=[])
+    parser.addini("wattest_supervision", "as --supervision")
+    parser.addini("wattest_wait_for_counters", "as --wait-for-counters")
+    parser.addini("wattest_run_as", "as --run-as")
+
+
+def option(config: pytest.Config, name: str) -> Any:
+    """Return the value of ``--name``, else of its ini twin; None where neither is set."""
+    value = config.getoption(f"--{name}")
+    if value is None:
+        value = config.getini(f"wattest_{name.replace('-', '_')}")
+    return value or None
+
+
+def results_folder(config: pytest.Config) -> Path:
+    """Return where records go, as an absolute path."""
+    named: str | None = option(config, "results-dir")
+    if named is None:
+        return config.rootpath / "results"
+    # Not Path.expanduser: it raises for an unknown user.
+    folder: Path = config.invocation_params.dir
+    return folder / os.path.expanduser(named)  # noqa: PTH111
+
+
+def session_options(config: pytest.Config, extra_owners: tuple[int, ...]) -> SessionOptions:
+    """Return what the options say of the session; `extra_owners` are PIDs it must not outlive.
+
+    Raises:
+        ConfigurationError: a value that cannot be used.
+    """
+    from wattest.session.session import SessionOptions
+
+    return SessionOptions(
+        results_folder=results_folder(config),
+        sys_root=_sys_root(config),
+        require_energy=bool(option(config, "require-energy")),
+        allow_missing=frozenset(_chosen(config, "allow-missing", _ALLOWED_MISSING)),
+        supervision=next(iter(_chosen(config, "supervision", _SUPERVISION)), None),
+        extra_owners=extra_owners,
+        wait_seconds=_seconds(option(config, "wait-for-counters")),
+        run_as=_user(option(config, "run-as")),
+    )
+
+
+def _sys_root(config: pytest.Config) -> Path:
+    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
+    return sys_root(option(config, "sysfs"), origin)
+
+
+def _chosen(config: pytest.Config, name: str, choices: Sequence[str]) -> list[str]:
+    """Return the values of an option, which may come unchecked from its ini twin."""
+    value = option(config, name)
+    values = [value] if isinstance(value, str) else list(value or ())
+    for one in values:
+        if one not in choices:
+            twin = f"wattest_{name.replace('-', '_')}"
+            raise ConfigurationError([f"{twin}: {one!r} is none of {', '.join(choices)}"])
+    return values
+
+
+def _seconds(value: str | float | None) -> float:
+    try:
+        seconds = float(value or 0)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ConfigurationError([f"--wait-for-counters: {value!r} is no number of seconds"])
+    return seconds
+
+
+def _user(name: str | None) -> tuple[int, int] | None:
+    """Return (uid, gid) of the user called `name`; only root can run trainings as another."""
+    if name is None:
+        return None
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigurationError([f"--run-as: there is no user {name!r}"]) from None
+    if os.geteuid() not in (0, entry.pw_uid):
+        raise ConfigurationError([f"--run-as {name}: only root can run trainings as another user"])
+    return entry.pw_uid, entry.pw_gid
+
+
+def seed(text: str) -> int:
+    """Return a root seed from the command line."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, is {text!r}")
+    return int(text)

@@ -1,0 +1,133 @@
+"""The live line: what runs, how far it is, what it draws now, and how long it will take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wattest.energy import Snapshot
+from wattest.plan.experiment import Experiment
+from wattest.run.judge import ActiveLoad
+from wattest.terminal.console import Console
+
+_TAIL_BYTES = 8192
+
+
+class ProgressBoard:
+    """Knows how many experiments there are and how long they took; shows one line on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.total = 1
+        self._begun = 0
+        self._durations: list[float] = []
+
+    def begin(self) -> None:
+        """Count one more experiment as begun."""
+        self._begun += 1
+
+    def end(self, duration_seconds: float | None) -> None:
+        """Take the duration of a finished experiment for the forecast, and clear the line."""
+        if duration_seconds is not None:
+            self._durations.append(duration_seconds)
+        self._console.clear_live()
+
+    def watcher(
+        self, experiment: Experiment, log: Path, load: ActiveLoad | None
+    ) -> Callable[[float, Snapshot], None] | None:
+        """Return what shows the line for one attempt; None where there is no terminal."""
+        if not self._console.is_live:
+            return None
+
+        epochs = _Epochs()
+
+        def show(elapsed_seconds: float, snapshot: Snapshot) -> None:
+            done, of = read_epoch(log, experiment)
+            left = epochs.left(elapsed_seconds, done, of)
+            parts = [f"[{self._begun}/{self.total}]", experiment.id]
+            if done is not None:
+                parts.append(f"epoch {done}/{of}" if of else f"epoch {done}")
+            parts.append(clock(elapsed_seconds))
+            parts += _now(snapshot)
+            run = load.current_run() if load else None
+            if run is not None:
+                parts.append(f"load run {run}")
+            if left is not None:
+                parts.append(f"left {clock(left)}")
+            campaign = self._campaign_left(elapsed_seconds, left)
+            if campaign is not None:
+                parts.append(f"all {clock(campaign)}")
+            self._console.live("  ".join(parts))
+
+        return show
+
+    def _campaign_left(self, elapsed_seconds: float, left: float | None) -> float | None:
+        """Forecast the rest: the mean of what is done, and what is left of the current one."""
+        known = [*self._durations, *([elapsed_seconds + left] if left is not None else [])]
+        if not known:
+            return None
+        mean = sum(known) / len(known)
+        current = left if left is not None else max(0.0, mean - elapsed_seconds)
+        return current + mean * max(0, self.total - self._begun)
+
+
+def read_epoch(log: Path, experiment: Experiment) -> tuple[int | None, int | None]:
+    """Return (epoch, epochs) from the end of the log by the registry's `progress` pattern.
+
+    The number of epochs is that of the hyper-parameter where the pattern does not tell.
+    """
+    pattern = experiment.foreground.program.progress
+    if pattern is None:
+        return None, None
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return None, None
+    found = [match.groups() for match in pattern.finditer(text)]
+    if not found:
+        return None, None
+    numbers = [int(group) for group in found[-1] if group and group.isdecimal()]
+    if not numbers:
+        return None, None
+    epochs = experiment.foreground.hyperparameters.get("epochs")
+    if len(numbers) > 1:
+        return numbers[0], numbers[1]
+    return numbers[0], int(epochs) if epochs is not None else None
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@dataclass
+class _Epochs:
+    """When the latest epoch ended, from which the rest of a training is forecast."""
+
+    done: int | None = None
+    ended_seconds: float = 0.0
+
+    def left(self, elapsed_seconds: float, done: int | None, of: int | None) -> float | None:
+        if done != self.done:
+            self.done, self.ended_seconds = done, elapsed_seconds
+        if not done or not of:
+            return None
+        rest = self.ended_seconds * (of - done) / done
+        return max(0.0, rest - (elapsed_seconds - self.ended_seconds))
+
+
+def _now(snapshot: Snapshot) -> list[str]:
+    parts = []
+    if snapshot.cpu_watts is not None:
+        parts.append(f"CPU {snapshot.cpu_watts:.0f} W")
+    if snapshot.gpu_watts is not None:
+        parts.append(f"GPU {snapshot.gpu_watts:.0f} W")
+    if snapshot.gpu_temperature_celsius is not None:
+        parts.append(f"{snapshot.gpu_temperature_celsius:.0f} C")
+    return parts

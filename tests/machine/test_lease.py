@@ -1,0 +1,169 @@
+"""One measurer per counter: a second session waits or fails with the holder's PID."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.powercap import PowercapTree, PowercapWriter
+from fakes.profile import Profile
+from livesession import LiveSession, Stage
+
+from conftest import Project
+from wattest.errors import LeaseError
+from wattest.machine.lease import Leases, packages_lease
+
+TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 1.0}}
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Iterator[Path]:
+    """Yield a tree like /sys with one CPU package at 50 W."""
+    tree = PowercapTree(tmp_path / "sys")
+    package = tree.add_package()
+    with PowercapWriter({package: Profile(((0.0, 50.0),))}):
+        yield tree.root
+
+
+def two_campaigns(project: Project) -> Stage:
+    """Return a stage whose session stays, in a project that can also run a short one."""
+    stage = Stage(project)
+    registry = json.loads((project.path / "config/models_config.json").read_text())
+    registry["models"]["quick"] = {**registry["models"]["toy"], "path": "repos/quick"}
+    project.registry(registry)
+    project.program("quick", "#!/bin/sh\nsleep 1\necho Accuracy: 1\n")
+    settings = {"max_retries": 0, "experiments": [{**TOY, "repo": "quick"}]}
+    (project.path / "settings" / "second.json").write_text(json.dumps(settings))
+    return stage
+
+
+def test_a_second_session_fails_with_the_pid_of_the_first(project: Project, sysfs: Path) -> None:
+    stage = two_campaigns(project)
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        second = project.refusal("--config", "settings/second.json", "--sysfs", str(sysfs))
+        second.stderr.fnmatch_lines(
+            [f"ERROR: PID {first.pid} already measures on *--wait-for-counters*"]
+        )
+    assert project.records() == []
+
+
+def test_a_session_waits_for_the_counters_and_then_runs(project: Project, sysfs: Path) -> None:
+    stage = two_campaigns(project)
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        second = LiveSession(
+            project, "--config", "settings/second.json", "--sysfs", str(sysfs),
+            "--wait-for-counters", "30",
+        )  # fmt: skip
+        with second:
+            second.await_text(f"PID {first.pid}")
+            first.send(signal.SIGTERM)
+            assert first.wait() == 2
+            assert second.wait() == 0, second.output()
+    (success,) = [one for one in project.records() if one.get("training_success")]
+    assert success["repository"] == "quick"
+
+
+def test_a_lock_of_a_killed_session_never_blocks(project: Project, sysfs: Path) -> None:
+    stage = two_campaigns(project)
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        first.send(signal.SIGKILL)
+        first.wait()
+        second = project.run_here("--config", "settings/second.json", "--sysfs", str(sysfs))
+    assert second.ret == 0, second.stdout.str()
+
+
+def test_sessions_on_different_counters_do_not_meet(
+    project: Project, sysfs: Path, tmp_path: Path
+) -> None:
+    stage = two_campaigns(project)
+    (tmp_path / "none").mkdir()
+    with LiveSession(project, "--sysfs", str(sysfs)) as first:
+        stage.await_births(first)
+        second = project.run_here(
+            "--config", "settings/second.json", "--sysfs", str(tmp_path / "none")
+        )
+    assert second.ret == 0, second.stdout.str()
+
+
+@pytest.fixture
+def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder for the locks of this test."""
+    monkeypatch.setenv("WATTEST_LOCK_DIR", str(tmp_path / "locks"))
+    return tmp_path / "locks"
+
+
+def test_a_session_that_gets_one_counter_but_not_the_other_holds_none(locks: Path) -> None:
+    held = Leases.take(["b"])
+    with pytest.raises(LeaseError, match=f"PID {os.getpid()} already measures on b"):
+        Leases.take(["a", "b"])
+    Leases.take(["a"]).close()
+    held.close()
+    Leases.take(["a", "b"]).close()
+
+
+def test_one_tree_by_two_paths_is_one_counter(tmp_path: Path) -> None:
+    tree, other = PowercapTree(tmp_path / "sys"), PowercapTree(tmp_path / "other")
+    tree.add_package()
+    other.add_package()
+    (tmp_path / "host").symlink_to("sys")
+    assert packages_lease(tmp_path / "host") == packages_lease(tmp_path / "sys")
+    assert packages_lease(tmp_path / "other") != packages_lease(tmp_path / "sys")
+
+
+def test_names_of_counters_cannot_leave_the_folder_of_the_locks(locks: Path) -> None:
+    leases = Leases.take(["../../outside", "/sys/x:cpu-packages", "a\nb"])
+    assert len(list(locks.iterdir())) == 3
+    leases.close()
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(locks: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("content")
+    locks.mkdir()
+    (locks / "cpu.lock").symlink_to(precious)
+    with pytest.raises(LeaseError, match="cannot be opened"):
+        Leases.take(["cpu"])
+    assert precious.read_text() == "content"
+
+
+def taken_as(uid: int) -> bool:
+    """Tell whether another user gets the lock, from a process of that user."""
+    pid = os.fork()
+    if pid == 0:
+        code = 2
+        try:
+            os.setuid(uid)
+            Leases.take(["cpu"]).close()
+            code = 0
+        except LeaseError as error:
+            code = 1 if f"PID {os.getppid()} already measures" in str(error) else 3
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code in (0, 1), code
+    return code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_locks_hold_between_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("WATTEST_LOCK_DIR", f"{folder}/locks")
+        held = Leases.take(["cpu"])
+        assert not taken_as(nobody)
+        held.close()
+        assert taken_as(nobody)
+        (Path(folder) / "locks" / "cpu.lock").unlink()
+        assert taken_as(nobody)
+        Leases.take(["cpu"]).close()

@@ -1,0 +1,192 @@
+"""The plan is a pure function of settings, registry and seed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pwd
+from pathlib import Path
+from typing import Any
+
+from conftest import toy_registry
+from wattest.config.registry import load_registry
+from wattest.config.settings import load_settings
+from wattest.names import slug
+from wattest.plan.expand import expand
+from wattest.plan.experiment import Plan
+from wattest.plan.listing import listing
+from wattest.run.command import argv_of, command_of, format_value
+
+MUTANT: dict[str, Any] = {"repo": "toy", "model": "small", "mutate": ["learning_rate"]}
+PARALLEL = {
+    "foreground": MUTANT,
+    "background": {"repo": "busy", "model": "large", "hyperparameters": {"epochs": 3}},
+}
+
+
+def plan(tmp_path: Path, *entries: dict[str, Any], seed: int = 7, **top: Any) -> Plan:
+    known = top.pop("known", None) or toy_registry()
+    registry = tmp_path / "registry.json"
+    registry.write_text(json.dumps(known), encoding="utf-8")
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"experiments": list(entries), **top}), encoding="utf-8")
+    return expand(load_settings(settings, load_registry(registry, tmp_path)), seed)
+
+
+def rates(made: Plan) -> list[float]:
+    return [one.foreground.hyperparameters["learning_rate"] for one in made.experiments]
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(tmp_path: Path) -> None:
+    first = plan(tmp_path, MUTANT, runs_per_config=5)
+    assert first.digest == plan(tmp_path, MUTANT, runs_per_config=5).digest
+    assert rates(first) != rates(plan(tmp_path, MUTANT, runs_per_config=5, seed=8))
+
+
+def test_mutants_do_not_depend_on_the_other_entries(tmp_path: Path) -> None:
+    alone = plan(tmp_path, MUTANT, runs_per_config=3)
+    beside = plan(tmp_path, PARALLEL, {**MUTANT, "mutate": ["epochs"]}, MUTANT, runs_per_config=3)
+    assert rates(beside)[-3:] == rates(alone)
+    assert rates(beside)[:3] != rates(alone)
+
+
+def test_two_entries_that_ask_for_the_same_get_different_mutants(tmp_path: Path) -> None:
+    entry = {**MUTANT, "mutate": ["epochs"]}
+    made = plan(tmp_path, entry, entry, runs_per_config=9)
+    values = [one.foreground.hyperparameters["epochs"] for one in made.experiments]
+    assert len(set(values)) == 18
+    assert 10 not in values
+
+
+def test_ids_count_within_repo_model_and_mode_and_leave_the_background_out(tmp_path: Path) -> None:
+    made = plan(tmp_path, PARALLEL, MUTANT, PARALLEL)
+    ids = [one.id for one in made.experiments]
+    assert ids == ["toy-small-parallel-1", "toy-small-mutation-1", "toy-small-parallel-2"]
+
+
+def test_repetitions_of_a_fixed_training_have_equal_values_and_different_keys(
+    tmp_path: Path,
+) -> None:
+    entry = {"repo": "toy", "model": "small", "hyperparameters": {"epochs": 3}}
+    made = plan(tmp_path, entry, runs_per_config=3)
+    assert len({one.key for one in made.experiments}) == 3
+    assert [one.foreground.hyperparameters for one in made.experiments] == [
+        {"learning_rate": 0.1, "epochs": 3}
+    ] * 3
+
+
+def test_each_block_holds_every_configuration_once_in_a_random_order(tmp_path: Path) -> None:
+    entries = [
+        {"repo": "toy", "model": "small", "hyperparameters": {"epochs": n}} for n in range(1, 9)
+    ]
+    made = plan(tmp_path, *entries, runs_per_config=4)
+    orders = set()
+    for block in range(1, 5):
+        members = [one for one in made.experiments if one.block == block]
+        epochs = [one.foreground.hyperparameters["epochs"] for one in members]
+        assert sorted(epochs) == list(range(1, 9))
+        orders.add(tuple(epochs))
+    assert [one.block for one in made.experiments] == sorted(one.block for one in made.experiments)
+    assert len(orders) == 4
+    as_written = plan(tmp_path, *entries, runs_per_config=4, order="as_written")
+    assert [one.id for one in as_written.experiments] == [
+        f"toy-small-default-{n}" for n in range(1, 33)
+    ]
+
+
+def test_repeated_mutants_come_once_in_each_block(tmp_path: Path) -> None:
+    made = plan(tmp_path, MUTANT, runs_per_config=3, repetitions=2)
+    for block in (1, 2):
+        values = {
+            one.foreground.hyperparameters["learning_rate"]
+            for one in made.experiments
+            if one.block == block
+        }
+        assert len(values) == 3
+    assert len(made.experiments) == 6
+
+
+def test_fewer_repetitions_are_spread_over_all_blocks(tmp_path: Path) -> None:
+    often = {"repo": "toy", "model": "small", "repetitions": 8}
+    seldom = {"repo": "toy", "model": "large", "repetitions": 2}
+    made = plan(tmp_path, often, seldom)
+    blocks = [one.block for one in made.experiments if one.foreground.model == "large"]
+    assert sorted(blocks) == [1, 5]
+
+
+def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path) -> None:
+    made = plan(tmp_path, PARALLEL, baseline=True, repetitions=2)
+    by_id = {one.id: one for one in made.experiments}
+    assert len(by_id) == 4
+    for one in made.experiments:
+        partner = by_id[one.partner or ""]
+        assert partner.partner == one.id
+        assert partner.block == one.block
+        assert partner.foreground == one.foreground
+        assert one.is_baseline != partner.is_baseline
+        assert one.mode == ("mutation" if one.is_baseline else "parallel")
+
+
+def test_the_command_follows_the_registry_and_leaves_null_defaults_out(tmp_path: Path) -> None:
+    entry = {"repo": "toy", "model": "small", "hyperparameters": {"learning_rate": 5.123456789e-06}}
+    training = plan(tmp_path, entry).experiments[0].foreground
+    assert argv_of(training) == (
+        "./train.sh", "-n", "small", "--lr", "5.123456789e-06", "-e", "10",
+    )  # fmt: skip
+
+
+def test_a_training_that_runs_as_another_user_gets_that_users_home_and_name(
+    tmp_path: Path,
+) -> None:
+    known = toy_registry()
+    known["models"]["toy"]["environment"] = {"LOGNAME": "of the program"}
+    training = plan(tmp_path, MUTANT, known=known).experiments[0].foreground
+    roots = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "LANG": "C"}
+    user = pwd.getpwnam("nobody")
+    command = command_of(training, run_as=(user.pw_uid, user.pw_gid), environment=roots)
+    told = command.environment
+    assert (told["HOME"], told["USER"], told["LANG"]) == (user.pw_dir, "nobody", "C")
+    assert told["LOGNAME"] == "of the program", "a program's own variables win"
+    assert command_of(training, environment=roots).environment["HOME"] == "/root"
+
+
+def test_a_listing_is_split_at_line_feeds_only(tmp_path: Path) -> None:
+    names = ["a\u2028b", "c\u2029d"]
+    known = toy_registry()
+    known["models"]["toy"]["models"] = names
+    made = plan(tmp_path, *({"repo": "toy", "model": name} for name in names), known=known)
+    models = sorted(one.foreground.model for one in made.experiments)
+    assert models == sorted(names)
+    file = tmp_path / "listing"
+    for form in ("json", "csv"):
+        file.write_text("".join(f"{line}\n" for line in listing(made, form)), encoding="utf-8")
+        with file.open(newline="", encoding="utf-8") as text:
+            if form == "json":
+                told = [one["model"] for one in json.load(text)["experiments"]]
+            else:
+                told = [row["model"] for row in csv.DictReader(text)]
+        assert sorted(told) == models, form
+    assert not any("\n" in line for line in listing(made, "json"))
+    assert list(listing(made, "csv"))[-1]
+
+
+def test_values_read_back_bit_for_bit() -> None:
+    for value in (5.123456789e-06, 0.1 + 0.2, 1e-300, 3.0, 7):
+        assert type(value)(format_value(value)) == value
+
+
+def test_slugs_are_safe_parts_of_file_names() -> None:
+    assert slug("../../etc/pass wd") == "_.._etc_pass_wd"
+    assert slug("..") == "_"
+    assert "/" not in slug("a/b\nc")
+
+
+def test_entries_that_train_the_same_share_no_mutant_whatever_their_design(tmp_path: Path) -> None:
+    drawn = {"repo": "toy", "model": "small", "mutate": ["epochs"], "runs_per_config": 9}
+    made = plan(tmp_path, {**drawn, "design": "sobol"}, drawn)
+    values = [one.mutated["epochs"] for one in made.experiments]
+    assert len(set(values)) == len(values) == 18
+    written_out = {**drawn, "hyperparameters": {"learning_rate": 0.1}}
+    made = plan(tmp_path, drawn, written_out)
+    values = [one.mutated["epochs"] for one in made.experiments]
+    assert len(set(values)) == len(values) == 18

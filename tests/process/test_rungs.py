@@ -1,0 +1,298 @@
+"""What holds a tree together, and what an ordinary user or a container grants."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oracle import Oracle
+from zoo.helpers import finish, needs
+
+from wattest.errors import ProcessError
+from wattest.process import Command, Rung, Tree, probe
+from wattest.process.cgroup import own_folder
+from wattest.process.supervisor import proc
+from wattest.process.supervisor.enclosure import remove_cgroup
+
+pytest_plugins = ["zoo.fixtures"]
+
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534
+
+
+def test_the_guard_works_everywhere_and_every_other_rung_has_its_reason() -> None:
+    found = probe()
+    assert found.is_available(Rung.GUARD)
+    for rung in Rung:
+        assert found.is_available(rung) == (found.reason_against(rung) is None)
+    assert found.default is (Rung.CGROUP if found.is_available(Rung.CGROUP) else Rung.GUARD)
+    assert probe() is found
+
+
+def test_both_ways_to_list_descendants_agree() -> None:
+    script = "sleep 60 & (sleep 61 & sleep 62) & wait"
+    shell = subprocess.Popen(["bash", "-c", script])
+    try:
+        while len(listed := proc.Lister(kernel_lists=False).descendants(shell.pid)) < 4:
+            assert shell.poll() is None
+        if probe().kernel_lists_children:
+            assert sorted(proc.Lister(kernel_lists=True).descendants(shell.pid)) == sorted(listed)
+        parents = dict(listed)
+        assert list(parents.values()).count(shell.pid) == 2
+    finally:
+        for pid, _ in listed:
+            os.kill(pid, 9)
+        shell.kill()
+        shell.wait()
+
+
+CLEAR = """
+import os, sys, time
+from wattest.process.supervisor import enclosure, family, linux, proc
+linux.adopt_orphans()
+if os.fork() == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+while open(sys.argv[-1]).read().count("\\n") < 20:
+    time.sleep(0.01)
+tree = family.Family(proc.Lister(kernel_lists=sys.argv[1] == "kernel"))
+clearance = family.Clearance(tree, enclosure.Enclosure())
+while True:
+    tree.reap(lambda pid, status: None)
+    if tree.childless:
+        break
+    time.sleep(clearance.advance() / 1e9)
+"""
+
+
+@pytest.mark.parametrize("way", ["kernel", "scan"])
+def test_a_tree_is_killed_with_and_without_the_kernel_s_lists_of_children(
+    way: str, oracle: Oracle
+) -> None:
+    if way == "kernel" and not probe().kernel_lists_children:
+        pytest.skip("this kernel does not list children (CONFIG_PROC_CHILDREN)")
+    command = [sys.executable, "-c", CLEAR, way, *oracle.argv("zoo", sys.executable)]
+    source = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run(command, env=source, check=True, timeout=30)
+    assert oracle.sightings() == []
+
+
+def test_a_rung_that_is_not_to_be_had_is_an_error(tmp_path: Path) -> None:
+    missing = [rung for rung in Rung if not probe().is_available(rung)]
+    if not missing:
+        pytest.skip("every rung works here")
+    command = Command(("true",), tmp_path, {})
+    with pytest.raises(ProcessError), Tree(command, tmp_path / "log", rung=missing[0]) as tree:
+        tree.start()
+
+
+@pytest.fixture
+def ordinary_python() -> str:
+    """Return a Python that user `nobody` can start."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become an ordinary user; the other tests are one already")
+    for python in (sys.executable, "/usr/bin/python3"):
+        check = "import sys; raise SystemExit(sys.version_info < (3, 10))"
+        try:
+            done = subprocess.run(
+                [python, "-I", "-c", check], user=NOBODY, group=NOBODY, check=False, cwd="/"
+            )
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return python
+    pytest.skip("no Python 3.10 that an ordinary user can start")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a new folder that everybody can use, on a path that everybody can walk."""
+    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def as_nobody(python: str, code: str, folder: Path, *prefix: str) -> str:
+    """Run code against a copy of the package that user nobody can read."""
+    shutil.copytree(ROOT / "src", folder / "src", dirs_exist_ok=True)
+    header = "import os, sys, time\nfrom pathlib import Path\nfrom wattest.process import *\n"
+    done = subprocess.run(
+        [*prefix, python, "-c", header + textwrap.dedent(code)],
+        user=None if prefix else NOBODY,
+        group=None if prefix else NOBODY,
+        extra_groups=None if prefix else [],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+STOP_A_ZOO = """
+    argv = {argv!r}
+    tree = Tree(Command(argv, Path("."), dict(os.environ)), Path("log"))
+    tree.start()
+    while len(Path(argv[-1]).read_text().split("\\n")) <= 20:
+        time.sleep(0.01)
+    print(tree.stop(grace_seconds=0.2).survivors)
+    tree.close()
+"""
+
+
+def test_an_ordinary_user_leaves_nothing_either(ordinary_python: str, open_folder: Path) -> None:
+    oracle = Oracle(open_folder / "zoo")
+    argv = copied(oracle, ordinary_python, open_folder)
+    assert as_nobody(ordinary_python, STOP_A_ZOO.format(argv=argv), open_folder) == "()\n"
+    assert oracle.sightings() == []
+
+
+def copied(oracle: Oracle, python: str, folder: Path) -> tuple[str, ...]:
+    """Return the command of a zoo whose program lies where everybody can read it."""
+    argv = list(oracle.argv("zoo", python))
+    argv[3] = shutil.copy(argv[3], folder)
+    return tuple(argv)
+
+
+def test_a_container_without_capabilities_leaves_nothing_either(
+    ordinary_python: str, open_folder: Path
+) -> None:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("no setpriv to drop capabilities with")
+    dropped = (setpriv, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    oracle = Oracle(open_folder / "zoo")
+    argv = copied(oracle, ordinary_python, open_folder)
+    code = textwrap.dedent(STOP_A_ZOO.format(argv=argv)) + "\nprint(probe().available)\n"
+    told = as_nobody(ordinary_python, code, open_folder, *dropped)
+    survivors, available = told.splitlines()
+    assert survivors == "()"
+    assert "PID_NAMESPACE" not in available
+    assert oracle.sightings() == []
+
+
+def test_an_ordinary_user_is_told_why_the_other_rungs_are_not_to_be_had(
+    ordinary_python: str, open_folder: Path
+) -> None:
+    code = """
+        found = probe()
+        print([rung.value for rung in found.available])
+        print(found.reason_against(Rung.PID_NAMESPACE))
+        try:
+            Tree(Command(("true",), Path("."), {}), Path("log"), rung=Rung.PID_NAMESPACE).start()
+        except Exception as error:
+            print(type(error).__name__, error)
+        try:
+            Tree(Command(("true",), Path("."), {}, run_as=(0, 0)), Path("log"))
+        except Exception as error:
+            print(type(error).__name__, error)
+    """
+    told = as_nobody(ordinary_python, code, open_folder).splitlines()
+    assert "'guard'" in told[0]
+    assert "pid-namespace" not in told[0]
+    assert "CAP_SYS_ADMIN" in told[1]
+    assert told[2].startswith("SpawnError")
+    assert told[3] == "ProcessError cannot run a training as user 0: only root can do that"
+
+
+def test_root_can_run_a_training_as_another_user(open_folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can run a training as another user")
+    command = Command(
+        ("sh", "-c", "id -u; id -g; id -G; cat /proc/self/status"),
+        open_folder,
+        {"PATH": os.environ["PATH"]},
+        run_as=(NOBODY, NOBODY),
+    )
+    with Tree(command, open_folder / "log") as tree:
+        tree.start()
+        finish(tree)
+    uid, gid, groups, *status = (open_folder / "log").read_text().splitlines()
+    assert (uid, gid) == (str(NOBODY), str(NOBODY))
+    assert "0" not in groups.split()
+    assert "CapEff:\t0000000000000000" in status
+    assert (open_folder / "log").stat().st_uid == NOBODY
+
+
+SETUID = """
+#include <signal.h>
+#include <unistd.h>
+int main(void) { setuid(0); signal(SIGTERM, SIG_IGN); alarm(60); for (;;) pause(); }
+"""
+
+
+@pytest.fixture
+def setuid_program(open_folder: Path) -> Path:
+    """Return a program that becomes root and ignores SIGTERM."""
+    compiler = shutil.which("cc")
+    if compiler is None or os.geteuid() != 0:
+        pytest.skip("a set-uid program needs root and a C compiler")
+    program = open_folder / "becomes_root"
+    subprocess.run(
+        [compiler, "-x", "c", "-", "-o", str(program)], input=SETUID, text=True, check=True
+    )
+    program.chmod(0o4755)
+    return program
+
+
+STOP_A_SETUID_CHILD = """
+    rung = Rung({rung!r})
+    command = Command(("bash", "-c", "{program} & wait"), Path("."), dict(os.environ))
+    with Tree(command, Path("log"), rung=rung) as tree:
+        tree.start()
+        def child():
+            for pid in tree.pids():
+                status = Path(f"/proc/{{pid}}/status").read_text()
+                if "Uid:\\t0\\t0\\t0" in status:
+                    return pid
+        while not child():
+            time.sleep(0.01)
+        pid = child()
+        report = tree.stop(grace_seconds=0.1, kill_seconds=0.3)
+        print([one.pid for one in report.survivors] == [pid], pid, flush=True)
+        os._exit(0)
+"""
+
+
+def test_a_setuid_child_of_an_ordinary_user_is_named_because_it_cannot_be_killed(
+    ordinary_python: str, open_folder: Path, setuid_program: Path
+) -> None:
+    code = STOP_A_SETUID_CHILD.format(rung="guard", program=setuid_program)
+    named, pid = as_nobody(ordinary_python, code, open_folder).split()
+    os.kill(int(pid), 9)
+    assert named == "True"
+
+
+def test_a_delegated_cgroup_ends_a_setuid_child_of_an_ordinary_user(
+    ordinary_python: str, open_folder: Path, setuid_program: Path
+) -> None:
+    needs(Rung.CGROUP)
+    delegated = own_folder() / f"delegated-{os.getpid()}"
+    delegated.mkdir()
+    try:
+        for path in (delegated, delegated / "cgroup.procs", delegated / "cgroup.subtree_control"):
+            os.chown(path, NOBODY, NOBODY)
+        code = STOP_A_SETUID_CHILD.format(rung="cgroup", program=setuid_program)
+        shell = (
+            'echo 0 > "$1/cgroup.procs"; shift; exec setpriv --reuid 65534 --regid 65534'
+            ' --clear-groups "$@"'
+        )
+        named, _ = as_nobody(
+            ordinary_python, code, open_folder, "sh", "-c", shell, "sh", str(delegated)
+        ).split()
+        assert named == "False"
+    finally:
+        deadline = time.monotonic() + 5
+        while not remove_cgroup(str(delegated)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
