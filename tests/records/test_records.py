@@ -98,7 +98,8 @@ def test_an_interruption_while_a_record_is_written_comes_after_it(
 
 def test_an_interruption_after_the_training_does_not_undo_it(project: Project) -> None:
     project.settings(TOY, TOY)
-    interfere(project, "run.foreground:Foreground._say_end", INTERRUPT.format(number="SIGINT", times=1))
+    interrupt = INTERRUPT.format(number="SIGINT", times=1)
+    interfere(project, "run.foreground:Foreground._say_end", interrupt)
     assert project.run().ret == pytest.ExitCode.INTERRUPTED
     assert [record["training_success"] for record in project.records()] == [True]
 
