@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shlex
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from wattest.plan.experiment import Plan
+from wattest.plan.load import Places, load_campaign
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +55,17 @@ NO_PERF = """\
 #!/bin/sh
 echo "Cannot find PMU \\`power'. Missing kernel support?" >&2
 exit 129
+"""
+
+
+INTERFERE = """
+import os, signal
+import wattest.{module} as module
+_whole = module.{name}
+def _interfere(*words):
+    {before}
+    return _whole(*words)
+module.{name} = _interfere
 """
 
 
@@ -142,6 +157,11 @@ class Project:
         document = {"max_retries": 0, "startup_seconds": 0.3, "experiments": list(entries), **top}
         return self._json("settings/test.json", document)
 
+    def plan(self, *, resume: bool = False) -> Plan:
+        """Return the plan of the settings; with `resume`, of the campaign in the results folder."""
+        places, results = Places(self.path, self.path), self.path / "results"
+        return load_campaign(places, "settings/test.json", None, None, results, resume=resume).plan
+
     def run(self, *arguments: str, timeout: float = 60) -> pytest.RunResult:
         """Run the experiments in a pytest that is a process of its own."""
         assert self.pytester is not None
@@ -171,6 +191,22 @@ class Project:
         """Return all records, oldest first."""
         files = sorted((self.path / "results").glob("*.json"))
         return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows of the CSV of the session that wrote last."""
+        files = (self.path / "results" / "sessions").glob("*/experiments.csv")
+        newest = max(files, key=lambda file: file.stat().st_mtime_ns)
+        with newest.open(newline="", encoding="utf-8") as lines:
+            return list(csv.DictReader(lines))
+
+    def interfere(self, place: str, before: str) -> None:
+        """Let something happen in this project's sessions whenever a function is called, before it.
+
+        `place` is the function, such as ``records.table:Table.add``.
+        """
+        module, _, name = place.partition(":")
+        with (self.path / "conftest.py").open("a", encoding="utf-8") as file:
+            file.write(INTERFERE.format(module=module, name=name, before=before))
 
     def _json(self, name: str, document: Mapping[str, Any]) -> Path:
         path = self.path / name

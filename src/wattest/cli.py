@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
-from wattest.machine.facts import sys_root
-from wattest.plugin.options import seed
+from wattest.plugin.options import seed, sys_root
 
 _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 

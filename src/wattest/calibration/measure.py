@@ -60,7 +60,7 @@ def calibrate(config: SensorConfig, seconds: float, say: Callable[[str], None]) 
     return Calibration(
         taken_at=datetime.now().isoformat(timespec="seconds"),
         sys_root=str(config.sys_root),
-        host=facts.host(config.sys_root, config.proc_root),
+        host=facts.host(config.sys_root),
         gpus=gpus,
         sensors=findings,
         runs=_placed(runs),

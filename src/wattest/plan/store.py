@@ -13,7 +13,7 @@ from wattest.config.jsonfile import is_annotation
 from wattest.config.program import Value
 from wattest.config.settings import Settings
 from wattest.errors import ConfigurationError, Fault
-from wattest.files import give_back, read_regular, write_atomically
+from wattest.files import make_folder, read_regular, write_atomically
 from wattest.names import digest_of, slug
 from wattest.plan.experiment import Experiment, Plan
 
@@ -78,10 +78,8 @@ def _without_annotations(value: Any, names: bool = False) -> Any:
 def store(results: Path, plan: Plan) -> Path:
     """Write the plan of a session that is about to run."""
     path = plan_file(results, plan.settings.file)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, json.dumps(document(plan), indent=1, ensure_ascii=False))
-    for made in (path.parent, path):
-        give_back(made)
     return path
 
 

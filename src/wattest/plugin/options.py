@@ -6,17 +6,17 @@ import argparse
 import math
 import os
 import pwd
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wattest.errors import ConfigurationError
-from wattest.machine.facts import sys_root
 
 if TYPE_CHECKING:
     import pytest
 
-    from wattest.session.session import SessionOptions
+    from wattest.session import SessionOptions
 
 _ALLOWED_MISSING = ("cpu", "gpu")
 _SUPERVISION = ("guard", "cgroup", "pid-namespace")
@@ -88,7 +88,7 @@ def session_options(config: pytest.Config, extra_owners: tuple[int, ...]) -> Ses
     Raises:
         ConfigurationError: a value that cannot be used.
     """
-    from wattest.session.session import SessionOptions
+    from wattest.session import SessionOptions
 
     return SessionOptions(
         results_folder=results_folder(config),
@@ -105,6 +105,29 @@ def session_options(config: pytest.Config, extra_owners: tuple[int, ...]) -> Ses
 def _sys_root(config: pytest.Config) -> Path:
     origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
     return sys_root(option(config, "sysfs"), origin)
+
+
+def sys_root(named: str | None, origin: str = "--sysfs") -> Path:
+    """Return the folder that stands for /sys: what was named, else WATTEST_SYSFS, else /sys.
+
+    Args:
+        named: What an option names; None if it does not.
+        origin: How that option is called.
+
+    Raises:
+        ConfigurationError: What was named is no folder.
+    """
+    if not named:
+        named, origin = os.environ.get("WATTEST_SYSFS"), "WATTEST_SYSFS"
+    if not named:
+        return Path("/sys")
+    try:
+        reason = "" if stat.S_ISDIR(Path(named).stat().st_mode) else "is no folder"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    if reason:
+        raise ConfigurationError([f"{origin}: {named!r}: {reason}; it must be a folder like /sys"])
+    return Path(named)
 
 
 def _chosen(config: pytest.Config, name: str, choices: Sequence[str]) -> list[str]:

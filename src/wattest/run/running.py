@@ -1,28 +1,52 @@
-"""What one background loop did, for the record and for the person who asks why it failed."""
+"""One background loop, and what it was from its start to its stop."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wattest.errors import ProcessError
+from wattest.errors import LoadError, ProcessError
 from wattest.plan.experiment import Training
 from wattest.process import Loop, LoopStatus, StopReport
-from wattest.run.log import last_lines
+from wattest.run.liveness import (
+    LEAST_JUDGED_SECONDS,
+    MINIMUM_DUTY,
+    STARVED_WAIT_SHARE,
+    alive_share,
+    is_idle,
+    is_stopped,
+    run_delay_seconds,
+    seconds_between,
+)
+from wattest.run.log import begin_of, end_of, last_lines
+from wattest.run.warmup import WarmUp
 
 NOTE = "Background training served as GPU load only, not monitored"
+_LINE_END = re.compile(r"\r\n|\r")
 
 
 @dataclass(frozen=True)
-class LoadReport:
-    """What one background loop did during the window.
+class LoadStart:
+    """How a load came up: alive for this share (0 to 1) of a start-up time that was waited for.
 
-    `alive_share` is the share of the window in which a run was alive (0 to 1); `cpu_seconds` is
-    the CPU time of its whole tree during the window.
+    `cpu_seconds` is the CPU time of its tree until then, `run` the number of its present run;
+    `ready_pattern_matched` is None where no pattern says when it is ready.
     """
+
+    waited_seconds: float
+    alive_share: float
+    cpu_seconds: float
+    run: int
+    gpu_warm_up: WarmUp | None
+    ready_pattern_matched: bool | None
+
+
+@dataclass(frozen=True)
+class LoadWindow:
+    """What a load did in a window: the share of it in which it was alive (0 to 1), its CPU time."""
 
     alive_share: float
     cpu_seconds: float
@@ -31,144 +55,171 @@ class LoadReport:
     failures: int
 
 
-@dataclass(eq=False)
 class RunningLoad:
-    """One background loop with what is known of it."""
+    """One background loop, with all that becomes known of it from its start to its stop."""
 
-    training: Training
-    argv: tuple[str, ...]
-    folder: Path
-    loop: Loop
-    pid: int = 0
-    last_status: LoopStatus | None = None
-    report: LoadReport | None = None
-    stop: StopReport | None = None
-    proof: dict[str, Any] | None = None
-    waited: tuple[int, float] | None = None
-    """When an idle loop was last looked at (monotonic ns), and its run delay in seconds then."""
+    def __init__(
+        self,
+        training: Training,
+        argv: tuple[str, ...],
+        folder: Path,
+        loop: Loop,
+        ready_pattern: re.Pattern[str] | None = None,
+    ) -> None:
+        self.name = f"{training.program.name}/{training.model}"
+        self.called = called(training)
+        self.loop = loop
+        self.pid = 0
+        self.start: LoadStart | None = None
+        self.window: LoadWindow | None = None
+        self.stopped: StopReport | None = None
+        self._training = training
+        self._argv = argv
+        self._folder = folder
+        self._ready_pattern = ready_pattern
+        self._is_ready = ready_pattern is None
+        self._last: LoopStatus | None = None
+        # When an idle loop was last looked at (monotonic ns), and its run delay in seconds then.
+        self._waited: tuple[int, float] | None = None
 
+    def is_ready(self) -> bool:
+        """Tell whether its newest log has matched the ready pattern, at its beginning or its end.
 
-def window_report(before: LoopStatus, after: LoopStatus) -> LoadReport:
-    """Return what a loop did between two states of it."""
-    return LoadReport(
-        alive_share=alive_share(before, after),
-        cpu_seconds=after.cpu_seconds - before.cpu_seconds,
-        runs_completed=after.runs_completed - before.runs_completed,
-        restarts=after.runs_started - before.runs_started,
-        failures=after.failures - before.failures,
-    )
+        Ready once is ready for good: what a load says later must not hide it.
+        """
+        log = self._newest_log()
+        if self._ready_pattern is not None and log is not None and not self._is_ready:
+            texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
+            self._is_ready = any(map(self._ready_pattern.search, texts))
+        return self._is_ready
 
+    def prove(self, status: LoopStatus, waited_seconds: float, warm_up: WarmUp | None) -> None:
+        """Keep how it came up, by its state after the start-up time.
 
-def alive_share(before: LoopStatus, after: LoopStatus) -> float:
-    """Return the share of the time between two states (0 to 1) in which a run was alive."""
-    window_ns = max(after.now_ns - before.now_ns, 1)
-    return min(1.0, (after.alive_ns - before.alive_ns) / window_ns)
+        Raises:
+            LoadError: it was dead for too much of that time.
+        """
+        share = status.alive_ns / max(status.now_ns - status.started_ns, 1)
+        failing = status.failures and not status.runs_completed
+        if share < MINIMUM_DUTY and (failing or waited_seconds >= LEAST_JUDGED_SECONDS):
+            raise LoadError(self.explain(f"was alive for only {share:.1%} of its start-up time"))
+        self.start = LoadStart(
+            waited_seconds=waited_seconds,
+            alive_share=min(1.0, share),
+            cpu_seconds=status.cpu_seconds,
+            run=status.current_run,
+            gpu_warm_up=warm_up,
+            ready_pattern_matched=self._ready_pattern is not None or None,
+        )
 
+    def check(self) -> str | None:
+        """Return why it is no load any more, with its last lines; None while all is well."""
+        try:
+            news = self.loop.poll()
+        except ProcessError as error:
+            return f"{self.called}: {error}"
+        return self.explain(str(news)) if news is not None and news.ineffective else None
 
-def is_stopped(pids: Sequence[int], some: bool) -> bool:
-    """Tell whether all processes (with `some`: any) are stopped by a signal or a tracer."""
-    stopped = [
-        text.rpartition(")")[2].split()[0] in "Tt" for pid in pids for text in _read(pid, "stat")
-    ]
-    return any(stopped) if some else bool(stopped) and all(stopped)
+    def falls_short(self, first: LoopStatus, before: LoopStatus, now: LoopStatus) -> str | None:
+        """Return why it is no load any more, if it is none.
 
+        It was too seldom alive since the first of these states; or since the one before it was
+        stopped, or got no CPU time although it wanted some.
+        """
+        seconds, share = seconds_between(first, now), alive_share(first, now)
+        if seconds >= LEAST_JUDGED_SECONDS and share < MINIMUM_DUTY:
+            return self.explain(f"was alive for only {share:.1%} of the first {seconds:.0f} s")
+        return self.stands_still(before, now)
 
-def run_delay_seconds(pids: Sequence[int]) -> float:
-    """Return how long all threads together have been ready to run and waited for a CPU.
+    def stands_still(self, before: LoopStatus, after: LoopStatus) -> str | None:
+        """Return why it did nothing although it had something to do; None for one that rests."""
+        idle = is_idle(before, after)
+        try:
+            pids = self.loop.pids()
+        except ProcessError as error:
+            return f"{self.called}: {error}"
+        if is_stopped(pids, some=idle):
+            return f"{self.called} was stopped (state T): it loaded nothing"
+        earlier = self._waited
+        self._waited = (after.now_ns, run_delay_seconds(pids)) if idle else None
+        if earlier is None or self._waited is None:
+            return None
+        seconds, waited_seconds = (after.now_ns - earlier[0]) / 1e9, self._waited[1] - earlier[1]
+        if waited_seconds < STARVED_WAIT_SHARE * seconds:
+            return None
+        return (
+            f"{self.called} was starved: in {seconds:.1f} s it was ready to run for"
+            f" {waited_seconds:.1f} s and got hardly any CPU time"
+        )
 
-    It is the second field of /proc/PID/task/TID/schedstat; 0 where the kernel keeps none.
-    """
-    texts = [text for pid in pids for text in _read(pid, "task/*/schedstat")]
-    return sum(int(text.split()[1]) for text in texts) / 1e9
+    def stop(self, patience: AbstractContextManager[float]) -> None:
+        """End it with every process of it, in the grace period that `patience` leaves."""
+        with suppress(ProcessError):
+            self._last = self.loop.status()
+        try:
+            with patience as grace_seconds:
+                self.stopped = self.loop.stop(grace_seconds)
+        except KeyboardInterrupt:
+            self.stopped = self.loop.stop(grace_seconds=0)
+            raise
 
+    def explain(self, what: str) -> str:
+        """Return what went wrong with it: exit codes, and the last lines of its newest log."""
+        log = self._newest_log()
+        lines = last_lines(log) if log else []
+        tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
+        return f"{self.called} {what}{self._exit_codes()}; its last lines ({log}):\n{tail}"
 
-def _read(pid: int, pattern: str) -> list[str]:
-    """Return the files of a process that match and are still there."""
-    found = []
-    with contextlib.suppress(OSError):
-        for path in Path(f"/proc/{pid}").glob(pattern):
-            with contextlib.suppress(OSError):
-                found.append(path.read_text(encoding="utf-8", errors="replace"))
-    return found
+    def _exit_codes(self) -> str:
+        """Return how its runs have ended so far; nothing where the loop does not answer."""
+        try:
+            codes = self.loop.status().exit_codes
+        except ProcessError:
+            return ""
+        told = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
+        return f"; exit codes so far: {', '.join(told)}" if told else ""
 
+    def _newest_log(self) -> Path | None:
+        logs = [log for log in self._folder.glob("run_*.log") if log.stem[4:].isdecimal()]
+        return max(logs, key=lambda log: int(log.stem[4:]), default=None)
 
-def explain_failure(one: RunningLoad, what: str) -> str:
-    """Return what went wrong with a load: exit codes, and the last lines of its newest log."""
-    log = newest_log(one.folder)
-    lines = last_lines(log) if log else []
-    tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
-    told = f"{what}{_exit_codes(one)}; its last lines ({log}):"
-    return f"{called(one.training)} {told}\n{tail}"
-
-
-def _exit_codes(one: RunningLoad) -> str:
-    """Return how the runs of a load have ended so far; nothing where the loop does not answer."""
-    try:
-        codes = one.loop.status().exit_codes
-    except ProcessError:
-        return ""
-    told = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
-    return f"; exit codes so far: {', '.join(told)}" if told else ""
-
-
-def newest_log(folder: Path) -> Path | None:
-    """Return the log of the latest run; None before the first."""
-    logs = [log for log in folder.glob("run_*.log") if log.stem[4:].isdecimal()]
-    return max(logs, key=lambda log: int(log.stem[4:]), default=None)
-
-
-def name_of(training: Training) -> str:
-    """Return the name of a load: its repository and model."""
-    return f"{training.program.name}/{training.model}"
+    def describe(self) -> dict[str, Any]:
+        """Return its `background_info`."""
+        info: dict[str, Any] = {
+            **self._training.identity(),
+            "ignored_hyperparameters": dict(self._training.ignored),
+            "note": NOTE,
+            "command": list(self._argv),
+            "log_folder": self._folder.name,
+            "pid": self.pid or None,
+        }
+        if self._last is not None:
+            info |= {
+                "runs_started": self._last.runs_started,
+                "runs_completed": self._last.runs_completed,
+                "restarts": max(0, self._last.runs_started - 1),
+                "failures": self._last.failures,
+                "exit_codes": dict(self._last.exit_codes),
+                "restart_gap_median_seconds": _seconds(self._last.gap_median_ns),
+                "restart_gap_longest_seconds": _seconds(self._last.gap_max_ns),
+                "cpu_seconds": self._last.cpu_seconds,
+            }
+        if self.start is not None:
+            info["start"] = asdict(self.start)
+        if self.window is not None:
+            info["window"] = asdict(self.window)
+        if self.stopped is not None:
+            info["stop"] = {
+                "duration_seconds": self.stopped.duration_seconds,
+                "sigkill_needed": self.stopped.sigkill_needed,
+                "survivors": [survivor.pid for survivor in self.stopped.survivors],
+            }
+        return info
 
 
 def called(training: Training) -> str:
     """Return what a load is called where something went wrong with it."""
-    return f"background load {name_of(training)}"
-
-
-def describe(one: RunningLoad) -> dict[str, Any]:
-    """Return `background_info` of one loop."""
-    training = one.training
-    info: dict[str, Any] = {
-        "repo": training.program.name,
-        "model": training.model,
-        "hyperparameters": dict(training.hyperparameters),
-        "ignored_hyperparameters": dict(training.ignored),
-        "note": NOTE,
-        "command": list(one.argv),
-        "log_folder": one.folder.name,
-        "pid": one.pid or None,
-    }
-    status = one.last_status
-    if status is not None:
-        info |= {
-            "runs_started": status.runs_started,
-            "runs_completed": status.runs_completed,
-            "restarts": max(0, status.runs_started - 1),
-            "failures": status.failures,
-            "exit_codes": dict(status.exit_codes),
-            "restart_gap_median_seconds": _seconds(status.gap_median_ns),
-            "restart_gap_longest_seconds": _seconds(status.gap_max_ns),
-            "cpu_seconds": status.cpu_seconds,
-        }
-    if one.proof is not None:
-        info["start"] = one.proof
-    if one.report is not None:
-        info["window"] = {
-            "alive_share": one.report.alive_share,
-            "cpu_seconds": one.report.cpu_seconds,
-            "runs_completed": one.report.runs_completed,
-            "restarts": one.report.restarts,
-            "failures": one.report.failures,
-        }
-    if one.stop is not None:
-        info["stop"] = {
-            "duration_seconds": one.stop.duration_seconds,
-            "sigkill_needed": one.stop.sigkill_needed,
-            "survivors": [survivor.pid for survivor in one.stop.survivors],
-        }
-    return info
+    return f"background load {training.program.name}/{training.model}"
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.energy import Snapshot
 from wattest.plan.experiment import Experiment
-from wattest.run.judge import ActiveLoad
+from wattest.run.activeload import ActiveLoad
+from wattest.run.foreground import Progress
+from wattest.run.log import end_of
 from wattest.terminal.console import Console
 
 _TAIL_BYTES = 8192
@@ -36,11 +36,10 @@ class ProgressBoard:
 
     def watcher(
         self, experiment: Experiment, log: Path, load: ActiveLoad | None
-    ) -> Callable[[float, Snapshot], None] | None:
+    ) -> Progress | None:
         """Return what shows the line for one attempt; None where there is no terminal."""
         if not self._console.is_live:
             return None
-
         epochs = _Epochs()
 
         def show(elapsed_seconds: float, snapshot: Snapshot) -> None:
@@ -81,22 +80,14 @@ def read_epoch(log: Path, experiment: Experiment) -> tuple[int | None, int | Non
     pattern = experiment.foreground.program.progress
     if pattern is None:
         return None, None
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return None, None
-    found = [match.groups() for match in pattern.finditer(text)]
-    if not found:
-        return None, None
-    numbers = [int(group) for group in found[-1] if group and group.isdecimal()]
-    if not numbers:
-        return None, None
-    epochs = experiment.foreground.hyperparameters.get("epochs")
+    found = [match.groups() for match in pattern.finditer(end_of(log, _TAIL_BYTES))]
+    numbers = [int(group) for group in found[-1] if group and group.isdecimal()] if found else []
     if len(numbers) > 1:
         return numbers[0], numbers[1]
-    return numbers[0], int(epochs) if epochs is not None else None
+    epochs = experiment.foreground.hyperparameters.get("epochs")
+    if not numbers or epochs is None:
+        return next(iter(numbers), None), None
+    return numbers[0], int(epochs)
 
 
 def clock(seconds: float) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
+from wattest.energy import SensorConfig, Sensors, find_sensors
 from wattest.energy.perfchild import perf_launcher
 from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
+from wattest.files import make_folder, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import facts
 from wattest.machine.governor import Governor
@@ -22,15 +24,17 @@ from wattest.plan import store
 from wattest.plan.experiment import Experiment
 from wattest.plan.load import Campaign
 from wattest.process import Rung, probe, sweep
+from wattest.records import folder
 from wattest.records.document import Context
-from wattest.records.folder import ResultsFolder
-from wattest.records.table import Finished, SessionArtefacts
+from wattest.records.headline import Headline
+from wattest.records.resume import Finished
+from wattest.records.table import Row, Table
 from wattest.run.background import BackgroundLoad
+from wattest.run.command import Launcher
 from wattest.run.foreground import Foreground
-from wattest.run.judge import LOAD_THRESHOLDS
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
-from wattest.session.recorder import Published, Recorder, Records
+from wattest.session.recorder import Recorder
 from wattest.terminal.console import Console, Writer
 
 
@@ -38,13 +42,19 @@ from wattest.terminal.console import Console, Writer
 class SessionOptions:
     """What the command line says about this machine and this session.
 
-    `wait_seconds` is how long to wait for another session's counters; `run_as` (uid, gid) is who
-    the trainings run as, None for the one who runs pytest.
+    Attributes:
+        results_folder: Where records go.
+        sys_root: Root of /sys.
+        require_energy: Whether to refuse where nothing can be measured.
+        allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
+        supervision: The rung that holds process trees; None for the strongest that is advised.
+        extra_owners: PIDs beside this process that its trainings must not outlive.
+        wait_seconds: How long to wait for another session's counters.
+        run_as: (uid, gid) of who runs the trainings; None for the one who runs pytest.
     """
 
     results_folder: Path
     sys_root: Path = Path("/sys")
-    proc_root: Path = Path("/proc")
     require_energy: bool = False
     allow_missing: frozenset[str] = frozenset()
     supervision: str | None = None
@@ -62,21 +72,21 @@ class Session:
         options: SessionOptions,
         console: Console,
         sensors: Sensors,
-        rung: Rung,
+        launcher: Launcher,
     ) -> None:
-        self.console = console
-        self.results = ResultsFolder(options.results_folder)
-        self.board = ProgressBoard(console)
         self._campaign = campaign
         self._options = options
+        self._console = console
         self._sensors = sensors
-        self._rung = rung
+        self._launcher = launcher
+        self._board = ProgressBoard(console)
         self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
+        self._folder = options.results_folder / "sessions" / self._session_id
         self._closing = contextlib.ExitStack()
         self._closing.callback(sensors.close)
         self._signals = OrderlySignals()
-        self._records: Records | None = None
         self._leases: Leases | None = None
+        self._recorder: Recorder | None = None
 
     @classmethod
     def open(
@@ -87,30 +97,26 @@ class Session:
         Raises:
             WattestError: one line for every reason why not.
         """
-        rung = choose_rung(options.supervision)
-        ResultsFolder(options.results_folder).prepare()
+        rung, owners = choose_rung(options.supervision), options.extra_owners
+        folder.prepare(options.results_folder)
+        launch_perf = perf_launcher(rung, owners)
         sensors = find_sensors(
-            SensorConfig.of_environment(
-                options.sys_root,
-                options.allow_missing,
-                perf_launcher(rung, options.extra_owners),
-                options.proc_root,
-            )
+            SensorConfig.of_environment(options.sys_root, options.allow_missing, launch_perf)
         )
         if options.require_energy and not sensors.promised():
             sensors.close()
             raise EnergyError(f"--require-energy: no energy can be measured: {sensors.describe()}")
-        width = shutil.get_terminal_size().columns
-        return cls(campaign, options, Console(writer, verbosity, width), sensors, rung)
+        console = Console(writer, verbosity, shutil.get_terminal_size().columns)
+        return cls(campaign, options, console, sensors, Launcher(rung, owners, options.run_as))
 
     def header(self) -> list[str]:
         """Return what the session's header says about the machine and its sensors."""
-        host = facts.host(self._options.sys_root, self._options.proc_root)
+        host = facts.host(self._options.sys_root)
         return [
             f"machine: {host['cpu_model']}, {host['cpu_count']} CPUs, kernel {host['kernel']};"
-            f" process trees held by {self._rung.value}",
+            f" process trees held by {self._launcher.rung.value}",
             f"sensors: {self._sensors.describe()}",
-            f"results: {self.results.path}",
+            f"results: {self._options.results_folder}",
         ]
 
     def begin(self, selected: Sequence[Experiment], finished: Mapping[str, Finished]) -> None:
@@ -125,34 +131,29 @@ class Session:
         self._signals.install()
         self._closing.callback(self._signals.restore)
         for swept in sweep():
-            self.console.warn(f"a dead session had left {swept}; ended it")
+            self._console.warn(f"a dead session had left {swept}; ended it")
         self.take_counters()
-        governor = Governor(plan.settings.governor, self._options.sys_root)
-        self._closing.callback(governor.close)
-        if governor.state.status in ("denied", "unavailable"):
-            self.console.warn(f"governor {governor.state.requested!r}: {governor.state.reason}")
-        self.board.total = len(selected)
-        preflight = Preflight(plan.settings, self._sensors, self._options.proc_root)
-        idle = self._measure_idle(preflight)
+        governor = self._set_governor(plan.settings.governor)
+        self._board.total = len(selected)
+        preflight = Preflight(plan.settings, self._sensors)
+        idle = self._measure_idle(plan.settings.idle_baseline_seconds, preflight)
         environment = {
-            **facts.environment(self._programs(), self._options.sys_root, self._options.proc_root),
+            **facts.environment(self._programs(), self._options.sys_root),
             "gpus": self._sensors.hardware(),
-            "supervision": self._rung.value,
+            "supervision": self._launcher.rung.value,
             "governor": asdict(governor.state),
             "idle": idle,
         }
-        artefacts = SessionArtefacts(self.results.path, self._session_id, plan)
-        try:
-            store.store(self.results.path, plan)
-            artefacts.open(environment, finished.values())
-        except OSError as error:
-            where = error.filename or self.results.path
-            raise RecordError(f"{where} cannot be written: {error.strerror}") from None
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
-        known = {ids[key]: one.path for key, one in finished.items()}
-        context = self._context(environment)
-        self._records = Records(
-            self.results, context, self.console, self.board, preflight, artefacts, known
+        self._recorder = Recorder(
+            results=self._options.results_folder,
+            context=Context(self._session_id, plan, self._campaign.registry.file, environment),
+            console=self._console,
+            board=self._board,
+            preflight=preflight,
+            table=self._leave_files(environment, [one.row for one in finished.values()]),
+            known={ids[key]: one.path for key, one in finished.items()},
+            publish=lambda told: None,
         )
 
     def take_counters(self) -> None:
@@ -163,49 +164,40 @@ class Session:
         """
         if self._leases is None:
             counters = counters_of(self._sensors.findings, self._options.sys_root)
-            self._leases = Leases.take(counters, self._options.wait_seconds, self.console.warn)
+            self._leases = Leases.take(counters, self._options.wait_seconds, self._console.warn)
             self._closing.callback(self._leases.close)
 
     def foreground(self) -> Foreground:
         """Return what runs foreground trainings."""
-        return Foreground(
-            self.console,
-            self._sensors,
-            self._rung,
-            self._options.extra_owners,
-            progress_of=self.board.watcher,
-            run_as=self._options.run_as,
-        )
+        return Foreground(self._console, self._sensors, self._launcher, self._board.watcher)
 
     def background_load(self) -> BackgroundLoad:
         """Return what runs background loads; close it at the end."""
-        options = self._options
-        return BackgroundLoad(
-            self.console,
-            self._rung,
-            options.extra_owners,
-            options.run_as,
-            self._signals,
-            self._sensors.gpu_state,
-        )
+        gpu_state = self._sensors.gpu_state
+        return BackgroundLoad(self._console, self._launcher, self._signals, gpu_state)
 
-    def recorder(self, publish: Published) -> Recorder:
+    def recorder(self, publish: Callable[[Headline], None]) -> Recorder:
         """Return what leaves the records; `publish` gets each record's headline."""
-        if self._records is None:
+        if self._recorder is None:
             raise WattestError("the session has not begun: nothing was selected")
-        return Recorder(self._records, publish)
+        return replace(self._recorder, publish=publish)
 
     def close(self) -> None:
         """Restore the governor, let go of the counters and of the sensors."""
         self._closing.close()
 
-    def _measure_idle(self, preflight: Preflight) -> dict[str, Any] | None:
-        seconds = self._campaign.plan.settings.idle_baseline_seconds
+    def _set_governor(self, requested: str | None) -> Governor:
+        governor = Governor(requested, self._options.sys_root)
+        self._closing.callback(governor.close)
+        if governor.state.status in ("denied", "unavailable"):
+            self._console.warn(f"governor {requested!r}: {governor.state.reason}")
+        return governor
+
+    def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
         if seconds <= 0:
             return None
-        self.console.step("idle", f"measuring the idle machine for {seconds:g} s")
-        folder = self.results.path / "sessions" / self._session_id / "idle"
-        watts = self._sensors.measure_idle(seconds, folder)
+        self._console.step("idle", f"measuring the idle machine for {seconds:g} s")
+        watts = self._sensors.measure_idle(seconds, self._folder / "idle")
         preflight.remember_idle()
         return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
 
@@ -216,20 +208,17 @@ class Session:
             for training in experiment.trainings
         }
 
-    def _context(self, environment: Mapping[str, Any]) -> Context:
-        plan = self._campaign.plan
-        return Context(
-            session_id=self._session_id,
-            experiment_name=plan.settings.experiment_name,
-            settings_file=plan.settings.file,
-            registry_file=self._campaign.registry.file,
-            seed=plan.seed,
-            plan_digest=plan.digest,
-            order=plan.order,
-            positions={one.id: at for at, one in enumerate(plan.experiments, start=1)},
-            environment=environment,
-            thresholds={**Thresholds().as_dict(), **LOAD_THRESHOLDS},
-        )
+    def _leave_files(self, environment: Mapping[str, Any], rows: Sequence[Row]) -> Table:
+        """Write plan, environment, and the CSV with the rows of what is finished already."""
+        plan, told = self._campaign.plan, json.dumps(environment, indent=2, ensure_ascii=False)
+        try:
+            store.store(self._options.results_folder, plan)
+            make_folder(self._folder)
+            write_atomically(self._folder / "environment.json", told)
+            return Table(self._folder / "experiments.csv", plan, rows)
+        except OSError as error:
+            where = error.filename or self._options.results_folder
+            raise RecordError(f"{where} cannot be written: {error.strerror}") from None
 
 
 def choose_rung(name: str | None) -> Rung:

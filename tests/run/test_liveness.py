@@ -1,0 +1,25 @@
+"""Whether threads wait for a CPU is what the kernel says of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from wattest.run.liveness import run_delay_seconds
+
+
+def test_the_run_delay_of_two_that_share_a_cpu_grows() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    source = f"import os; os.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
+    rivals = [subprocess.Popen([sys.executable, "-c", source]) for _ in range(2)]
+    try:
+        deadline = time.monotonic() + 20
+        while run_delay_seconds([one.pid for one in rivals]) < 0.3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        for one in rivals:
+            one.kill()
+            one.wait()
