@@ -80,7 +80,7 @@ def test_a_load_that_wants_to_run_and_gets_no_cpu_time_is_starved(
 ) -> None:
     """Here the scheduler is a stub: starving a process for real takes rights that tests lack."""
     delays = iter([3.0, 4.9])
-    monkeypatch.setattr("wattest.run.running.run_delay_seconds", lambda pids: next(delays))
+    monkeypatch.setattr("wattest.run.liveness.run_delay_seconds", lambda pids: next(delays))
     first, second, third = (status(at) for at in (0, 2, 4))
     one = load()
     assert one.falls_short(first, first, second) is None
@@ -90,7 +90,7 @@ def test_a_load_that_wants_to_run_and_gets_no_cpu_time_is_starved(
 
 
 def test_a_load_that_wants_nothing_is_not_starved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wattest.run.running.run_delay_seconds", lambda pids: 3.0)
+    monkeypatch.setattr("wattest.run.liveness.run_delay_seconds", lambda pids: 3.0)
     one, states = load(), [status(at) for at in (0, 2, 4, 6)]
     for before, after in pairwise(states):
         assert one.falls_short(states[0], before, after) is None

@@ -7,7 +7,6 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -54,23 +53,12 @@ def host(sys_root: Path) -> dict[str, Any]:
     }
 
 
-def software() -> dict[str, Any]:
+def software() -> dict[str, str | None]:
     """Return the versions of Python, of wattest and of what trains, without importing any."""
-    versions: dict[str, Any] = {"python": platform.python_version(), "wattest": wattest.__version__}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return versions
+    own = {"python": platform.python_version(), "wattest": wattest.__version__}
+    return {**own, **{package: _version(package) for package in _PACKAGES}}
 
 
-def variables() -> dict[str, str | None]:
-    """Return the environment variables that matter for a measurement; never a secret."""
-    return {name: os.environ.get(name) for name in _VARIABLES}
-
-
-@cache
 def git_state(folder: Path) -> dict[str, Any]:
     """Return commit and dirty flag of the checkout around `folder`; both None outside of one."""
     commit = _git(folder, "rev-parse", "HEAD")
@@ -90,10 +78,18 @@ def environment(programs: Mapping[str, Path], sys_root: Path) -> dict[str, Any]:
             "harness": git_state(Path(__file__).parent),
             "programs": {name: git_state(folder) for name, folder in programs.items()},
         },
-        "variables": variables(),
+        # Those that matter for a measurement; never a secret.
+        "variables": {name: os.environ.get(name) for name in _VARIABLES},
         "interpreter": sys.executable,
         "command": sys.argv,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git(folder: Path, *words: str) -> str | None:

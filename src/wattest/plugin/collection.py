@@ -14,10 +14,10 @@ from wattest.interrupts import OrderlySignals
 from wattest.plan.experiment import Experiment
 from wattest.plan.load import Places, load_campaign
 from wattest.plugin import workers
-from wattest.plugin.livewriter import live_writer
 from wattest.plugin.options import option, results_folder, session_options
 from wattest.records.resume import Finished, complete_csv, finished_experiments
 from wattest.session import Session
+from wattest.terminal.console import Console
 
 
 class CampaignRun:
@@ -50,8 +50,7 @@ class CampaignRun:
             pid = workers.controller_pid(self._config)
             with usage_errors():
                 options = session_options(self._config, () if pid is None else (pid,))
-                writer, verbosity = live_writer(self._config), self._config.get_verbosity()
-                self._session = Session.open(self.campaign, options, writer, verbosity)
+                self._session = Session.open(self.campaign, options, _console(self._config))
         return self._session
 
     def announce(self) -> None:
@@ -176,6 +175,17 @@ def usage_errors() -> Iterator[None]:
         yield
     except WattestError as error:
         raise pytest.UsageError(*str(error).split("\n")) from None
+
+
+def _console(config: pytest.Config) -> Console:
+    reporter, verbosity = (
+        config.pluginmanager.get_plugin("terminalreporter"),
+        config.get_verbosity(),
+    )
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if reporter is None or capture is None:
+        return Console(reporter, verbosity)
+    return Console(reporter, verbosity, capture.global_and_fixture_disabled)
 
 
 def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:

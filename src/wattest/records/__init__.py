@@ -10,12 +10,13 @@ from wattest.records.headline import Headline, headline, junit_properties
 from wattest.records.pair import compare
 from wattest.records.reading import read_record
 from wattest.records.resume import Finished, complete_csv, finished_experiments
-from wattest.records.table import Table
+from wattest.records.table import Row, Table
 
 __all__ = [
     "Context",
     "Finished",
     "Headline",
+    "Row",
     "Table",
     "build",
     "compare",

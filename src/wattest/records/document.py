@@ -106,7 +106,9 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "energy_estimate": last.estimate if last else None,
         "meter": last.measurement.meter_cost if last and last.measurement else None,
         "cpu_use": _cpu_use(last),
-        "attempts": [_attempt(attempt, outcome.files.results) for attempt in outcome.attempts],
+        "attempts": [
+            _attempt(attempt, outcome.files.record.parent) for attempt in outcome.attempts
+        ],
     }
 
 
@@ -154,7 +156,7 @@ def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:
 
 
 def _background_info(experiment: Experiment, outcome: Outcome) -> list[dict[str, Any]]:
-    started = outcome.load.describe() if outcome.load is not None else []
+    started = outcome.load.describe()
     return started + [
         {**load.identity(), "ignored_hyperparameters": dict(load.ignored), "note": "never started"}
         for load in experiment.backgrounds[len(started) :]

@@ -66,7 +66,15 @@ def reserve(results: Path, experiment: Experiment) -> ExperimentFiles:
     base = f"{now:%Y%m%d_%H%M%S}_{slug(foreground.program.name)}_{slug(foreground.model)}"
     base += "_parallel" if experiment.mode == "parallel" else ""
     for number in range(1, 10_000):
-        files = ExperimentFiles(results, base if number == 1 else f"{base}_{number}", now)
+        name = base if number == 1 else f"{base}_{number}"
+        files = ExperimentFiles(
+            experiment_id=name,
+            started_at=now,
+            record=results / f"{name}.json",
+            log=results / f"training_{name}_foreground.log",
+            energy_folder=results / f"energy_{name}_foreground",
+            background_folder=results / f"background_logs_{name}",
+        )
         try:
             os.close(open_new(files.log))
         except FileExistsError:

@@ -19,7 +19,9 @@ def read_record(path: Path, mention: str = "") -> dict[str, Any] | None:
     """
     try:
         content = read_regular(path)
-        data = _DECODER.decode(content.decode("utf-8")) if mention.encode() in content else None
+        if mention.encode() not in content:
+            return None
+        data = json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) and _outline().is_valid(data) else None
@@ -35,6 +37,3 @@ def _outline() -> Any:
 
 def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no number")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_number)

@@ -35,17 +35,17 @@ def finished_experiments(results: Path, plan: Plan) -> dict[str, Finished]:
     found: dict[str, Finished] = {}
     for path, record in _records(results, mention=plan.digest):
         planned, result = record["plan"], record.get("foreground_result", record)
-        experiment = wanted.get(planned["experiment_key"])
-        if experiment is None or experiment.key in found:
+        key = planned["experiment_key"]
+        if key not in wanted or key in found or not result["training_success"]:
             continue
-        names = {training.program.name for training in experiment.trainings}
-        if (
-            result["training_success"]
-            and planned["plan_digest"] == plan.digest
-            and planned.get("settings_digest") == settings
-            and planned.get("program_digests") == {name: programs[name] for name in names}
-        ):
-            found[experiment.key] = Finished(path, row_of(record))
+        names = {training.program.name for training in wanted[key].trainings}
+        made_by = {
+            "plan_digest": plan.digest,
+            "settings_digest": settings,
+            "program_digests": {name: programs[name] for name in names},
+        }
+        if made_by.items() <= planned.items():
+            found[key] = Finished(path, row_of(record))
     return found
 
 
@@ -67,9 +67,10 @@ def complete_csv(results: Path, finished: Mapping[str, Finished], plan: Plan) ->
             rows.setdefault(record["experiment_id"], row_of(record))
     file = results / "sessions" / slug(session) / "experiments.csv"
     text = text_of(columns(plan), sorted(rows.values(), key=_when))
-    if set(text.splitlines(keepends=True)) <= set(_read(file).splitlines(keepends=True)):
-        return None
     try:
+        before = file.read_bytes().decode("utf-8", errors="replace") if file.is_file() else ""
+        if set(text.splitlines(keepends=True)) <= set(before.splitlines(keepends=True)):
+            return None
         make_folder(file.parent)
         write_atomically(file, text.removesuffix("\n"))
     except OSError as error:
@@ -86,10 +87,3 @@ def _records(results: Path, mention: str) -> Iterator[tuple[Path, dict[str, Any]
 
 def _when(row: Row) -> str:
     return str(row["timestamp"])
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8")
-    except (OSError, ValueError):
-        return ""

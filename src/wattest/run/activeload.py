@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from wattest.errors import LoadError, ProcessError
 from wattest.process import LoopStatus
 from wattest.run.liveness import LOOK_SECONDS, MINIMUM_DUTY, alive_share, is_idle, seconds_between
-from wattest.run.running import LoadWindow, RunningLoad
+from wattest.run.running import LoadWindow, RunningLoad, called
 
 _LOOK_NS = int(LOOK_SECONDS * 1e9)
-Edge = tuple[LoopStatus, ...]
+_States = tuple[LoopStatus, ...]
 
 
+@dataclass
 class ActiveLoad:
-    """All background loops of one experiment while they run, as its foreground sees them."""
+    """All background loops of one experiment, as its foreground sees them; none where it has none.
 
-    def __init__(self) -> None:
-        self.loops: list[RunningLoad] = []
-        # The states of all loops at both edges of the window, and when they were looked at last.
-        self._opened: Edge = ()
-        self._looked: Edge = ()
-        self._closed: Edge = ()
-        self._look_ns = 0
+    `opened` and `closed` are the states of all loops at the edges of the window; an edge that was
+    not read is empty, and then nothing is judged.
+    """
+
+    loops: list[RunningLoad] = field(default_factory=list)
+    opened: _States = ()
+    closed: _States = ()
+    _looked: _States = ()
+    _look_ns: int = 0
 
     def filenos(self) -> list[int]:
         """Return descriptors that become readable when a loop has news."""
@@ -35,12 +41,11 @@ class ActiveLoad:
 
     def current_run(self) -> int | None:
         """Return the number of the first loop's present run; None where it does not answer."""
-        try:
+        with suppress(ProcessError):
             return self.loops[0].loop.status().current_run if self.loops else None
-        except ProcessError:
-            return None
+        return None
 
-    def statuses(self) -> Edge:
+    def statuses(self) -> _States:
         """Return the cumulative state of every loop.
 
         Raises:
@@ -53,12 +58,12 @@ class ActiveLoad:
 
     def check(self) -> str | None:
         """Return why the load is no load any more, as far as its loops have told by themselves."""
-        return next((told for one in self.loops if (told := one.check()) is not None), None)
+        return _first(one.check() for one in self.loops)
 
     def open_window(self) -> None:
         """Read the opening edge; raises as `statuses` does."""
-        self._closed = ()
-        self._opened = self._looked = self.statuses()
+        self.closed = ()
+        self.opened = self._looked = self.statuses()
         self._look_ns = time.monotonic_ns() + _LOOK_NS
 
     def watch(self) -> str | None:
@@ -71,14 +76,13 @@ class ActiveLoad:
             before, self._looked = self._looked, self.statuses()
         except LoadError as error:
             return str(error)
-        looks = zip(self.loops, self._opened, before, self._looked, strict=True)
-        told = (one.falls_short(*statuses) for one, *statuses in looks)
-        return next((trouble for trouble in told if trouble is not None), None)
+        looks = zip(self.loops, self.opened, before, self._looked, strict=True)
+        return _first(one.falls_short(*states) for one, *states in looks)
 
     def close_window(self) -> None:
-        """Read the closing edge; raises as `statuses` does, and then nothing is judged."""
-        self._closed = self.statuses()
-        for one, before, after in zip(self.loops, self._opened, self._closed, strict=True):
+        """Read the closing edge; raises as `statuses` does."""
+        self.closed = self.statuses()
+        for one, before, after in zip(self.loops, self.opened, self.closed, strict=True):
             one.window = LoadWindow(
                 alive_share=alive_share(before, after),
                 cpu_seconds=after.cpu_seconds - before.cpu_seconds,
@@ -88,10 +92,10 @@ class ActiveLoad:
             )
 
     def judge(self) -> tuple[list[str], list[str]]:
-        """Return (faults, flags) of the window in words; none where it was not closed."""
+        """Return (faults, flags) of the window in words."""
         faults: list[str] = []
         flags: list[str] = []
-        for one, before, after in zip(self.loops, self._opened, self._closed, strict=False):
+        for one, before, after in zip(self.loops, self.opened, self.closed, strict=False):
             share, seconds = alive_share(before, after), seconds_between(before, after)
             if share < MINIMUM_DUTY:
                 told = f"{share:.1%} of the window (below {MINIMUM_DUTY:.0%})"
@@ -100,14 +104,18 @@ class ActiveLoad:
                 faults.append(trouble)
             elif is_idle(before, after):
                 used = f"{after.cpu_seconds - before.cpu_seconds:.2f} s of CPU in {seconds:.1f} s"
-                flags.append(f"{one.called} used only {used}: it hardly was a load")
+                flags.append(f"{called(one.training)} used only {used}: it hardly was a load")
         return faults, flags
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of all loops in the window; 0 where it was not closed."""
-        edges = zip(self._opened, self._closed, strict=False)
+        """Return the CPU time of all loops in the window."""
+        edges = zip(self.opened, self.closed, strict=False)
         return sum(after.cpu_seconds - before.cpu_seconds for before, after in edges)
 
     def describe(self) -> list[dict[str, Any]]:
         """Return `background_info` for every loop, in the order of the settings."""
         return [one.describe() for one in self.loops]
+
+
+def _first(troubles: Iterator[str | None]) -> str | None:
+    return next((trouble for trouble in troubles if trouble is not None), None)

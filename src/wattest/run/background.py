@@ -12,7 +12,8 @@ from wattest.errors import LoadError, ProcessError
 from wattest.files import make_folder
 from wattest.interrupts import OrderlySignals
 from wattest.names import slug
-from wattest.plan.experiment import Experiment
+from wattest.plan.experiment import Experiment, Training
+from wattest.process import Command
 from wattest.run.activeload import ActiveLoad
 from wattest.run.command import Launcher
 from wattest.run.liveness import READY_LIMIT_SECONDS
@@ -41,26 +42,26 @@ class BackgroundLoad:
         self._open: list[RunningLoad] = []
 
     @contextmanager
-    def running(self, experiment: Experiment, outcome: Outcome) -> Iterator[ActiveLoad | None]:
+    def running(self, experiment: Experiment, outcome: Outcome) -> Iterator[ActiveLoad]:
         """Run the background of `experiment`, noted in `outcome`; stop it on the way out.
-
-        Yields None for an experiment without a background.
 
         Raises:
             LoadError: it could not be started, or died in its start-up time; with its last lines.
         """
-        if not experiment.backgrounds:
-            yield None
-            return
-        folder = outcome.files.background_folder
-        load = outcome.load = ActiveLoad()
+        entry, load = experiment.entry, outcome.load
         with ExitStack() as stops:
             for number, training in enumerate(experiment.backgrounds, start=1):
-                alone = len(experiment.backgrounds) == 1
-                own = folder if alone else folder / f"{number}_{slug(training.model)}"
-                load.loops.append(self._start(experiment, number - 1, own))
-                stops.callback(self._stop, load.loops[-1])
-            self._prove(load, experiment.entry.startup_seconds)
+                folder = outcome.files.background_folder
+                if len(experiment.backgrounds) > 1:
+                    folder /= f"{number}_{slug(training.model)}"
+                make_folder(folder)
+                command = self._launcher.command(training, entry.gpu_memory_limit_mb)
+                one = self._start(training, command, folder)
+                one.ready_pattern = entry.backgrounds[number - 1].ready_pattern
+                load.loops.append(one)
+                stops.callback(self._stop, one)
+            if load.loops:
+                self._prove(load, entry.startup_seconds)
             yield load
 
     def close(self) -> None:
@@ -68,15 +69,12 @@ class BackgroundLoad:
         while self._open:
             self._open.pop().loop.stop(grace_seconds=0)
 
-    def _start(self, experiment: Experiment, index: int, folder: Path) -> RunningLoad:
-        training, asked = experiment.backgrounds[index], experiment.entry.backgrounds[index]
-        make_folder(folder)
-        command = self._launcher.command(training, experiment.entry.gpu_memory_limit_mb)
+    def _start(self, training: Training, command: Command, folder: Path) -> RunningLoad:
         try:
             loop = self._launcher.loop(command, folder)
         except ProcessError as error:
             raise LoadError(f"{called(training)}: {error}") from error
-        one = RunningLoad(training, command.argv, folder, loop, asked.ready_pattern)
+        one = RunningLoad(training, command.argv, folder, loop)
         self._open.append(one)
         try:
             one.pid = loop.start()
@@ -113,15 +111,14 @@ class BackgroundLoad:
             self._say_stop(one)
 
     def _say_stop(self, one: RunningLoad) -> None:
-        if one.stopped is None:
+        if (report := one.stopped) is None:
             return
         if one in self._open:
             self._open.remove(one)
-        how = "killed" if one.stopped.sigkill_needed else "stopped"
-        survivors = len(one.stopped.survivors)
-        left = f", {survivors} LEFT" if survivors else ", nothing left"
-        took = f"{how} in {one.stopped.duration_seconds:.2f} s"
-        self._console.step("load", f"{one.name} {took}{left}")
+        how = "killed" if report.sigkill_needed else "stopped"
+        left = f"{len(report.survivors)} LEFT" if report.survivors else "nothing left"
+        took = f"{how} in {report.duration_seconds:.2f} s, {left}"
+        self._console.step("load", f"{one.name} {took}")
 
 
 def _require_alive(load: ActiveLoad) -> None:

@@ -25,7 +25,7 @@ _PROGRESS_NS = 1_000_000_000
 # The supervisor ends what is out of time so much later, should a driver or a terminal hold us up.
 _HELD_UP_SECONDS = 1.0
 Progress = Callable[[float, Snapshot], None]
-ProgressOf = Callable[[Experiment, Path, ActiveLoad | None], Progress | None]
+ProgressOf = Callable[[Experiment, Path, ActiveLoad], Progress | None]
 
 
 class Foreground:
@@ -39,12 +39,7 @@ class Foreground:
         self._launcher = launcher
         self._progress_of = progress_of
 
-    def train(
-        self,
-        experiment: Experiment,
-        outcome: Outcome,
-        load: ActiveLoad | None = None,
-    ) -> None:
+    def train(self, experiment: Experiment, outcome: Outcome, load: ActiveLoad) -> None:
         """Train until an attempt counts or the retries are used up; add every attempt to `outcome`.
 
         An interruption leaves the interrupted attempt in `outcome` and goes on its way.
@@ -58,9 +53,7 @@ class Foreground:
                 self._console.warn(f"attempt {number} failed: {attempt.faults[0]}; trying again")
                 outcome.files.set_aside(attempt)
 
-    def _attempt(
-        self, experiment: Experiment, outcome: Outcome, load: ActiveLoad | None
-    ) -> Attempt:
+    def _attempt(self, experiment: Experiment, outcome: Outcome, load: ActiveLoad) -> Attempt:
         entry, files = experiment.entry, outcome.files
         command = self._launcher.command(experiment.foreground, entry.gpu_memory_limit_mb)
         attempt = Attempt(
@@ -84,9 +77,8 @@ class Foreground:
             raise
         finally:
             with interruptions_held():
-                attempt.metrics = read_metrics(
-                    files.log, experiment.foreground.program.log_patterns
-                )
+                patterns = experiment.foreground.program.log_patterns
+                attempt.metrics = read_metrics(files.log, patterns)
                 judge(attempt, load)
                 attempt.last_lines = last_lines(files.log) if attempt.faults else []
                 outcome.attempts.append(attempt)
@@ -94,11 +86,7 @@ class Foreground:
         return attempt
 
     def _run(
-        self,
-        command: Command,
-        attempt: Attempt,
-        load: ActiveLoad | None,
-        progress: Progress | None,
+        self, command: Command, attempt: Attempt, load: ActiveLoad, progress: Progress | None
     ) -> None:
         """Run the training between two edges; everything slow lies outside of them."""
         try:
@@ -108,8 +96,7 @@ class Foreground:
             return
         with tree:
             try:
-                if load is not None:
-                    load.open_window()
+                load.open_window()
             except LoadError as error:
                 attempt.trouble = str(error)
                 return
@@ -120,7 +107,7 @@ class Foreground:
             try:
                 attempt.pid = tree.start(attempt.timeout_seconds + _HELD_UP_SECONDS)
                 self._console.detail("training", f"PID {attempt.pid}")
-                self._watch(tree, window, attempt, load, progress)
+                _watch(tree, window, attempt, load, progress)
             except SpawnError as error:
                 attempt.trouble = f"training could not be started: {error}"
             except ProcessError as error:
@@ -133,49 +120,14 @@ class Foreground:
                     self._look_at_gpus(attempt, load)
                     _close_window(attempt, load)
 
-    def _look_at_gpus(self, attempt: Attempt, load: ActiveLoad | None) -> None:
+    def _look_at_gpus(self, attempt: Attempt, load: ActiveLoad) -> None:
         """Note who is on the GPUs at an edge, outside of the window."""
         if attempt.trouble is None:
-            attempt.own_pids |= {os.getpid(), *(load.pids() if load else ())}
+            attempt.own_pids |= {os.getpid(), *load.pids()}
             try:
                 attempt.gpu_processes |= self._sensors.gpu_processes()
             except EnergyError as error:
                 attempt.unseen.append(f"who is on the GPUs is not known: {error}")
-
-    def _watch(
-        self,
-        tree: Tree,
-        window: Window,
-        attempt: Attempt,
-        load: ActiveLoad | None,
-        progress: Progress | None,
-    ) -> None:
-        """Sample until the training is gone, is out of time, or its load is no load any more."""
-        opened_ns = time.monotonic_ns()
-        deadline_ns = opened_ns + int(attempt.timeout_seconds * 1e9)
-        progress_ns = opened_ns + _PROGRESS_NS
-        loads = load.filenos() if load else []
-        while True:
-            # Polled before each wait: news that came with an earlier answer wakes nobody.
-            attempt.exit = tree.poll()
-            if attempt.exit is not None:
-                attempt.timed_out = attempt.exit.ended_ns >= deadline_ns
-                return
-            now_ns = time.monotonic_ns()
-            if now_ns >= deadline_ns:
-                attempt.timed_out = True
-                tree.stop()
-                attempt.exit = tree.poll()
-                return
-            if load is not None and (trouble := load.watch()) is not None:
-                attempt.trouble = trouble
-                tree.stop()
-                return
-            if now_ns >= progress_ns:
-                progress_ns = now_ns + _PROGRESS_NS
-                if progress is not None:
-                    progress((now_ns - opened_ns) / 1e9, window.latest())
-            window.wait([*tree.filenos(), *loads], until_ns=min(deadline_ns, progress_ns))
 
     def _say_end(self, attempt: Attempt) -> None:
         if attempt.exit is None:
@@ -190,11 +142,41 @@ class Foreground:
             self._console.warn(flag)
 
 
-def _close_window(attempt: Attempt, load: ActiveLoad | None) -> None:
+def _watch(
+    tree: Tree, window: Window, attempt: Attempt, load: ActiveLoad, progress: Progress | None
+) -> None:
+    """Sample until the training is gone, is out of time, or its load is no load any more."""
+    opened_ns = time.monotonic_ns()
+    deadline_ns = opened_ns + int(attempt.timeout_seconds * 1e9)
+    progress_ns = opened_ns + _PROGRESS_NS
+    loads = load.filenos()
+    while True:
+        # Polled before each wait: news that came with an earlier answer wakes nobody.
+        attempt.exit = tree.poll()
+        if attempt.exit is not None:
+            attempt.timed_out = attempt.exit.ended_ns >= deadline_ns
+            return
+        now_ns = time.monotonic_ns()
+        if now_ns >= deadline_ns:
+            attempt.timed_out = True
+            tree.stop()
+            attempt.exit = tree.poll()
+            return
+        attempt.trouble = load.watch()
+        if attempt.trouble is not None:
+            tree.stop()
+            return
+        if now_ns >= progress_ns:
+            progress_ns = now_ns + _PROGRESS_NS
+            if progress is not None:
+                progress((now_ns - opened_ns) / 1e9, window.latest())
+        window.wait([*tree.filenos(), *loads], until_ns=min(deadline_ns, progress_ns))
+
+
+def _close_window(attempt: Attempt, load: ActiveLoad) -> None:
     """Read the load at the closing edge; one that does not answer any more was none."""
-    if load is not None:
-        try:
-            load.close_window()
-        except LoadError as error:
-            attempt.trouble = attempt.trouble or str(error)
-        attempt.load_cpu_seconds = load.cpu_seconds()
+    try:
+        load.close_window()
+    except LoadError as error:
+        attempt.trouble = attempt.trouble or str(error)
+    attempt.load_cpu_seconds = load.cpu_seconds()

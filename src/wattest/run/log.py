@@ -38,16 +38,14 @@ def read_metrics(log: Path, patterns: Mapping[str, re.Pattern[str]]) -> Metrics:
         for name, pattern in patterns.items():
             for match in pattern.finditer(text):
                 last[name] = match.group(1) or ""
-    values: dict[str, float | None] = {}
-    problems = []
-    for name, pattern in patterns.items():
-        if name not in last:
-            values[name] = None
-            problems.append(f"pattern of {name!r} did not match: {pattern.pattern}")
-            continue
-        values[name] = _number(last[name])
-        if values[name] is None:
-            problems.append(f"pattern of {name!r} matched {last[name]!r}, which is no number")
+    values = {name: _number(last[name]) if name in last else None for name in patterns}
+    problems = [
+        f"pattern of {name!r} matched {last[name]!r}, which is no number"
+        if name in last
+        else f"pattern of {name!r} did not match: {patterns[name].pattern}"
+        for name, value in values.items()
+        if value is None
+    ]
     return Metrics(values, tuple(problems))
 
 

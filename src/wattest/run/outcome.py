@@ -120,39 +120,21 @@ class Attempt:
 class ExperimentFiles:
     """Where one experiment leaves its record, log, energy traces and background logs."""
 
-    results: Path
     experiment_id: str
     started_at: datetime
-
-    @property
-    def record(self) -> Path:
-        """The record."""
-        return self.results / f"{self.experiment_id}.json"
-
-    @property
-    def log(self) -> Path:
-        """The log of the present attempt; it exists from the start, and reserves the id."""
-        return self.results / f"training_{self.experiment_id}_foreground.log"
-
-    @property
-    def energy_folder(self) -> Path:
-        """The traces of the present attempt."""
-        return self.results / f"energy_{self.experiment_id}_foreground"
-
-    @property
-    def background_folder(self) -> Path:
-        """The logs of the loads."""
-        return self.results / f"background_logs_{self.experiment_id}"
+    record: Path
+    log: Path
+    energy_folder: Path
+    background_folder: Path
 
     def set_aside(self, attempt: Attempt) -> None:
         """Rename log and traces of a failed attempt, so that the next one has the names."""
-        folder = self.energy_folder
         log = self.log.with_name(f"{self.log.stem}.attempt_{attempt.number}.log")
-        traces = folder.with_name(f"{folder.name}.attempt_{attempt.number}")
+        traces = Path(f"{self.energy_folder}.attempt_{attempt.number}")
         self.log.replace(log)
         os.close(open_new(self.log))
-        if folder.exists():
-            folder.replace(traces)
+        if self.energy_folder.exists():
+            self.energy_folder.replace(traces)
         attempt.log, attempt.energy_folder = log, traces
 
     def give_back(self) -> None:
@@ -161,7 +143,7 @@ class ExperimentFiles:
         Raises:
             OSError: a file cannot be given.
         """
-        for path in self.results.glob(f"*{self.experiment_id}*"):
+        for path in self.record.parent.glob(f"*{self.experiment_id}*"):
             give_back(path)
 
 
@@ -183,7 +165,7 @@ class Outcome:
 
     files: ExperimentFiles
     attempts: list[Attempt] = field(default_factory=list)
-    load: ActiveLoad | None = None
+    load: ActiveLoad = field(default_factory=ActiveLoad)
     trouble: str | None = None
     cooldown: CoolDown | None = None
     early_flags: list[str] = field(default_factory=list)

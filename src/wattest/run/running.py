@@ -11,16 +11,7 @@ from typing import Any
 from wattest.errors import LoadError, ProcessError
 from wattest.plan.experiment import Training
 from wattest.process import Loop, LoopStatus, StopReport
-from wattest.run.liveness import (
-    LEAST_JUDGED_SECONDS,
-    MINIMUM_DUTY,
-    STARVED_WAIT_SHARE,
-    alive_share,
-    is_idle,
-    is_stopped,
-    run_delay_seconds,
-    seconds_between,
-)
+from wattest.run import liveness
 from wattest.run.log import begin_of, end_of, last_lines
 from wattest.run.warmup import WarmUp
 
@@ -55,32 +46,28 @@ class LoadWindow:
     failures: int
 
 
+@dataclass(eq=False)
 class RunningLoad:
-    """One background loop, with all that becomes known of it from its start to its stop."""
+    """One background loop, with all that becomes known of it."""
 
-    def __init__(
-        self,
-        training: Training,
-        argv: tuple[str, ...],
-        folder: Path,
-        loop: Loop,
-        ready_pattern: re.Pattern[str] | None = None,
-    ) -> None:
-        self.name = f"{training.program.name}/{training.model}"
-        self.called = called(training)
-        self.loop = loop
-        self.pid = 0
-        self.start: LoadStart | None = None
-        self.window: LoadWindow | None = None
-        self.stopped: StopReport | None = None
-        self._training = training
-        self._argv = argv
-        self._folder = folder
-        self._ready_pattern = ready_pattern
-        self._is_ready = ready_pattern is None
-        self._last: LoopStatus | None = None
-        # When an idle loop was last looked at (monotonic ns), and its run delay in seconds then.
-        self._waited: tuple[int, float] | None = None
+    training: Training
+    argv: tuple[str, ...]
+    folder: Path
+    loop: Loop
+    ready_pattern: re.Pattern[str] | None = None
+    pid: int = 0
+    start: LoadStart | None = None
+    window: LoadWindow | None = None
+    stopped: StopReport | None = None
+    _last: LoopStatus | None = None
+    _has_matched: bool = False
+    _waited: tuple[int, float] | None = None
+    """When an idle loop was last looked at (monotonic ns), and its run delay in seconds then."""
+
+    @property
+    def name(self) -> str:
+        """Its repository and model."""
+        return f"{self.training.program.name}/{self.training.model}"
 
     def is_ready(self) -> bool:
         """Tell whether its newest log has matched the ready pattern, at its beginning or its end.
@@ -88,10 +75,11 @@ class RunningLoad:
         Ready once is ready for good: what a load says later must not hide it.
         """
         log = self._newest_log()
-        if self._ready_pattern is not None and log is not None and not self._is_ready:
-            texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
-            self._is_ready = any(map(self._ready_pattern.search, texts))
-        return self._is_ready
+        if self.ready_pattern is None or self._has_matched or log is None:
+            return self.ready_pattern is None or self._has_matched
+        texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
+        self._has_matched = any(map(self.ready_pattern.search, texts))
+        return self._has_matched
 
     def prove(self, status: LoopStatus, waited_seconds: float, warm_up: WarmUp | None) -> None:
         """Keep how it came up, by its state after the start-up time.
@@ -101,7 +89,8 @@ class RunningLoad:
         """
         share = status.alive_ns / max(status.now_ns - status.started_ns, 1)
         failing = status.failures and not status.runs_completed
-        if share < MINIMUM_DUTY and (failing or waited_seconds >= LEAST_JUDGED_SECONDS):
+        judged = failing or waited_seconds >= liveness.LEAST_JUDGED_SECONDS
+        if share < liveness.MINIMUM_DUTY and judged:
             raise LoadError(self.explain(f"was alive for only {share:.1%} of its start-up time"))
         self.start = LoadStart(
             waited_seconds=waited_seconds,
@@ -109,7 +98,7 @@ class RunningLoad:
             cpu_seconds=status.cpu_seconds,
             run=status.current_run,
             gpu_warm_up=warm_up,
-            ready_pattern_matched=self._ready_pattern is not None or None,
+            ready_pattern_matched=self.ready_pattern is not None or None,
         )
 
     def check(self) -> str | None:
@@ -117,7 +106,7 @@ class RunningLoad:
         try:
             news = self.loop.poll()
         except ProcessError as error:
-            return f"{self.called}: {error}"
+            return f"{called(self.training)}: {error}"
         return self.explain(str(news)) if news is not None and news.ineffective else None
 
     def falls_short(self, first: LoopStatus, before: LoopStatus, now: LoopStatus) -> str | None:
@@ -126,29 +115,30 @@ class RunningLoad:
         It was too seldom alive since the first of these states; or since the one before it was
         stopped, or got no CPU time although it wanted some.
         """
-        seconds, share = seconds_between(first, now), alive_share(first, now)
-        if seconds >= LEAST_JUDGED_SECONDS and share < MINIMUM_DUTY:
+        seconds = liveness.seconds_between(first, now)
+        share = liveness.alive_share(first, now)
+        if seconds >= liveness.LEAST_JUDGED_SECONDS and share < liveness.MINIMUM_DUTY:
             return self.explain(f"was alive for only {share:.1%} of the first {seconds:.0f} s")
         return self.stands_still(before, now)
 
     def stands_still(self, before: LoopStatus, after: LoopStatus) -> str | None:
         """Return why it did nothing although it had something to do; None for one that rests."""
-        idle = is_idle(before, after)
+        idle = liveness.is_idle(before, after)
         try:
             pids = self.loop.pids()
         except ProcessError as error:
-            return f"{self.called}: {error}"
-        if is_stopped(pids, some=idle):
-            return f"{self.called} was stopped (state T): it loaded nothing"
+            return f"{called(self.training)}: {error}"
+        if liveness.is_stopped(pids, some=idle):
+            return f"{called(self.training)} was stopped (state T): it loaded nothing"
         earlier = self._waited
-        self._waited = (after.now_ns, run_delay_seconds(pids)) if idle else None
+        self._waited = (after.now_ns, liveness.run_delay_seconds(pids)) if idle else None
         if earlier is None or self._waited is None:
             return None
         seconds, waited_seconds = (after.now_ns - earlier[0]) / 1e9, self._waited[1] - earlier[1]
-        if waited_seconds < STARVED_WAIT_SHARE * seconds:
+        if waited_seconds < liveness.STARVED_WAIT_SHARE * seconds:
             return None
         return (
-            f"{self.called} was starved: in {seconds:.1f} s it was ready to run for"
+            f"{called(self.training)} was starved: in {seconds:.1f} s it was ready to run for"
             f" {waited_seconds:.1f} s and got hardly any CPU time"
         )
 
@@ -165,49 +155,43 @@ class RunningLoad:
 
     def explain(self, what: str) -> str:
         """Return what went wrong with it: exit codes, and the last lines of its newest log."""
+        codes: dict[str, int] = {}
+        with suppress(ProcessError):
+            codes = dict(self.loop.status().exit_codes)
+        ends = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
+        told = f"; exit codes so far: {', '.join(ends)}" if ends else ""
         log = self._newest_log()
         lines = last_lines(log) if log else []
         tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
-        return f"{self.called} {what}{self._exit_codes()}; its last lines ({log}):\n{tail}"
-
-    def _exit_codes(self) -> str:
-        """Return how its runs have ended so far; nothing where the loop does not answer."""
-        try:
-            codes = self.loop.status().exit_codes
-        except ProcessError:
-            return ""
-        told = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
-        return f"; exit codes so far: {', '.join(told)}" if told else ""
+        return f"{called(self.training)} {what}{told}; its last lines ({log}):\n{tail}"
 
     def _newest_log(self) -> Path | None:
-        logs = [log for log in self._folder.glob("run_*.log") if log.stem[4:].isdecimal()]
+        logs = [log for log in self.folder.glob("run_*.log") if log.stem[4:].isdecimal()]
         return max(logs, key=lambda log: int(log.stem[4:]), default=None)
 
     def describe(self) -> dict[str, Any]:
         """Return its `background_info`."""
         info: dict[str, Any] = {
-            **self._training.identity(),
-            "ignored_hyperparameters": dict(self._training.ignored),
+            **self.training.identity(),
+            "ignored_hyperparameters": dict(self.training.ignored),
             "note": NOTE,
-            "command": list(self._argv),
-            "log_folder": self._folder.name,
+            "command": list(self.argv),
+            "log_folder": self.folder.name,
             "pid": self.pid or None,
         }
-        if self._last is not None:
+        if (last := self._last) is not None:
             info |= {
-                "runs_started": self._last.runs_started,
-                "runs_completed": self._last.runs_completed,
-                "restarts": max(0, self._last.runs_started - 1),
-                "failures": self._last.failures,
-                "exit_codes": dict(self._last.exit_codes),
-                "restart_gap_median_seconds": _seconds(self._last.gap_median_ns),
-                "restart_gap_longest_seconds": _seconds(self._last.gap_max_ns),
-                "cpu_seconds": self._last.cpu_seconds,
+                "runs_started": last.runs_started,
+                "runs_completed": last.runs_completed,
+                "restarts": max(0, last.runs_started - 1),
+                "failures": last.failures,
+                "exit_codes": dict(last.exit_codes),
+                "restart_gap_median_seconds": _seconds(last.gap_median_ns),
+                "restart_gap_longest_seconds": _seconds(last.gap_max_ns),
+                "cpu_seconds": last.cpu_seconds,
             }
-        if self.start is not None:
-            info["start"] = asdict(self.start)
-        if self.window is not None:
-            info["window"] = asdict(self.window)
+        told = {"start": self.start, "window": self.window}
+        info |= {key: asdict(value) for key, value in told.items() if value is not None}
         if self.stopped is not None:
             info["stop"] = {
                 "duration_seconds": self.stopped.duration_seconds,

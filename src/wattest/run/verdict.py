@@ -7,7 +7,7 @@ from wattest.run.activeload import ActiveLoad
 from wattest.run.outcome import Attempt
 
 
-def judge(attempt: Attempt, load: ActiveLoad | None) -> None:
+def judge(attempt: Attempt, load: ActiveLoad) -> None:
     """Fill in why an attempt that is over may not count, and what to know if it does."""
     faults, flags = attempt.faults, attempt.flags
     if attempt.trouble:
@@ -16,7 +16,7 @@ def judge(attempt: Attempt, load: ActiveLoad | None) -> None:
     if attempt.measurement is not None:
         faults += [reason.text for reason in attempt.measurement.faults]
         flags += [reason.text for reason in attempt.measurement.flags]
-        load_faults, load_flags = load.judge() if load else ([], [])
+        load_faults, load_flags = load.judge()
         # What ended the attempt says already what is wrong with its load.
         faults += load_faults if attempt.trouble is None else []
         flags += load_flags

@@ -34,9 +34,7 @@ class ProgressBoard:
             self._durations.append(duration_seconds)
         self._console.clear_live()
 
-    def watcher(
-        self, experiment: Experiment, log: Path, load: ActiveLoad | None
-    ) -> Progress | None:
+    def watcher(self, experiment: Experiment, log: Path, load: ActiveLoad) -> Progress | None:
         """Return what shows the line for one attempt; None where there is no terminal."""
         if not self._console.is_live:
             return None
@@ -50,8 +48,7 @@ class ProgressBoard:
                 parts.append(f"epoch {done}/{of}" if of else f"epoch {done}")
             parts.append(clock(elapsed_seconds))
             parts += _now(snapshot)
-            run = load.current_run() if load else None
-            if run is not None:
+            if (run := load.current_run()) is not None:
                 parts.append(f"load run {run}")
             if left is not None:
                 parts.append(f"left {clock(left)}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,25 +16,17 @@ from wattest.energy.perfchild import perf_launcher
 from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.files import make_folder, write_atomically
 from wattest.interrupts import OrderlySignals
-from wattest.machine import facts
-from wattest.machine.governor import Governor
-from wattest.machine.lease import Leases, counters_of
+from wattest.machine import counters_of, facts, set_governor, take
 from wattest.plan import store
 from wattest.plan.experiment import Experiment
 from wattest.plan.load import Campaign
 from wattest.process import Rung, probe, sweep
-from wattest.records import folder
-from wattest.records.document import Context
-from wattest.records.headline import Headline
-from wattest.records.resume import Finished
-from wattest.records.table import Row, Table
-from wattest.run.background import BackgroundLoad
-from wattest.run.command import Launcher
-from wattest.run.foreground import Foreground
+from wattest.records import Context, Finished, Headline, Row, Table, folder
+from wattest.run import BackgroundLoad, Foreground, Launcher
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
 from wattest.session.recorder import Recorder
-from wattest.terminal.console import Console, Writer
+from wattest.terminal.console import Console
 
 
 @dataclass(frozen=True)
@@ -82,16 +73,14 @@ class Session:
         self._board = ProgressBoard(console)
         self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
         self._folder = options.results_folder / "sessions" / self._session_id
-        self._closing = contextlib.ExitStack()
+        self._closing = ExitStack()
         self._closing.callback(sensors.close)
         self._signals = OrderlySignals()
-        self._leases: Leases | None = None
+        self._has_counters = False
         self._recorder: Recorder | None = None
 
     @classmethod
-    def open(
-        cls, campaign: Campaign, options: SessionOptions, writer: Writer | None, verbosity: int
-    ) -> Session:
+    def open(cls, campaign: Campaign, options: SessionOptions, console: Console) -> Session:
         """Prove that results can be written and sensors read, before anything runs.
 
         Raises:
@@ -106,7 +95,6 @@ class Session:
         if options.require_energy and not sensors.promised():
             sensors.close()
             raise EnergyError(f"--require-energy: no energy can be measured: {sensors.describe()}")
-        console = Console(writer, verbosity, shutil.get_terminal_size().columns)
         return cls(campaign, options, console, sensors, Launcher(rung, owners, options.run_as))
 
     def header(self) -> list[str]:
@@ -133,17 +121,13 @@ class Session:
         for swept in sweep():
             self._console.warn(f"a dead session had left {swept}; ended it")
         self.take_counters()
-        governor = self._set_governor(plan.settings.governor)
+        governor = set_governor(plan.settings.governor, self._options.sys_root, self._closing)
+        if governor.status in ("denied", "unavailable"):
+            self._console.warn(f"governor {governor.requested!r}: {governor.reason}")
         self._board.total = len(selected)
         preflight = Preflight(plan.settings, self._sensors)
         idle = self._measure_idle(plan.settings.idle_baseline_seconds, preflight)
-        environment = {
-            **facts.environment(self._programs(), self._options.sys_root),
-            "gpus": self._sensors.hardware(),
-            "supervision": self._launcher.rung.value,
-            "governor": asdict(governor.state),
-            "idle": idle,
-        }
+        environment = {**self._environment(), "governor": asdict(governor), "idle": idle}
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
         self._recorder = Recorder(
             results=self._options.results_folder,
@@ -162,10 +146,11 @@ class Session:
         Raises:
             LeaseError: another session holds them.
         """
-        if self._leases is None:
+        if not self._has_counters:
             counters = counters_of(self._sensors.findings, self._options.sys_root)
-            self._leases = Leases.take(counters, self._options.wait_seconds, self._console.warn)
-            self._closing.callback(self._leases.close)
+            held = take(counters, self._options.wait_seconds, self._console.warn)
+            self._closing.callback(held.close)
+            self._has_counters = True
 
     def foreground(self) -> Foreground:
         """Return what runs foreground trainings."""
@@ -186,12 +171,17 @@ class Session:
         """Restore the governor, let go of the counters and of the sensors."""
         self._closing.close()
 
-    def _set_governor(self, requested: str | None) -> Governor:
-        governor = Governor(requested, self._options.sys_root)
-        self._closing.callback(governor.close)
-        if governor.state.status in ("denied", "unavailable"):
-            self._console.warn(f"governor {requested!r}: {governor.state.reason}")
-        return governor
+    def _environment(self) -> dict[str, Any]:
+        programs = {
+            training.program.name: training.program.folder
+            for experiment in self._campaign.plan.experiments
+            for training in experiment.trainings
+        }
+        return {
+            **facts.environment(programs, self._options.sys_root),
+            "gpus": self._sensors.hardware(),
+            "supervision": self._launcher.rung.value,
+        }
 
     def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
         if seconds <= 0:
@@ -200,13 +190,6 @@ class Session:
         watts = self._sensors.measure_idle(seconds, self._folder / "idle")
         preflight.remember_idle()
         return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
-
-    def _programs(self) -> dict[str, Path]:
-        return {
-            training.program.name: training.program.folder
-            for experiment in self._campaign.plan.experiments
-            for training in experiment.trainings
-        }
 
     def _leave_files(self, environment: Mapping[str, Any], rows: Sequence[Row]) -> Table:
         """Write plan, environment, and the CSV with the rows of what is finished already."""
