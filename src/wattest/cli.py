@@ -75,9 +75,7 @@ def _seconds(text: str) -> float:
 
 def _calibrate(options: argparse.Namespace) -> int:
     """Return 1 where there is nothing to calibrate."""
-    from wattest.calibration.measure import calibrate
-    from wattest.calibration.model import store
-    from wattest.calibration.table import lines_of
+    from wattest.calibration import calibrate, lines_of, store
     from wattest.energy import SensorConfig
     from wattest.energy.perfchild import perf_launcher
 

@@ -50,29 +50,28 @@ class CampaignRun:
             pid = workers.controller_pid(self._config)
             with usage_errors():
                 options = session_options(self._config, () if pid is None else (pid,))
-                self._session = Session.open(self.campaign, options, _console(self._config))
+                self._session = Session(self.campaign, options, _console(self._config))
         return self._session
 
     def announce(self) -> None:
-        """Refuse what cannot be measured, take the signals, and warn where no header is shown."""
-        self._refuse_workers()
-        if not workers.is_worker(self._config):
-            # They end pytest in order from its very start; a session takes them again.
-            signals = OrderlySignals()
-            signals.install()
-            self._config.add_cleanup(signals.restore)
-        if self._config.get_verbosity() < 0:
-            for warning in self.campaign.warnings:
-                sys.stderr.write(f"warning: {warning}\n")
+        """Refuse several xdist workers, take the signals, and warn where no header is shown.
 
-    def _refuse_workers(self) -> None:
-        """Refuse to measure on several xdist workers: they would share one counter."""
+        The workers would share one counter. The signals end pytest in order from its very start;
+        a session takes them again.
+        """
         count = workers.workers_of(self._config)
         if count > 1 and not self._config.getoption("collectonly"):
             raise pytest.UsageError(
                 f"{count} workers would measure on the same counters at once, and each would count"
                 " the other's energy; run with -n 0 or -n 1"
             )
+        if not workers.is_worker(self._config):
+            signals = OrderlySignals()
+            signals.install()
+            self._config.add_cleanup(signals.restore)
+        if self._config.get_verbosity() < 0:
+            for warning in self.campaign.warnings:
+                sys.stderr.write(f"warning: {warning}\n")
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""

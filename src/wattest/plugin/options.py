@@ -24,35 +24,21 @@ _SUPERVISION = ("guard", "cgroup", "pid-namespace")
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options; most have an ini twin called ``wattest_…``."""
-    group = parser.getgroup("wattest", "energy experiments (wattest)")
-    group.addoption("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
-    group.addoption(
-        "--models-config", metavar="REGISTRY", help="registry (config/models_config.json)"
-    )
-    group.addoption("--results-dir", metavar="DIR", help="where records go (results)")
-    group.addoption("--seed", metavar="N", type=seed, help="root seed of the plan")
-    group.addoption("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
-    group.addoption(
-        "--require-energy", action="store_true", default=None,
-        help="refuse to run where neither CPU nor GPU energy can be measured",
-    )  # fmt: skip
-    group.addoption(
-        "--allow-missing", action="append", choices=_ALLOWED_MISSING, default=None,
-        help="accept knowingly that this sensor exists and cannot be read",
-    )  # fmt: skip
-    group.addoption(
-        "--supervision", choices=_SUPERVISION, default=None, help="how process trees are held"
-    )
-    group.addoption(
-        "--resume", action="store_true", help="run only what the plan still lacks in the results"
-    )
-    group.addoption(
-        "--wait-for-counters", metavar="SECONDS", type=float, default=None,
-        help="wait so long for another session that measures on this machine",
-    )  # fmt: skip
-    group.addoption(
-        "--run-as", metavar="USER", help="run the trainings as this user (as root only)"
-    )
+    add = parser.getgroup("wattest", "energy experiments (wattest)").addoption
+    add("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
+    add("--models-config", metavar="REGISTRY", help="registry (config/models_config.json)")
+    add("--results-dir", metavar="DIR", help="where records go (results)")
+    add("--seed", metavar="N", type=seed, help="root seed of the plan")
+    add("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
+    add("--require-energy", action="store_true", default=None,
+        help="refuse to run where neither CPU nor GPU energy can be measured")  # fmt: skip
+    add("--allow-missing", action="append", choices=_ALLOWED_MISSING, default=None,
+        help="accept knowingly that this sensor exists and cannot be read")  # fmt: skip
+    add("--supervision", choices=_SUPERVISION, default=None, help="how process trees are held")
+    add("--resume", action="store_true", help="run only what the plan still lacks in the results")
+    add("--wait-for-counters", metavar="SECONDS", type=float, default=None,
+        help="wait so long for another session that measures on this machine")  # fmt: skip
+    add("--run-as", metavar="USER", help="run the trainings as this user (as root only)")
     parser.addini("wattest_config", "settings file, as --config")
     parser.addini("wattest_models_config", "registry, as --models-config")
     parser.addini("wattest_results_dir", "where records go, as --results-dir")

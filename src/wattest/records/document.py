@@ -105,7 +105,7 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "energy_provenance": _provenance(last),
         "energy_estimate": last.estimate if last else None,
         "meter": last.measurement.meter_cost if last and last.measurement else None,
-        "cpu_use": _cpu_use(last),
+        "cpu_use": asdict(last.cpu) if last and last.cpu else None,
         "attempts": [
             _attempt(attempt, outcome.files.record.parent) for attempt in outcome.attempts
         ],
@@ -124,11 +124,6 @@ def _provenance(attempt: Attempt | None) -> dict[str, Any] | None:
         return None
     told = attempt.measurement.provenance()
     return {name: value for name, value in told.items() if name != "thresholds"}
-
-
-def _cpu_use(attempt: Attempt | None) -> dict[str, float] | None:
-    use = attempt.cpu if attempt else None
-    return {**asdict(use), "other_share": use.other_share} if use else None
 
 
 def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:

@@ -35,21 +35,17 @@ def prepare(results: Path) -> None:
             probe.write(b"\0" * 4096)
             probe.flush()
             os.fsync(probe.fileno())
-        _remove_unfinished(results)
+        # What a session that was killed in the middle of a write has left.
+        patterns = (".*.tmp", "plans/.*.tmp", "sessions/*/.*.tmp")
+        for rest in itertools.chain.from_iterable(map(results.glob, patterns)):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - rest.stat().st_mtime > _WRITTEN_WITHIN_SECONDS:
+                    rest.unlink()
     except OSError as error:
         remedy = "mend that, or choose another with --results-dir"
         raise RecordError(
             f"results folder {results} cannot be written: {error.strerror}; {remedy}"
         ) from None
-
-
-def _remove_unfinished(results: Path) -> None:
-    """Remove what a session that was killed in the middle of a write has left."""
-    patterns = (".*.tmp", "plans/.*.tmp", "sessions/*/.*.tmp")
-    for rest in itertools.chain.from_iterable(map(results.glob, patterns)):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - rest.stat().st_mtime > _WRITTEN_WITHIN_SECONDS:
-                rest.unlink()
 
 
 def reserve(results: Path, experiment: Experiment) -> ExperimentFiles:

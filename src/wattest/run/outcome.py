@@ -16,24 +16,17 @@ from wattest.run.log import Metrics
 
 @dataclass(frozen=True)
 class CpuUse:
-    """CPU time during one window, in seconds, by whom it was used."""
+    """CPU time during one window, in seconds, by whom it was used.
+
+    `other_share` is the share of the machine's CPU time (0 to 1) that went to none of ours.
+    """
 
     machine_busy_seconds: float
     machine_total_seconds: float
     foreground_seconds: float
     background_seconds: float
     harness_seconds: float
-
-    @property
-    def ours_seconds(self) -> float:
-        """CPU time of foreground, background and harness together."""
-        return self.foreground_seconds + self.background_seconds + self.harness_seconds
-
-    @property
-    def other_share(self) -> float:
-        """Share of the machine's CPU time (0 to 1) that went to none of ours."""
-        other = max(0.0, self.machine_busy_seconds - self.ours_seconds)
-        return other / self.machine_total_seconds if self.machine_total_seconds > 0 else 0.0
+    other_share: float
 
 
 @dataclass
@@ -92,14 +85,11 @@ class Attempt:
         machine = self.measurement.machine_cpu if self.measurement else None
         if machine is None:
             return None
-        end = self.exit
-        return CpuUse(
-            machine_busy_seconds=machine.busy_seconds,
-            machine_total_seconds=machine.capacity_seconds,
-            foreground_seconds=end.user_cpu_seconds + end.system_cpu_seconds if end else 0.0,
-            background_seconds=self.load_cpu_seconds,
-            harness_seconds=self.harness_cpu_seconds,
-        )
+        end, busy, total = self.exit, machine.busy_seconds, machine.capacity_seconds
+        foreground = end.user_cpu_seconds + end.system_cpu_seconds if end else 0.0
+        ours = foreground, self.load_cpu_seconds, self.harness_cpu_seconds
+        other = max(0.0, busy - sum(ours))
+        return CpuUse(busy, total, *ours, other_share=other / total if total > 0 else 0.0)
 
     @property
     def estimate(self) -> dict[str, object] | None:

@@ -50,7 +50,8 @@ def _neighbours(attempt: Attempt) -> list[str]:
     """Return what else was on the machine: foreign GPU processes, and other CPU load."""
     own = attempt.own_pids | ({attempt.pid} if attempt.pid is not None else set())
     reasons = [foreign_gpu_processes(attempt.gpu_processes, own)]
-    if (cpu := attempt.cpu) is not None:
-        used = cpu.machine_busy_seconds, cpu.ours_seconds, cpu.machine_total_seconds
-        reasons.append(other_cpu_load(*used, Thresholds()))
+    if (use := attempt.cpu) is not None:
+        ours = use.foreground_seconds + use.background_seconds + use.harness_seconds
+        busy, total = use.machine_busy_seconds, use.machine_total_seconds
+        reasons.append(other_cpu_load(busy, ours, total, Thresholds()))
     return [*attempt.unseen, *(reason.text for reason in reasons if reason is not None)]

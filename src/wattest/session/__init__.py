@@ -1,6 +1,6 @@
 """What the experiments of one run share: sensors and counters, the governor, the idle machine.
 
-A `Session` is opened before anything runs, begun with what was selected, and closed at the end; it
+A `Session` is made before anything runs, begun with what was selected, and closed at the end; it
 hands out what runs trainings. Its `Recorder` leaves exactly one record for every experiment.
 """
 

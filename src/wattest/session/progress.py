@@ -43,19 +43,20 @@ class ProgressBoard:
         def show(elapsed_seconds: float, snapshot: Snapshot) -> None:
             done, of = read_epoch(log, experiment)
             left = epochs.left(elapsed_seconds, done, of)
-            parts = [f"[{self._begun}/{self.total}]", experiment.id]
-            if done is not None:
-                parts.append(f"epoch {done}/{of}" if of else f"epoch {done}")
-            parts.append(clock(elapsed_seconds))
-            parts += _now(snapshot)
-            if (run := load.current_run()) is not None:
-                parts.append(f"load run {run}")
-            if left is not None:
-                parts.append(f"left {clock(left)}")
-            campaign = self._campaign_left(elapsed_seconds, left)
-            if campaign is not None:
-                parts.append(f"all {clock(campaign)}")
-            self._console.live("  ".join(parts))
+            rest, run = self._campaign_left(elapsed_seconds, left), load.current_run()
+            parts = [
+                f"[{self._begun}/{self.total}]",
+                experiment.id,
+                None if done is None else f"epoch {done}/{of}" if of else f"epoch {done}",
+                clock(elapsed_seconds),
+                _with(snapshot.cpu_watts, "CPU {:.0f} W"),
+                _with(snapshot.gpu_watts, "GPU {:.0f} W"),
+                _with(snapshot.gpu_temperature_celsius, "{:.0f} C"),
+                _with(run, "load run {}"),
+                None if left is None else f"left {clock(left)}",
+                None if rest is None else f"all {clock(rest)}",
+            ]
+            self._console.live("  ".join(part for part in parts if part is not None))
 
         return show
 
@@ -110,12 +111,5 @@ class _Epochs:
         return max(0.0, rest - (elapsed_seconds - self.ended_seconds))
 
 
-def _now(snapshot: Snapshot) -> list[str]:
-    parts = []
-    if snapshot.cpu_watts is not None:
-        parts.append(f"CPU {snapshot.cpu_watts:.0f} W")
-    if snapshot.gpu_watts is not None:
-        parts.append(f"GPU {snapshot.gpu_watts:.0f} W")
-    if snapshot.gpu_temperature_celsius is not None:
-        parts.append(f"{snapshot.gpu_temperature_celsius:.0f} C")
-    return parts
+def _with(value: float | None, form: str) -> str | None:
+    return None if value is None else form.format(value)

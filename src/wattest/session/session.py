@@ -55,47 +55,37 @@ class SessionOptions:
 
 
 class Session:
-    """Everything that experiments share; open it with :meth:`open`, end it with :meth:`close`."""
+    """Everything that experiments share: open with its creation, until :meth:`close`.
 
-    def __init__(
-        self,
-        campaign: Campaign,
-        options: SessionOptions,
-        console: Console,
-        sensors: Sensors,
-        launcher: Launcher,
-    ) -> None:
+    It has proven that results can be written and sensors read, before anything runs.
+
+    Raises:
+        WattestError: one line for every reason why not.
+    """
+
+    def __init__(self, campaign: Campaign, options: SessionOptions, console: Console) -> None:
         self._campaign = campaign
         self._options = options
         self._console = console
-        self._sensors = sensors
-        self._launcher = launcher
+        rung, owners = choose_rung(options.supervision), options.extra_owners
+        self._launcher = Launcher(rung, owners, options.run_as)
+        folder.prepare(options.results_folder)
+        perf = perf_launcher(rung, owners)
+        self._sensors = find_sensors(
+            SensorConfig.of_environment(options.sys_root, options.allow_missing, perf)
+        )
+        self._closing = ExitStack()
+        self._closing.callback(self._sensors.close)
+        if options.require_energy and not self._sensors.promised():
+            self.close()
+            told = self._sensors.describe()
+            raise EnergyError(f"--require-energy: no energy can be measured: {told}")
         self._board = ProgressBoard(console)
         self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
         self._folder = options.results_folder / "sessions" / self._session_id
-        self._closing = ExitStack()
-        self._closing.callback(sensors.close)
         self._signals = OrderlySignals()
         self._has_counters = False
         self._recorder: Recorder | None = None
-
-    @classmethod
-    def open(cls, campaign: Campaign, options: SessionOptions, console: Console) -> Session:
-        """Prove that results can be written and sensors read, before anything runs.
-
-        Raises:
-            WattestError: one line for every reason why not.
-        """
-        rung, owners = choose_rung(options.supervision), options.extra_owners
-        folder.prepare(options.results_folder)
-        launch_perf = perf_launcher(rung, owners)
-        sensors = find_sensors(
-            SensorConfig.of_environment(options.sys_root, options.allow_missing, launch_perf)
-        )
-        if options.require_energy and not sensors.promised():
-            sensors.close()
-            raise EnergyError(f"--require-energy: no energy can be measured: {sensors.describe()}")
-        return cls(campaign, options, console, sensors, Launcher(rung, owners, options.run_as))
 
     def header(self) -> list[str]:
         """Return what the session's header says about the machine and its sensors."""
