@@ -17,7 +17,7 @@ from wattest.plugin import workers
 from wattest.plugin.options import option, results_folder, session_options
 from wattest.records.resume import Finished, complete_csv, finished_experiments
 from wattest.session import Session
-from wattest.terminal.console import Console
+from wattest.terminal import Console
 
 
 class CampaignRun:

@@ -71,7 +71,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     }
     if not headlines:
         return
-    from wattest.terminal.table import summary_lines
+    from wattest.terminal import summary_lines
 
     terminalreporter.section("experiments")
     for line in summary_lines([headlines[name] for name in sorted(headlines)]):

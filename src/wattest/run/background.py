@@ -20,7 +20,7 @@ from wattest.run.liveness import READY_LIMIT_SECONDS
 from wattest.run.outcome import Outcome
 from wattest.run.running import RunningLoad, called
 from wattest.run.warmup import warm_up
-from wattest.terminal.console import Console, shown
+from wattest.terminal import Console, shown
 
 _POLL_SECONDS = 0.05
 

@@ -19,7 +19,7 @@ from wattest.run.command import Launcher
 from wattest.run.log import last_lines, read_metrics
 from wattest.run.outcome import Attempt, Outcome
 from wattest.run.verdict import judge
-from wattest.terminal.console import Console, shown
+from wattest.terminal import Console, shown
 
 _PROGRESS_NS = 1_000_000_000
 # The supervisor ends what is out of time so much later, should a driver or a terminal hold us up.

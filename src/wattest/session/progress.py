@@ -10,7 +10,7 @@ from wattest.plan.experiment import Experiment
 from wattest.run.activeload import ActiveLoad
 from wattest.run.foreground import Progress
 from wattest.run.log import end_of
-from wattest.terminal.console import Console
+from wattest.terminal import Console
 
 _TAIL_BYTES = 8192
 

@@ -20,7 +20,7 @@ from wattest.records.table import Table
 from wattest.run.outcome import CoolDown, Outcome
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
-from wattest.terminal.console import Console, shown
+from wattest.terminal import Console, shown
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import SensorConfig, Sensors, find_sensors
+from wattest.energy import SensorConfig, find_sensors
 from wattest.energy.perfchild import perf_launcher
 from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.files import make_folder, write_atomically
@@ -26,7 +26,7 @@ from wattest.run import BackgroundLoad, Foreground, Launcher
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
 from wattest.session.recorder import Recorder
-from wattest.terminal.console import Console
+from wattest.terminal import Console
 
 
 @dataclass(frozen=True)
