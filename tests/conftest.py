@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from wattest.config.schema import load_schema
 from wattest.plan.experiment import Plan
 from wattest.plan.load import Places, load_campaign
 
@@ -188,9 +190,13 @@ class Project:
         return words
 
     def records(self) -> list[dict[str, Any]]:
-        """Return all records, oldest first."""
+        """Return all records, oldest first; each must be valid against its schema."""
         files = sorted((self.path / "results").glob("*.json"))
-        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        validator = Draft202012Validator(load_schema("result"))
+        for record in records:
+            validator.validate(record)
+        return records
 
     def rows(self) -> list[dict[str, str]]:
         """Return the rows of the CSV of the session that wrote last."""

@@ -5,7 +5,6 @@ Every scene is a real pytest session of its own on fake hardware; all of them ru
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,10 +18,8 @@ import pytest
 from fakes.nvml import FakeGpu, FakeGpuScript, Rule, build_fake_nvml
 from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import Profile, bursts, ramp, steady
-from jsonschema import Draft202012Validator
 
 from conftest import ROOT, Project, quick_pytest
-from wattest.config.schema import load_schema
 
 SECONDS = 4.0
 STEP_SECONDS = 0.1
@@ -195,16 +192,14 @@ class Stage:
             numbers = range(len(gpus.gpus))
             return sum(gpus.energy_joules(number, start_ns, end_ns) for number in numbers)
 
-        return Played(
-            done.returncode, done.stdout, only_record(self.project.path, done.stdout), truth
-        )
+        return Played(done.returncode, done.stdout, self._only_record(done.stdout), truth)
 
     def _play_with_zones(self) -> Played:
         events = {next(iter(self.zones)): self.scene.events} if self.scene.events else {}
         trigger = self.project.path / "repos/toy/trigger"
         with PowercapWriter(self.zones, events, trigger=trigger) as writer:
             done = self._run({})
-            record = only_record(self.project.path, done.stdout)
+            record = self._only_record(done.stdout)
             window = record["energy_provenance"]["window"]
             edges = window["opened_ns"], window["closed_ns"]
             total = sum(writer.energy_joules(zone, *edges) for zone in self.zones)
@@ -212,6 +207,11 @@ class Stage:
         return Played(
             done.returncode, done.stdout, record, lambda start, end: total, self.zones, late
         )
+
+    def _only_record(self, output: str) -> dict[str, Any]:
+        records = self.project.records()
+        assert len(records) == 1, output
+        return records[0]
 
     def _run(self, extra: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         folder = self.project.path
@@ -227,14 +227,6 @@ class Stage:
             [*command, *self.scene.arguments], cwd=folder, env=environment, text=True, timeout=90,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
-
-
-def only_record(folder: Path, output: str) -> dict[str, Any]:
-    records = list((folder / "results").glob("*.json"))
-    assert len(records) == 1, output
-    record: dict[str, Any] = json.loads(records[0].read_text(encoding="utf-8"))
-    Draft202012Validator(load_schema("result")).validate(record)
-    return record
 
 
 @pytest.mark.parametrize("name", TRUE)

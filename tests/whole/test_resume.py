@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import signal
@@ -42,19 +41,6 @@ def planned_keys(project: Project) -> set[str]:
     return {experiment["key"] for experiment in plan["experiments"]}
 
 
-def csv_rows(project: Project, session: str) -> list[dict[str, str]]:
-    """Return the rows of a session's CSV."""
-    file = project.path / "results" / "sessions" / session / "experiments.csv"
-    with file.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
-def newest_session(project: Project) -> str:
-    """Return the id of the session that began last."""
-    sessions = (project.path / "results" / "sessions").iterdir()
-    return max(sessions, key=lambda folder: folder.stat().st_mtime_ns).name
-
-
 def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Project) -> None:
     six_experiments(project)
     chance = random.Random(4)
@@ -80,7 +66,7 @@ def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Pro
     found = keys(project)
     assert set(found) == planned_keys(project)
     assert set(found.values()) == {1}
-    rows = csv_rows(project, newest_session(project))
+    rows = project.rows()
     assert Counter(row["experiment_id"] for row in rows) == Counter(
         record["experiment_id"] for record in project.records()
     )
