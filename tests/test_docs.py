@@ -27,3 +27,17 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / Path(target)).exists(), (page, target)
+
+
+def test_the_picture_of_the_house_is_what_the_linter_holds() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    picture = page.split("```")[1].removeprefix("text\n").splitlines()
+    drawn = [set(line[14:55].split()) - {"·", "│"} for line in picture]
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.findall(r'^ {4}"(wattest\..*)",$', contract, re.MULTILINE)
+    held = [{name.removeprefix("wattest.") for name in layer.split(" : ")} for layer in layers]
+    assert [floor for floor in drawn if floor] == held
+    rooms = {
+        path.stem for path in (ROOT / "src/wattest").iterdir() if not path.name.startswith("__p")
+    }
+    assert set().union(*held) == rooms - {"__init__", "py"}
