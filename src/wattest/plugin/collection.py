@@ -15,7 +15,7 @@ from wattest.plan.experiment import Experiment
 from wattest.plan.load import Places, load_campaign
 from wattest.plugin import workers
 from wattest.plugin.options import option, results_folder, session_options
-from wattest.records.resume import Finished, complete_csv, finished_experiments
+from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
 from wattest.terminal import Console
 
@@ -137,18 +137,16 @@ class CampaignRun:
             return
         if faults := self.campaign.faults(selected):
             raise pytest.UsageError(*map(str, faults))
-        opened = self.session
         with usage_errors():
-            opened.begin(selected, self._finished)
+            self.session.begin(selected, self._finished)
 
     def _leave_out_finished(self, items: list[pytest.Item]) -> None:
         config, plan, ours = self._config, self.campaign.plan, _ours(items)
         collect_only, results = config.getoption("collectonly"), results_folder(config)
         if ours and not collect_only:
             # What another session finishes while this one waits for the counters is done, too.
-            opened = self.session
             with usage_errors():
-                opened.take_counters()
+                self.session.take_counters()
         self._finished = finished_experiments(results, plan)
         done = [item for item, experiment in ours if experiment.key in self._finished]
         if done:
@@ -177,14 +175,11 @@ def usage_errors() -> Iterator[None]:
 
 
 def _console(config: pytest.Config) -> Console:
-    reporter, verbosity = (
-        config.pluginmanager.get_plugin("terminalreporter"),
-        config.get_verbosity(),
-    )
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
     if reporter is None or capture is None:
-        return Console(reporter, verbosity)
-    return Console(reporter, verbosity, capture.global_and_fixture_disabled)
+        return Console(reporter, config.get_verbosity())
+    return Console(reporter, config.get_verbosity(), capture.global_and_fixture_disabled)
 
 
 def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:

@@ -9,12 +9,13 @@ from wattest.run.activeload import ActiveLoad
 from wattest.run.background import BackgroundLoad
 from wattest.run.command import Launcher
 from wattest.run.foreground import Foreground
-from wattest.run.outcome import Attempt, ExperimentFiles, Outcome
+from wattest.run.outcome import Attempt, CoolDown, ExperimentFiles, Outcome
 
 __all__ = [
     "ActiveLoad",
     "Attempt",
     "BackgroundLoad",
+    "CoolDown",
     "ExperimentFiles",
     "Foreground",
     "Launcher",

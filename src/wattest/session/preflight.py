@@ -11,7 +11,7 @@ from wattest.config.settings import Settings
 from wattest.energy import GpuState, Sensors, machine_cpu
 from wattest.errors import GpuMemoryError
 from wattest.plan.experiment import Experiment
-from wattest.run.outcome import CoolDown
+from wattest.run import CoolDown
 
 # Near idle: within these of the session's idle values, held for so long.
 TEMPERATURE_MARGIN_CELSIUS = 5.0

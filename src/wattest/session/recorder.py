@@ -11,13 +11,8 @@ from typing import Any
 from wattest.errors import RecordError, WattestError
 from wattest.interrupts import interruptions_held
 from wattest.plan.experiment import Experiment
-from wattest.records import folder
-from wattest.records.document import Context, build
-from wattest.records.headline import Headline, headline
-from wattest.records.pair import compare
-from wattest.records.reading import read_record
-from wattest.records.table import Table
-from wattest.run.outcome import CoolDown, Outcome
+from wattest.records import Context, Headline, Table, build, compare, folder, headline, read_record
+from wattest.run import CoolDown, Outcome
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
 from wattest.terminal import Console, shown
