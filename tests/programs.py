@@ -7,12 +7,14 @@ import functools
 import importlib
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 REPOS = Path(__file__).parents[1] / "repos"
 RESNET = "pytorch_resnet_cifar10"
@@ -73,6 +75,23 @@ def _importable(repo: str) -> Iterator[None]:
 
 def _stems(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py"))
+
+
+def write_cifar(folder: Path) -> None:
+    """Write batches like those of CIFAR-10, of eight images of noise each."""
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    for seed, name in enumerate(names):
+        # protocol 2 is that of the published files
+        (folder / name).write_bytes(pickle.dumps(cifar_fields(seed), protocol=2))
+
+
+def cifar_fields(seed: int) -> dict[bytes, Any]:
+    """Return what a batch of noise holds."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(0, 256, (8, 3072), dtype=np.uint8)
+    return {b"data": pixels, b"labels": generator.integers(0, 10, 8).tolist()}
 
 
 def train(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import EXAMPLES, RESNET, modules
+from programs import EXAMPLES, RESNET, cifar_fields, modules, write_cifar
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
 pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
@@ -25,24 +25,15 @@ def images_of(data: Any, part: str) -> Any:
     return data.parts[part].tensors[0]
 
 
-def cifar_fields(count: int, seed: int) -> dict[Any, Any]:
-    generator = np.random.default_rng(seed)
-    pixels = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
-    return {b"data": pixels, b"labels": [int(n) for n in generator.integers(0, 10, count)]}
-
-
 @pytest.fixture
 def cifar(tmp_path: Path) -> Path:
-    names = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]
-    for seed, name in enumerate(names):
-        # protocol 2 is that of the published files
-        (tmp_path / name).write_bytes(pickle.dumps(cifar_fields(8, seed), protocol=2))
+    write_cifar(tmp_path)
     return tmp_path
 
 
 def test_cifar_batches_are_read_channel_by_channel(cifar: Path) -> None:
     images, labels = modules(RESNET).cifar.read_batch(cifar / "test_batch")
-    fields = cifar_fields(8, 5)
+    fields = cifar_fields(5)
     assert labels.tolist() == fields[b"labels"]
     assert images.dtype == torch.uint8
     # the first 1,024 values of a row are the red channel, row by row

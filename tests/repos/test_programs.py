@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import shutil
 import subprocess
@@ -24,11 +23,11 @@ from programs import (
     modules,
     train,
     train_here,
+    write_cifar,
 )  # fmt: skip
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
 pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
-np = pytest.importorskip("numpy", reason="the bundled programs need numpy")
 
 Training = subprocess.CompletedProcess[str]
 
@@ -58,13 +57,8 @@ def train_on_one_thread(repo: str, *arguments: str, **more: Any) -> Training:
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six tiny batches of noise, in a folder with a space in its name."""
-    folder = tmp_path_factory.mktemp("data sets") / "cifar of noise"
-    folder.mkdir()
-    generator = np.random.default_rng(5)
-    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
-        pixels = generator.integers(0, 256, (8, 3072), dtype=np.uint8)
-        labels = generator.integers(0, 10, 8).tolist()
-        (folder / name).write_bytes(pickle.dumps({b"data": pixels, b"labels": labels}, protocol=2))
+    folder = tmp_path_factory.mktemp("cifar of noise")
+    write_cifar(folder)
     return folder
 
 
