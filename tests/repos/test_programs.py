@@ -24,7 +24,7 @@ from programs import (
     train,
     train_here,
     write_cifar,
-)  # fmt: skip
+)
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
 pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
