@@ -21,7 +21,7 @@ from programs import (
     RESNET,
     modules,
     train,
-)  # fmt: skip
+)
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
 pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
