@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Project, toy_registry
+from conftest import Project, settings_in, toy_registry
 from wattest.config.registry import load_registry
-from wattest.config.settings import Settings, load_settings
+from wattest.config.settings import load_settings
 from wattest.config.suggest import near_miss
 from wattest.errors import ConfigurationError, json_path
 from wattest.plan.expand import expand
@@ -281,17 +281,9 @@ def faults_of(result: pytest.RunResult) -> list[str]:
     return [line for line in result.stderr.str().splitlines() if line.startswith("ERROR:")]
 
 
-def load(tmp_path: Path, content: dict[str, Any]) -> Settings:
-    registry = tmp_path / "registry.json"
-    registry.write_text(json.dumps(toy_registry()), encoding="utf-8")
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return load_settings(path, load_registry(registry, tmp_path), "settings.json")
-
-
 def test_annotations_are_free_and_other_unknown_keys_are_warned_about(tmp_path: Path) -> None:
-    content = document({**FIXED, "note": "x", "_mine": 1}, notes=["a"], version="4", comment="c")
-    settings = load(tmp_path, content)
+    fixed = {**FIXED, "note": "x", "_mine": 1}
+    settings = settings_in(tmp_path, fixed, notes=["a"], version="4", comment="c")
     assert settings.warnings == ("settings.json::$.version: is not a known key and is ignored",)
 
 
@@ -304,11 +296,8 @@ def test_remarks_among_names_are_no_names(tmp_path: Path) -> None:
     toy["supported_hyperparams"].update(_todo="more", comment="of mine")
     toy["performance_metrics"]["log_patterns"]["_old"] = "("
     values = {"_why": "as published", "comment": "x", "epochs": 3}
-    (tmp_path / "registry.json").write_text(json.dumps(registry), encoding="utf-8")
-    content = document({**FIXED, "hyperparameters": values})
-    (tmp_path / "test.json").write_text(json.dumps(content), encoding="utf-8")
-    known = load_registry(tmp_path / "registry.json", tmp_path)
-    (entry,) = load_settings(tmp_path / "test.json", known).entries
+    fixed = {**FIXED, "hyperparameters": values}
+    (entry,) = settings_in(tmp_path, fixed, registry=registry).entries
     program = entry.foreground.program
     assert entry.foreground.fixed == {"epochs": 3}
     assert entry.foreground.ignored == {}
@@ -318,7 +307,7 @@ def test_remarks_among_names_are_no_names(tmp_path: Path) -> None:
 
 
 def test_an_unknown_hyperparameter_is_ignored_with_a_warning(tmp_path: Path) -> None:
-    settings = load(tmp_path, document({**FIXED, "hyperparameters": {"dropout": 0.5}}))
+    settings = settings_in(tmp_path, {**FIXED, "hyperparameters": {"dropout": 0.5}})
     assert settings.entries[0].foreground.ignored == {"dropout": 0.5}
     assert settings.entries[0].foreground.fixed == {}
     assert "dropout: is not passed" in settings.warnings[0]
@@ -331,23 +320,23 @@ def test_runs_come_from_the_entry_then_the_foreground_then_the_file(tmp_path: Pa
         {**PARALLEL, "foreground": inner},
         PARALLEL,
     ]
-    settings = load(tmp_path, document(*entries, runs_per_config=2))
+    settings = settings_in(tmp_path, *entries, runs_per_config=2)
     assert [entry.runs_per_config for entry in settings.entries] == [4, 3, 2]
 
 
 def test_the_mode_follows_from_the_keys_where_none_is_named(tmp_path: Path) -> None:
-    settings = load(tmp_path, document(FIXED, MUTANT, PARALLEL))
+    settings = settings_in(tmp_path, FIXED, MUTANT, PARALLEL)
     assert [entry.mode for entry in settings.entries] == ["default", "mutation", "parallel"]
 
 
 def test_placeholders_beside_a_foreground_are_accepted_silently(tmp_path: Path) -> None:
     entry = {"repo": "placeholder", "model": "placeholder", **PARALLEL}
-    assert load(tmp_path, document(entry)).warnings == ()
+    assert settings_in(tmp_path, entry).warnings == ()
 
 
 def test_all_stands_for_what_is_not_fixed(tmp_path: Path) -> None:
     entry = {**FIXED, "mutate": ["all"], "hyperparameters": {"epochs": 3}}
-    foreground = load(tmp_path, document(entry)).entries[0].foreground
+    foreground = settings_in(tmp_path, entry).entries[0].foreground
     assert foreground.mutate == ("learning_rate", "seconds", "exit", "metric")
 
 
@@ -378,7 +367,7 @@ def test_json_paths_quote_odd_keys() -> None:
 
 def test_every_fault_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load(tmp_path, document({**FIXED, "model": "x"}, {**FIXED, "model": "y"}))
+        settings_in(tmp_path, {**FIXED, "model": "x"}, {**FIXED, "model": "y"})
     assert len(str(caught.value).splitlines()) == 2
 
 

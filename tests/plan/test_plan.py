@@ -8,9 +8,7 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from conftest import toy_registry
-from wattest.config.registry import load_registry
-from wattest.config.settings import load_settings
+from conftest import settings_in, toy_registry
 from wattest.names import slug
 from wattest.plan.expand import expand
 from wattest.plan.experiment import Plan
@@ -25,12 +23,7 @@ PARALLEL = {
 
 
 def plan(tmp_path: Path, *entries: dict[str, Any], seed: int = 7, **top: Any) -> Plan:
-    known = top.pop("known", None) or toy_registry()
-    registry = tmp_path / "registry.json"
-    registry.write_text(json.dumps(known), encoding="utf-8")
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({"experiments": list(entries), **top}), encoding="utf-8")
-    return expand(load_settings(settings, load_registry(registry, tmp_path)), seed)
+    return expand(settings_in(tmp_path, *entries, **top), seed)
 
 
 def rates(made: Plan) -> list[float]:
@@ -140,7 +133,7 @@ def test_a_training_that_runs_as_another_user_gets_that_users_home_and_name(
 ) -> None:
     known = toy_registry()
     known["models"]["toy"]["environment"] = {"LOGNAME": "of the program"}
-    training = plan(tmp_path, MUTANT, known=known).experiments[0].foreground
+    training = plan(tmp_path, MUTANT, registry=known).experiments[0].foreground
     roots = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "LANG": "C"}
     user = pwd.getpwnam("nobody")
     command = command_of(training, run_as=(user.pw_uid, user.pw_gid), environment=roots)
@@ -154,7 +147,7 @@ def test_a_listing_is_split_at_line_feeds_only(tmp_path: Path) -> None:
     names = ["a\u2028b", "c\u2029d"]
     known = toy_registry()
     known["models"]["toy"]["models"] = names
-    made = plan(tmp_path, *({"repo": "toy", "model": name} for name in names), known=known)
+    made = plan(tmp_path, *({"repo": "toy", "model": name} for name in names), registry=known)
     models = sorted(one.foreground.model for one in made.experiments)
     assert models == sorted(names)
     file = tmp_path / "listing"
