@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
+from drawing import draw_mutants, ints
 
-from wattest.config.program import Hyperparameter
 from wattest.errors import ConfigurationError
 from wattest.plan.history import History, history_from_records, load_history
-from wattest.plan.mutation import SpaceExhausted, draw_mutants
 
 HYPERPARAMETERS = ("hyperparam_batch_size", "hyperparam_epochs", "hyperparam_learning_rate")
 COLUMNS = [
@@ -386,13 +386,13 @@ def test_no_drawn_mutant_stands_in_the_history(tmp_path: Path):
     history = load(
         tmp_path, *(single(hyperparam_epochs=n, mutated_param="epochs") for n in range(1, 8))
     )
-    epochs = Hyperparameter("epochs", "-e", "int", 9, 1, 10, "uniform")
-    lookup = history.lookup("toy", "small", parallel=False)
-    assert {one["epochs"] for one in draw_mutants([epochs], 2, seed=1, history=lookup)} == {8, 10}
+    epochs = ints(1, 10, name="epochs", default=9)
+    alone = partial(history.taken, "toy", "small", False)
+    assert {one["epochs"] for one in draw_mutants([epochs], 2, past=alone)} == {8, 10}
     with pytest.raises(
-        SpaceExhausted,
+        ConfigurationError,
         match=r"^only 2 .* 3 were asked for \(10 in all, of which 1 is the default, 7 ",
     ):
-        draw_mutants([epochs], 3, seed=1, history=lookup)
-    other = history.lookup("toy", "small", parallel=True)
-    assert len(draw_mutants([epochs], 9, seed=1, history=other)) == 9
+        draw_mutants([epochs], 3, past=alone)
+    over_a_load = partial(history.taken, "toy", "small", True)
+    assert len(draw_mutants([epochs], 9, past=over_a_load)) == 9
