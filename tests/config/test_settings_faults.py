@@ -131,6 +131,18 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_text('{"seed": 1, "seed": 2, "experiments": []}'),
         r"\$\.seed: is given twice",
     ),
+    "half a surrogate pair": (
+        lambda path: path.write_text('{"experiment_name": "\\ud83d"}'),
+        r"experiment_name: holds half of a surrogate pair",
+    ),
+    "deep objects": (
+        lambda path: path.write_text('{"a": ' * 150 + "1" + "}" * 150),
+        r"nested too deeply",
+    ),
+    "too long a number": (
+        lambda path: path.write_text('{"seed": ' + "9" * 5000 + "}"),
+        r"seed: 9999999999\.\.\. is no number that can be used",
+    ),
     "deep": (lambda path: path.write_text("[" * 100_000), r"nested too deeply|is not JSON"),
 }
 

@@ -112,8 +112,8 @@ def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path)
         assert partner.partner == one.id
         assert partner.block == one.block
         assert partner.foreground == one.foreground
-        assert one.is_baseline != partner.is_baseline
-        assert one.mode == ("mutation" if one.is_baseline else "parallel")
+        assert bool(one.backgrounds) != bool(partner.backgrounds)
+        assert one.mode == ("parallel" if one.backgrounds else "mutation")
 
 
 def test_the_command_follows_the_registry_and_leaves_null_defaults_out(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,20 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         ConfigurationError: the file is missing, unreadable, not UTF-8, not JSON, not an object,
             or gives a key twice (annotations may repeat).
     """
+    data = _parsed(path, shown)
+    if not isinstance(data, dict):
+        raise ConfigurationError([Fault(shown, "$", f"must be an object, is {type_name(data)}")])
+    faults: list[Fault] = []
+    plain: dict[str, Any] = _plain(data, (), None, faults, shown)
+    if faults:
+        raise ConfigurationError(faults)
+    return plain
+
+
+def _parsed(path: Path, shown: str) -> Any:
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        data = json.loads(
+        return json.loads(
             text,
             object_pairs_hook=_object,
             parse_constant=_no_number,
@@ -84,13 +94,6 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         raise _fault(shown, "is nested too deeply to be settings") from None
     except ValueError as error:
         raise _fault(shown, f"is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise ConfigurationError([Fault(shown, "$", f"must be an object, is {type_name(data)}")])
-    faults = [fault for keys, value in _walk(data) for fault in _own_faults(keys, value, shown)]
-    if faults:
-        raise ConfigurationError(faults)
-    plain: dict[str, Any] = _without_annotations(data)
-    return plain
 
 
 def type_name(value: object) -> str:
@@ -98,44 +101,45 @@ def type_name(value: object) -> str:
     return _TYPE_NAMES.get(type(value), "a value")
 
 
-def _is_annotation(key: str) -> bool:
-    """Tell whether `key` is free text for people, such as ``comment``, ``note_2`` or ``_todo``."""
-    return _ANNOTATION.match(key) is not None
+def _plain(value: Any, keys: Keys, place: str | None, faults: list[Fault], shown: str) -> Any:
+    """Return a JSON value without the free text in it, and add to `faults` what cannot be used.
 
-
-def _without_annotations(value: Any, place: str | None = None) -> Any:
-    """Return a JSON value without the free text in it; `place` is the key that leads to it."""
+    `keys` lead to it; `place` is the last of them, unless that is a name that somebody chose.
+    """
+    if len(keys) >= _DEEPEST:
+        raise _fault(shown, "is nested too deeply to be settings")
+    if isinstance(value, _Unusable):
+        faults.append(Fault(shown, json_path(keys), value.reason))
+    if any(isinstance(text, str) and _SURROGATE.search(text) for text in (*keys[-1:], value)):
+        text = "holds half of a surrogate pair; write the character itself"
+        faults.append(Fault(shown, json_path(keys), text))
     if isinstance(value, list):
-        return [_without_annotations(one) for one in value]
+        pairs = enumerate(value)
+        return [_plain(one, (*keys, index), None, faults, shown) for index, one in pairs]
     if not isinstance(value, dict):
         return value
-    if place in _NAMED_VALUES:
-        kept = {key: one for key, one in value.items() if not _is_remark(key, one, place)}
-        return {key: _without_annotations(one) for key, one in kept.items()}
     return {
-        key: _without_annotations(one, key) for key, one in value.items() if not _is_annotation(key)
+        key: _plain(one, (*keys, key), None if place in _NAMED_VALUES else key, faults, shown)
+        for key, one in value.items()
+        if not _is_free_text(key, one, place)
     }
 
 
-def _is_remark(key: str, value: object, place: str | None) -> bool:
-    """Tell whether an entry among names is an annotation and no name.
+def _is_free_text(key: str, value: object, place: str | None) -> bool:
+    """Tell whether an entry of the object at `place` is an annotation.
 
     A variable of the environment may begin with ``_``, but then it is written in capitals; and
-    ``note`` is a name where its value could be that of one.
+    among names ``note`` is one where its value could be that of one.
     """
+    if place not in _NAMED_VALUES:
+        return _is_annotation(key)
     is_private = key.startswith("_") and (place != "environment" or key.islower())
     return is_private or (_is_annotation(key) and not isinstance(value, _NAMED_VALUES[place]))
 
 
-def _own_faults(keys: Keys, value: object, shown: str) -> Iterator[Fault]:
-    """Yield what is wrong with a value before any schema is asked."""
-    if len(keys) >= _DEEPEST:
-        raise _fault(shown, "is nested too deeply to be settings")
-    if isinstance(value, _Unusable):
-        yield Fault(shown, json_path(keys), value.reason)
-    if any(isinstance(text, str) and _SURROGATE.search(text) for text in (*keys, value)):
-        text = "holds half of a surrogate pair; write the character itself"
-        yield Fault(shown, json_path(keys), text)
+def _is_annotation(key: str) -> bool:
+    """Tell whether `key` is free text for people, such as ``comment``, ``note_2`` or ``_todo``."""
+    return _ANNOTATION.match(key) is not None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -150,20 +154,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_number(word: str) -> _Unusable:
     shown = word if len(word) <= _LONGEST_INTEGER else f"{word[:10]}..."
     return _Unusable(f"{shown} is no number that can be used; write a finite one")
-
-
-def _walk(whole: object) -> Iterator[tuple[Keys, object]]:
-    """Yield every value with its place, in the order of the file."""
-    rest: list[tuple[Keys, object]] = [((), whole)]
-    while rest:
-        keys, value = rest.pop()
-        yield keys, value
-        inner: list[tuple[str | int, object]] = []
-        if isinstance(value, dict):
-            inner = list(value.items())
-        elif isinstance(value, list):
-            inner = list(enumerate(value))
-        rest += [((*keys, key), one) for key, one in reversed(inner)]
 
 
 def _fault(shown: str, text: str) -> ConfigurationError:

@@ -61,15 +61,7 @@ def draw(
     if design.name == "factorial":
         keys = _factorial(parameters, count, gone)
     else:
-        count, random = count or 1, Random(seed)
-        space = Space(parameters, gone, random)
-        space.require(count)
-        if design.name == "latin_hypercube":
-            keys, notes = _latin_hypercube(space, len(names), count, random)
-        elif design.name == "sobol":
-            keys, notes = _sobol(space, len(names), count, random)
-        else:
-            keys = [space.draw() for _ in range(count)]
+        keys, notes = _points(design, parameters, count or 1, gone, Random(seed))
     return [dict(zip(names, key, strict=True)) for key in keys], notes
 
 
@@ -86,6 +78,23 @@ def most_mutants(parameters: Sequence[Hyperparameter], count: int | None, design
 def mutant_key(mutant: Mutant, parameters: Sequence[Hyperparameter]) -> MutantKey:
     """Return the values of `mutant` in the order of `parameters`, the default where it has none."""
     return tuple(mutant.get(parameter.name, parameter.default) for parameter in parameters)
+
+
+def _points(
+    design: Design,
+    parameters: Sequence[Hyperparameter],
+    count: int,
+    gone: Collection[MutantKey],
+    random: Random,
+) -> tuple[list[DrawnKey], list[str]]:
+    """Draw from the unit cube, by a design that covers it."""
+    space = Space(parameters, gone, random)
+    space.require(count)
+    if design.name == "latin_hypercube":
+        return _latin_hypercube(space, len(parameters), count, random)
+    if design.name == "sobol":
+        return _sobol(space, len(parameters), count, random)
+    return [space.draw() for _ in range(count)], []
 
 
 def _sobol(

@@ -38,15 +38,7 @@ def expand(
         text = f"asks for {asked} experiments; at most {MOST_EXPERIMENTS} can be planned at once"
         raise ConfigurationError([Fault(settings.file, "$.experiments", text)])
     pools = MutantPools(seed, history)
-    faults: list[Fault] = []
-    drawn: dict[str, Mutants] = {}
-    for entry in settings.entries:
-        try:
-            drawn[entry.path] = (stored or {}).get(entry.path) or pools.take(entry)
-        except ConfigurationError as error:
-            faults += [Fault(settings.file, entry.path, text) for text in error.faults]
-    if faults:
-        raise ConfigurationError(faults)
+    drawn = _mutants(settings, pools, stored or {})
     numbers: Counter[str] = Counter()
     written: list[Experiment] = []
     for entry in settings.entries:
@@ -81,6 +73,21 @@ def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Exper
         return tuple(placed)
     placed.sort(key=lambda one: (one.block, derive_seed(seed, "order", str(one.block), one.id)))
     return tuple(placed)
+
+
+def _mutants(
+    settings: Settings, pools: MutantPools, stored: Mapping[str, Mutants]
+) -> dict[str, Mutants]:
+    drawn = {}
+    faults: list[Fault] = []
+    for entry in settings.entries:
+        try:
+            drawn[entry.path] = stored.get(entry.path) or pools.take(entry)
+        except ConfigurationError as error:
+            faults += [Fault(settings.file, entry.path, text) for text in error.faults]
+    if faults:
+        raise ConfigurationError(faults)
+    return drawn
 
 
 def _count(entry: Entry) -> int:

@@ -75,11 +75,6 @@ class Experiment:
         return {one.program.name: one.program.digest for one in self.trainings}
 
     @property
-    def is_baseline(self) -> bool:
-        """Tell whether this is the lone half of a pair."""
-        return self.partner is not None and not self.backgrounds
-
-    @property
     def background_models(self) -> str | None:
         """Model names of the background loads joined by ``+``, or None."""
         return "+".join(load.model for load in self.backgrounds) or None

@@ -172,19 +172,17 @@ def _history_of_csv(content: bytes, shown: str) -> History:
     """Return the runs in a CSV file, with warnings that call the file `shown`."""
     if not content.strip():
         return History(warnings=[f"{shown}: is empty"])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8 (byte {error.start}); save it as UTF-8"
-        raise ConfigurationError([f"{shown}: {reason}"]) from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     odd: dict[str, list[str]] = defaultdict(list)
     runs = []
     try:
-        columns = _columns(next(reader), shown)
-        for cells in reader:
-            run = _run_of_row(cells, columns, f"line {reader.line_num}", odd)
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        reader.fieldnames = _columns(reader.fieldnames or (), shown)
+        for row in reader:
+            run = _run_of_row(row, f"line {reader.line_num}", odd)
             runs += [] if run is None else [run]
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 (byte {error.start}); save it as UTF-8"
+        raise ConfigurationError([f"{shown}: {reason}"]) from None
     except csv.Error as error:
         reason = f"is not CSV: {error} in line {reader.line_num}"
         raise ConfigurationError([f"{shown}: {reason}"]) from None
@@ -207,14 +205,13 @@ def _columns(header: Sequence[str], shown: str) -> list[str]:
 
 
 def _run_of_row(
-    cells: Sequence[str], columns: Sequence[str], place: str, odd: dict[str, list[str]]
+    cells: Mapping[str, str | None], place: str, odd: dict[str, list[str]]
 ) -> PastRun | None:
     """Return the run of one row, or None for a failed, empty or odd one; note in `odd` what is."""
-    if len(cells) > len(columns):
+    if None in cells:
         odd["rows have more cells than there are columns"].append(place)
         return None
-    pairs = zip(columns, map(str.strip, cells), strict=False)
-    row = {name: cell for name, cell in pairs if cell}
+    row = {name: cell.strip() for name, cell in cells.items() if cell and cell.strip()}
     if not row:
         return None
     parallel = _is_parallel(row)

@@ -15,7 +15,7 @@ from wattest.errors import ConfigurationError, Fault
 from wattest.plan import store
 from wattest.plan.expand import expand
 from wattest.plan.experiment import Experiment, Plan
-from wattest.plan.history import history_from_records, load_history
+from wattest.plan.history import History, history_from_records, load_history
 from wattest.plan.pools import Mutants
 
 DEFAULT_SETTINGS = "settings/default.json"
@@ -103,14 +103,15 @@ def load_campaign(
         "drawn": secrets.randbelow(2**32),
     }
     origin, root_seed = next((name, one) for name, one in seeds.items() if one is not None)
-    history = None
-    warnings = [*known.warnings, *asked.warnings]
-    if asked.use_deduplication:
-        history = load_history([places.existing(name) for name in asked.historical_csvs])
-        history += history_from_records(results)
-        warnings += history.warnings
+    history = _history(places, asked, results) if asked.use_deduplication else History()
     plan = expand(asked, root_seed, history, stored.mutants if stored else drawn)
     if stored is not None and (changed := store.changes(stored, plan)):
         raise ConfigurationError(changed)
-    warnings += [f"{asked.file}::{note}" for note in plan.notes]
-    return Campaign(asked, known, plan, origin, tuple(warnings))
+    notes = (f"{asked.file}::{note}" for note in plan.notes)
+    warnings = (*known.warnings, *asked.warnings, *history.warnings, *notes)
+    return Campaign(asked, known, plan, origin, warnings)
+
+
+def _history(places: Places, settings: Settings, results: Path) -> History:
+    files = [places.existing(name) for name in settings.historical_csvs]
+    return load_history(files) + history_from_records(results)
