@@ -27,6 +27,11 @@ class TrainingRequest:
     ready_pattern: re.Pattern[str] | None = None
 
     @property
+    def values(self) -> dict[str, Value]:
+        """What the training gets where nothing is mutated: fixed values over defaults."""
+        return {**self.program.defaults(), **self.fixed}
+
+    @property
     def mutated_parameters(self) -> list[Hyperparameter]:
         """The hyper-parameters that are to be drawn, in the registry's order."""
         return [self.program.hyperparameters[name] for name in self.mutate]

@@ -61,7 +61,7 @@ def draw(
     if design.name == "factorial":
         keys = _factorial(parameters, count, gone)
     else:
-        keys, notes = _points(design, parameters, count or 1, gone, Random(seed))
+        keys, notes = _points(design, Space(parameters, gone, Random(seed)), count or 1)
     return [dict(zip(names, key, strict=True)) for key in keys], notes
 
 
@@ -80,28 +80,19 @@ def mutant_key(mutant: Mutant, parameters: Sequence[Hyperparameter]) -> MutantKe
     return tuple(mutant.get(parameter.name, parameter.default) for parameter in parameters)
 
 
-def _points(
-    design: Design,
-    parameters: Sequence[Hyperparameter],
-    count: int,
-    gone: Collection[MutantKey],
-    random: Random,
-) -> tuple[list[DrawnKey], list[str]]:
+def _points(design: Design, space: Space, count: int) -> tuple[list[DrawnKey], list[str]]:
     """Draw from the unit cube, by a design that covers it."""
-    space = Space(parameters, gone, random)
     space.require(count)
     if design.name == "latin_hypercube":
-        return _latin_hypercube(space, len(parameters), count, random)
+        return _latin_hypercube(space, count)
     if design.name == "sobol":
-        return _sobol(space, len(parameters), count, random)
+        return _sobol(space, count)
     return [space.draw() for _ in range(count)], []
 
 
-def _sobol(
-    space: Space, dimensions: int, count: int, random: Random
-) -> tuple[list[DrawnKey], list[str]]:
+def _sobol(space: Space, count: int) -> tuple[list[DrawnKey], list[str]]:
     """Follow the sequence; where too many of its points in a row are taken, draw at random."""
-    points = map(space.at, _sobol_points(dimensions, count, random))
+    points = map(space.at, _sobol_points(space.dimensions, count, space.random))
     keys = []
     strays = 0
     for _ in range(count):
@@ -131,17 +122,16 @@ def _sobol_points(dimensions: int, count: int, random: Random) -> Iterator[list[
         block = (engine.num_generated - 1).bit_length()
 
 
-def _latin_hypercube(
-    space: Space, dimensions: int, count: int, random: Random
-) -> tuple[list[DrawnKey], list[str]]:
+def _latin_hypercube(space: Space, count: int) -> tuple[list[DrawnKey], list[str]]:
     """Use each of `count` equally likely strata of every name once (McKay and others 1979).
 
     What is taken is drawn again within its strata; what stays taken is drawn at random, last.
     """
-    columns = [sorted(range(count), key=lambda _: random.random()) for _ in range(dimensions)]
+    unit = space.random.random
+    columns = [sorted(range(count), key=lambda _: unit()) for _ in range(space.dimensions)]
     keys = []
     for strata in zip(*columns, strict=True):
-        points = ([(one + random.random()) / count for one in strata] for _ in range(_TRIES))
+        points = ([(one + unit()) / count for one in strata] for _ in range(_TRIES))
         keys.append(space.take(map(space.at, points)))
     strays = keys.count(None)
     note = f"{strays} of {count} mutants lie outside their strata, where all are taken"

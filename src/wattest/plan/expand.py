@@ -161,6 +161,6 @@ def _key(experiment: Experiment) -> str:
 
 def _training(request: TrainingRequest, mutant: Mapping[str, Value]) -> Training:
     """Lay mutant over fixed values over the registry's defaults, in the registry's order."""
-    values = {**request.program.defaults(), **request.fixed, **mutant}
+    values = {**request.values, **mutant}
     ordered = {name: values[name] for name in request.program.hyperparameters if name in values}
     return Training(request.program, request.model, ordered, request.ignored, request.ready_pattern)

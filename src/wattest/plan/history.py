@@ -69,9 +69,6 @@ class History:
     def __init__(self, runs: Iterable[PastRun] = (), warnings: Iterable[str] = ()) -> None:
         self.runs = tuple(runs)
         self.warnings = tuple(warnings)
-        self._by_training: dict[tuple[str, str, bool], list[PastRun]] = defaultdict(list)
-        for run in self.runs:
-            self._by_training[run.repository, run.model, run.parallel].append(run)
         self._taken: dict[tuple[object, ...], frozenset[tuple[Value, ...]]] = {}
 
     def __add__(self, other: History) -> History:
@@ -81,11 +78,15 @@ class History:
         self, repository: str, model: str, parallel: bool, names: Sequence[str]
     ) -> frozenset[tuple[Value, ...]]:
         """Return the mutants of `names`, in their order, that stand in this history."""
-        key = (repository, model, parallel, *names)
+        training = (repository, model, parallel)
+        key = (*training, *names)
         if key not in self._taken:
-            runs = self._by_training.get((repository, model, parallel), ())
-            mutants = itertools.chain.from_iterable(run.mutants(names) for run in runs)
-            self._taken[key] = frozenset(mutants)
+            self._taken[key] = frozenset(
+                mutant
+                for run in self.runs
+                if (run.repository, run.model, run.parallel) == training
+                for mutant in run.mutants(names)
+            )
         return self._taken[key]
 
 

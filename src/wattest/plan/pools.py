@@ -62,6 +62,5 @@ def _training(entry: Entry) -> str:
 
 def _effective(request: TrainingRequest) -> list[object]:
     """Return what a training gets but for what is mutated; a default may be written out."""
-    values = {**request.program.defaults(), **request.fixed}
-    kept = {name: value for name, value in values.items() if name not in request.mutate}
+    kept = {name: value for name, value in request.values.items() if name not in request.mutate}
     return [request.program.name, request.model, request.mutate, kept]

@@ -49,13 +49,15 @@ class Space:
     def __init__(
         self, parameters: Sequence[Hyperparameter], gone: Iterable[MutantKey], random: Random
     ) -> None:
+        self.dimensions = len(parameters)
+        self.random = random
         self._parameters = parameters
         self._default = tuple(parameter.default for parameter in parameters)
         self._gone = {self._default, *gone}
         self._values = [values_of(parameter) for parameter in parameters]
         counts = [math.inf if one is None else len(one) for one in self._values]
         self._size = math.inf if math.prod(counts) > _MOST_LISTED else int(math.prod(counts))
-        self._candidates = self._in_random_order(random)
+        self._candidates = self._in_random_order()
 
     def available(self) -> float:
         """Return how many mutants are left, exactly; infinite where they cannot be listed."""
@@ -73,9 +75,9 @@ class Space:
             return
         has_default = any(key == self._default for key in self._every())
         taken = self._size - left - has_default
-        less = ["1 is the default"] * has_default
-        less += [f"{taken} taken by earlier experiments"] * bool(taken)
-        detail = f" ({self._size} in all, of which {', '.join(less)})" if less else ""
+        parts = {"1 is the default": has_default, f"{taken} taken by earlier experiments": taken}
+        less = ", ".join(text for text, number in parts.items() if number)
+        detail = f" ({self._size} in all, of which {less})" if less else ""
         text = f"only {left} distinct mutants of {self._names} exist, {asked} were asked for"
         raise ConfigurationError([f"{text}{detail}; {_REMEDY}"])
 
@@ -104,7 +106,7 @@ class Space:
             raise ConfigurationError([f"{text}; {_REMEDY}"])
         return key
 
-    def _in_random_order(self, random: Random) -> Iterator[DrawnKey]:
+    def _in_random_order(self) -> Iterator[DrawnKey]:
         """Yield independent draws, or after many misses in a row all that can be listed, once.
 
         Then every mutant gets an exponential clock with its probability as rate; in the order in
@@ -113,7 +115,7 @@ class Space:
         """
         misses = 0
         while self._size == math.inf or misses < _TRIES_BEFORE_LISTING:
-            key = self.at([random.random() for _ in self._parameters])
+            key = self.at([self.random.random() for _ in self._parameters])
             misses = misses + 1 if key in self._gone else 0
             yield key
         rates = [
@@ -121,7 +123,7 @@ class Space:
             for parameter, values in zip(self._parameters, self._values, strict=True)
         ]
         clocks = {
-            key: _exponential(random) / math.prod(map(operator.getitem, rates, key))
+            key: _exponential(self.random) / math.prod(map(operator.getitem, rates, key))
             for key in self._every()
         }
         yield from sorted(clocks, key=clocks.__getitem__)
