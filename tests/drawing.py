@@ -9,6 +9,14 @@ from wattest.config.design import RANDOM, Design
 from wattest.config.program import Hyperparameter, Value
 from wattest.plan.designs import Mutant, draw
 
+RATE = Hyperparameter("rate", "--lr", "float", 0.1, 1e-4, 1.0, "log_uniform")
+DROPOUT = Hyperparameter("dropout", "--do", "float", 0.5, 0.0, 0.5, "uniform")
+EPOCHS = Hyperparameter("epochs", "-e", "int", 10, 1, 1000, "uniform")
+DECAY = Hyperparameter("decay", "--wd", "float", 0.0, 1e-5, 1e-2, "log_uniform", 0.25)
+BATCH = Hyperparameter("batch", "-b", "int", 32, 16, 128, "uniform", levels=(16, 32, 64, 128))
+FOLDS = Hyperparameter("folds", "-k", "int", 10, 2, 10, "uniform")
+SEED = Hyperparameter("seed", "-s", "int", None, 0, 9, "uniform")
+
 
 def ints(low: int, high: int, distribution: Any = "uniform", **more: Any) -> Hyperparameter:
     """Return an integer parameter, called ``n`` and without a default unless `more` says so."""
