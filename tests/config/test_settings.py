@@ -127,6 +127,12 @@ def test_settings_of_older_campaigns_load_as_they_are(tmp_path: Path) -> None:
     )
 
 
+def test_a_model_beside_a_foreground_that_trains_another_is_warned_about(tmp_path: Path) -> None:
+    settings = load(tmp_path, document({"repo": "toy", "model": "large", **PARALLEL}))
+    (warning,) = settings.warnings
+    assert warning.endswith("[0].model: is ignored: the foreground trains 'small'")
+
+
 def test_free_text_changes_no_digest_and_everything_else_does(tmp_path: Path) -> None:
     plain = load(tmp_path, document(FIXED)).digest
     assert load(tmp_path, document({**FIXED, "note": "x"}, _why=["y"])).digest == plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from decimal import Decimal, localcontext
 
 import pytest
 from drawing import as_tuples, draw_mutants, floats, ints
@@ -12,7 +13,7 @@ from scipy import stats
 
 from wattest.config.program import Hyperparameter, Value
 from wattest.errors import ConfigurationError
-from wattest.plan.sampling import derive_seed
+from wattest.plan.sampling import derive_seed, quantile
 
 # The seeds are fixed, so a right implementation passes always and a wrong one fails always.
 LEAST_P = 1e-3
@@ -80,6 +81,17 @@ def test_successive_mutants_and_neighbouring_seeds_are_independent() -> None:
     first = [draw_mutants([floats(0, 1)], 1, seed=seed)[0]["x"] for seed in range(1000)]
     assert stats.kstest(first, "uniform").pvalue > LEAST_P
     assert stats.spearmanr(first[:-1], first[1:]).pvalue > LEAST_P
+
+
+def test_log_uniform_values_are_right_to_their_last_digit() -> None:
+    parameter = floats(1e-6, 0.5, "log_uniform")
+    with localcontext() as context:
+        context.prec = 50
+        low, high = Decimal(parameter.minimum), Decimal(parameter.maximum)
+        for step in range(1000):
+            unit = step / 1000 + 0.000123
+            true = low * (high / low) ** Decimal(unit)
+            assert quantile(parameter, unit) == float(f"{true:.12g}")
 
 
 # Types and ranges

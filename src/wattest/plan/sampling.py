@@ -55,8 +55,9 @@ class Space:
         self._default = tuple(parameter.default for parameter in parameters)
         self._gone = {self._default, *gone}
         self._values = [values_of(parameter) for parameter in parameters]
-        counts = [math.inf if one is None else len(one) for one in self._values]
-        self._size = math.inf if math.prod(counts) > _MOST_LISTED else int(math.prod(counts))
+        self._size: float = math.prod(len(values or ()) for values in self._values)
+        if None in self._values or self._size > _MOST_LISTED:
+            self._size = math.inf
         self._candidates = self._in_random_order()
 
     def available(self) -> float:
