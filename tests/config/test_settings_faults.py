@@ -52,6 +52,10 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
         r"design\.levels\.epochs: holds 'x', which is not a number",
     ),
     "a number as design": (document({**MUTANT, "design": 5}), r"design: must be the name of a des"),
+    "a design of the file that every entry overrides": (
+        document({**MUTANT, "design": "sobol"}, design="sobel"),
+        r"\$\.design: 'sobel' is not a design; did you mean 'sobol'",
+    ),
     "design of nothing": (document({**FIXED, "design": "sobol"}), r"design: .*nothing is mutated"),
     "design beside a fixed foreground": (
         document({"foreground": FIXED, "background": FIXED, "design": "sobol"}),
@@ -194,6 +198,15 @@ def test_faults_of_every_kind_are_named_at_once(tmp_path: Path) -> None:
         "test.json::$.experiments[2].model",
         "test.json::$.experiments[3].mutate_params",
         "test.json::$.experiments[4].design",
+    ]
+
+
+def test_a_fault_of_the_file_is_named_beside_those_of_its_entries(tmp_path: Path) -> None:
+    content = document({**FIXED, "max_retries": -1}, design="sobel")
+    lines = faults_of(tmp_path, content)
+    assert [line.split(": ")[0] for line in lines] == [
+        "test.json::$.experiments[0].max_retries",
+        "test.json::$.design",
     ]
 
 

@@ -110,8 +110,13 @@ def test_a_name_may_read_like_a_remark_where_its_value_is_that_of_a_name(tmp_pat
     registry = copy.deepcopy(toy_registry())
     parameters = registry["models"]["toy"]["supported_hyperparams"]
     parameters["note"] = {**parameters["epochs"], "flag": "--note", "comment": "a real one"}
-    settings = load(tmp_path, document({**FIXED, "hyperparameters": {"note": 3}}), registry)
-    assert settings.entries[0].foreground.fixed == {"note": 3}
+    parameters["environment"] = {**parameters["epochs"], "flag": "--environment"}
+    values = {"note": 3, "environment": 4}
+    settings = load(tmp_path, document({**FIXED, "hyperparameters": values}), registry)
+    assert settings.entries[0].foreground.fixed == values
+    digest = known_programs(tmp_path, registry).programs["toy"].digest
+    parameters["environment"]["_WHY"] = "free text in what is no environment"
+    assert known_programs(tmp_path, registry).programs["toy"].digest == digest
 
 
 @pytest.mark.parametrize(

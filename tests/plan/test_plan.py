@@ -181,6 +181,13 @@ def test_entries_that_train_the_same_share_no_mutant_whatever_their_design(tmp_p
     assert len(set(values)) == len(values) == 18
 
 
+def test_entries_that_ask_alike_follow_a_sequence_of_their_own_each(tmp_path: Path) -> None:
+    entry = {**MUTANT, "design": "sobol", "runs_per_config": 300}
+    made = plan(tmp_path, entry, entry)
+    assert len(set(rates(made))) == 600
+    assert made.notes == ()
+
+
 def test_entries_that_ask_alike_are_told_what_the_others_took(tmp_path: Path) -> None:
     drawn = {"repo": "toy", "model": "small", "mutate": ["epochs"], "runs_per_config": 10}
     (line,) = faults_of(tmp_path, document(drawn, drawn))
