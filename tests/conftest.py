@@ -21,9 +21,7 @@ import pytest
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import steady
 
-from wattest.config.registry import load_registry
 from wattest.config.schema import schema_faults
-from wattest.config.settings import Settings, load_settings
 from wattest.plan.experiment import Plan
 from wattest.plan.load import Places, load_campaign
 
@@ -95,23 +93,6 @@ def toy_registry() -> dict[str, Any]:
 # Entries of settings files: a training of a blink, and a load that outlives what it is beside.
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 LOAD: dict[str, Any] = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
-
-
-def settings_in(
-    folder: Path,
-    *entries: object,
-    registry: Mapping[str, Any] | None = None,
-    **top: object,
-) -> Settings:
-    """Write a registry and settings with these entries into a folder, and read them."""
-    files = {
-        "registry.json": toy_registry() if registry is None else registry,
-        "settings.json": {"experiments": list(entries), **top},
-    }
-    for name, document in files.items():
-        (folder / name).write_text(json.dumps(document), encoding="utf-8")
-    known = load_registry(folder / "registry.json", folder)
-    return load_settings(folder / "settings.json", known, "settings.json")
 
 
 def await_until(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planning import FIXED, plan
 
-from conftest import TOY, Project, settings_in
+from conftest import TOY, Project
 from wattest.errors import RecordError
 from wattest.files import give_back, write_atomically
-from wattest.plan.expand import expand
 from wattest.plan.experiment import Experiment
 from wattest.records.folder import ResultsFolder
 from wattest.records.resume import finished_experiments
@@ -23,8 +23,7 @@ THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Experiment:
-    entry = {"repo": "toy", "model": "small", "hyperparameters": {}}
-    return expand(settings_in(tmp_path, entry), seed=1).experiments[0]
+    return plan(tmp_path, FIXED, seed=1).experiments[0]
 
 
 def test_ids_made_in_the_same_second_are_unique(tmp_path: Path, planned: Experiment) -> None:
