@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
+from conftest import TOY, Project
 from wattest.errors import ConfigurationError
 from wattest.plan import store
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
 
 

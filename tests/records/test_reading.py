@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from conftest import Project
+from conftest import TOY, Project
 from wattest.records import finished_experiments
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
 HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
     "foreground result a list": lambda it: it | {"foreground_result": [1]},
@@ -70,4 +69,4 @@ def test_resume_passes_over_what_somebody_else_has_put_into_the_folder(project: 
     result = project.run("--resume", timeout=30)
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["resume: 1 of 3 experiments found finished, 2 left"])
-    assert len({row["test_id"] for row in project.rows()}) == 3
+    assert len({row["test_id"] for row in project.rows(newest=True)}) == 3

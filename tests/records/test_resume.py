@@ -6,10 +6,9 @@ import os
 
 import pytest
 
-from conftest import Project
+from conftest import TOY, Project
 from wattest.records import complete_csv, finished_experiments
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
 
 

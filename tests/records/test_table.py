@@ -7,10 +7,9 @@ import os
 
 import pytest
 
-from conftest import Project
+from conftest import TOY, Project
 from wattest.records import Table
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 FULL = 'raise OSError(28, "No space left on device")'
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
+from conftest import await_until
 from wattest.run.liveness import run_delay_seconds
 
 
@@ -15,10 +15,8 @@ def test_the_run_delay_of_two_that_share_a_cpu_grows() -> None:
     source = f"import os; os.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
     rivals = [subprocess.Popen([sys.executable, "-c", source]) for _ in range(2)]
     try:
-        deadline = time.monotonic() + 20
-        while run_delay_seconds([one.pid for one in rivals]) < 0.3:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        pids = [one.pid for one in rivals]
+        await_until(lambda: run_delay_seconds(pids) >= 0.3, "they wait for each other")
     finally:
         for one in rivals:
             one.kill()

@@ -7,22 +7,18 @@ import re
 import pytest
 from livesession import LiveSession
 
-from conftest import Project, toy_registry
+from conftest import LOAD, Project
 from wattest.session.progress import clock
-
-LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 
 def with_progress(project: Project, seconds: float = 1.1) -> None:
-    registry = toy_registry()
-    registry["models"]["toy"]["progress"] = r"Epoch (\d+)"
-    project.registry(registry)
+    project.describe("toy", progress=r"Epoch (\d+)")
     foreground = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": seconds}}
     project.settings({"foreground": foreground, "background": LOAD})
 
 
 def run_in_a_terminal(project: Project, *arguments: str) -> str:
-    """Run the experiments on a terminal of their own and return all that was written there."""
+    """Run pytest on a terminal of its own and return all it wrote there."""
     with LiveSession(project, *arguments, terminal=True) as session:
         assert session.wait(60) == 0, session.output()
         return session.output()
@@ -35,7 +31,7 @@ def test_a_terminal_shows_one_live_line_with_epoch_and_load(
     monkeypatch.setenv("COLUMNS", "200")
     with_progress(project, seconds=2.5)
     written = run_in_a_terminal(project)
-    lines = re.findall(r"\x1b\[2K(\[1/1\][^\r\n]*)", written)
+    lines = re.findall(r"\r\x1b\[2K(\[1/1\][^\r\n]*)", written)
     assert len(lines) >= 2
     assert all("toy-small-parallel-1" in line and "load run 1" in line for line in lines)
     assert re.search(r"epoch \d+/10  0:0\d", lines[-1])

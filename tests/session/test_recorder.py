@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Project, toy_registry
+from conftest import LOAD, TOY, Project, toy_registry
 from wattest.records import read_record
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
-LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 INTERRUPT = "[os.kill(os.getpid(), signal.{number}) for _ in range({times})]"
 
 

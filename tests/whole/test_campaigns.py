@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from conftest import Project
+from conftest import LOAD, Project
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
-LOAD: dict[str, Any] = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 
 def test_a_baseline_runs_the_same_values_alone_and_the_second_tells_the_slowdown(

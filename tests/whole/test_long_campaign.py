@@ -39,13 +39,12 @@ def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: 
         entry, runs_per_config=3, repetitions=2, baseline=True, max_retries=2, startup_seconds=0.2
     )
     with LiveSession(project) as session:
-        results = project.path / "results"
-        session.until(lambda: len(list(results.glob("*.json"))) >= 4, "four records", 60)
+        session.until(lambda: len(project.records()) >= 4, "four records", 60)
         session.send(signal.SIGKILL)
         session.wait()
     resumed = project.run("--resume", timeout=120)
     assert resumed.ret == 0, resumed.stdout.str()
-    rows = project.rows()
+    rows = project.rows(newest=True)
     assert len(rows) == 12
     assert len({row["test_id"] for row in rows}) == 12
     assert Counter(row["mode"] for row in rows) == {"parallel": 6, "mutation": 6}

@@ -66,7 +66,7 @@ def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Pro
     found = keys(project)
     assert set(found) == planned_keys(project)
     assert set(found.values()) == {1}
-    rows = project.rows()
+    rows = project.rows(newest=True)
     assert Counter(row["experiment_id"] for row in rows) == Counter(
         record["experiment_id"] for record in project.records()
     )
@@ -154,9 +154,7 @@ def test_records_of_other_settings_or_another_registry_do_not_count(
     if changed == "settings":
         project.settings(MUTATION, seed=SEED, timeout_seconds=1000)
     else:
-        registry = toy_registry()
-        registry["models"]["toy"]["required_args"] = {"dataset": "-d imagenet"}
-        project.registry(registry)
+        project.describe("toy", required_args={"dataset": "-d imagenet"})
     assert project.run_here("-k", "mutation-1").ret == 0
     result = project.run_here("--resume", "--collect-only", "-q")
     assert result.ret == 0, result.stdout.str()
@@ -167,9 +165,7 @@ def test_a_comment_that_has_changed_refuses_nothing(project: Project) -> None:
     project.settings({**MUTATION, "note": "fisrt"}, seed=SEED, comment="a tpyo")
     assert project.run_here("-k", "mutation-1").ret == 0
     project.settings({**MUTATION, "_why": "first"}, seed=SEED, comment="a typo", description="new")
-    registry = toy_registry()
-    registry["models"]["toy"]["notes"] = "a program"
-    project.registry(registry)
+    project.describe("toy", notes="a program")
     result = project.run_here("--resume", "--collect-only", "-q")
     assert result.ret == 0, result.stderr.str()
     result.stdout.fnmatch_lines(["resume: 1 of 4 experiments found finished, 3 left"])

@@ -9,7 +9,6 @@ from typing import Any
 
 from wattest.energy import METRICS, Thresholds
 from wattest.plan.experiment import Experiment, Plan
-from wattest.plan.store import program_digests, settings_digest
 from wattest.run.liveness import LOAD_THRESHOLDS
 from wattest.run.outcome import Attempt, Outcome
 
@@ -63,12 +62,12 @@ def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:
         "test_id": experiment.id,
         "experiment_key": experiment.key,
         "settings_file": plan.settings.file,
-        "settings_path": experiment.entry.path,
+        "settings_path": experiment.path,
         "registry_file": context.registry_file,
         "root_seed": plan.seed,
         "plan_digest": plan.digest,
-        "settings_digest": settings_digest(plan.settings),
-        "program_digests": program_digests([experiment]),
+        "settings_digest": plan.settings_digest,
+        "program_digests": experiment.program_digests,
         "order": plan.order,
         "position": [one.id for one in plan.experiments].index(experiment.id) + 1,
         "block": experiment.block,

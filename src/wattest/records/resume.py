@@ -11,7 +11,6 @@ from wattest.errors import RecordError
 from wattest.files import make_folder, write_atomically
 from wattest.names import slug
 from wattest.plan.experiment import Plan
-from wattest.plan.store import program_digests, settings_digest
 from wattest.records.reading import read_record
 from wattest.records.table import Row, columns, row_of, text_of
 
@@ -31,18 +30,16 @@ def finished_experiments(results: Path, plan: Plan) -> dict[str, Finished]:
     registry. Each is read once, and none is kept here: there may be thousands.
     """
     wanted = {experiment.key: experiment for experiment in plan.experiments}
-    settings, programs = settings_digest(plan.settings), program_digests(plan.experiments)
     found: dict[str, Finished] = {}
     for path, record in _records(results, mention=plan.digest):
         planned, result = record["plan"], record.get("foreground_result", record)
         key = planned["experiment_key"]
         if key not in wanted or key in found or not result["training_success"]:
             continue
-        names = {training.program.name for training in wanted[key].trainings}
         made_by = {
             "plan_digest": plan.digest,
-            "settings_digest": settings,
-            "program_digests": {name: programs[name] for name in names},
+            "settings_digest": plan.settings_digest,
+            "program_digests": wanted[key].program_digests,
         }
         if made_by.items() <= planned.items():
             found[key] = Finished(path, row_of(record))

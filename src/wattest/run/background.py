@@ -48,20 +48,19 @@ class BackgroundLoad:
         Raises:
             LoadError: it could not be started, or died in its start-up time; with its last lines.
         """
-        entry, load = experiment.entry, outcome.load
+        limits, load = experiment.limits, outcome.load
         with ExitStack() as stops:
             for number, training in enumerate(experiment.backgrounds, start=1):
                 folder = outcome.files.background_folder
                 if len(experiment.backgrounds) > 1:
                     folder /= f"{number}_{slug(training.model)}"
                 make_folder(folder)
-                command = self._launcher.command(training, entry.gpu_memory_limit_mb)
+                command = self._launcher.command(training, limits.gpu_memory_limit_mb)
                 one = self._start(training, command, folder)
-                one.ready_pattern = entry.backgrounds[number - 1].ready_pattern
                 load.loops.append(one)
                 stops.callback(self._stop, one)
             if load.loops:
-                self._prove(load, entry.startup_seconds)
+                self._prove(load, limits.startup_seconds)
             yield load
 
     def close(self) -> None:

@@ -44,22 +44,22 @@ class Foreground:
 
         An interruption leaves the interrupted attempt in `outcome` and goes on its way.
         """
-        for number in range(1, experiment.entry.max_retries + 2):
+        for number in range(1, experiment.limits.max_retries + 2):
             attempt = self._attempt(experiment, outcome, load)
             self._say_end(attempt)
             if not (attempt.faults and attempt.worth_repeating) or outcome.trouble:
                 return
-            if number <= experiment.entry.max_retries:
+            if number <= experiment.limits.max_retries:
                 self._console.warn(f"attempt {number} failed: {attempt.faults[0]}; trying again")
                 outcome.files.set_aside(attempt)
 
     def _attempt(self, experiment: Experiment, outcome: Outcome, load: ActiveLoad) -> Attempt:
-        entry, files = experiment.entry, outcome.files
-        command = self._launcher.command(experiment.foreground, entry.gpu_memory_limit_mb)
+        limits, files = experiment.limits, outcome.files
+        command = self._launcher.command(experiment.foreground, limits.gpu_memory_limit_mb)
         attempt = Attempt(
             number=len(outcome.attempts) + 1,
             argv=command.argv,
-            timeout_seconds=entry.timeout_seconds,
+            timeout_seconds=limits.timeout_seconds,
             log=files.log,
             energy_folder=files.energy_folder,
             started_at=datetime.now().isoformat(timespec="milliseconds"),

@@ -54,7 +54,6 @@ class RunningLoad:
     argv: tuple[str, ...]
     folder: Path
     loop: Loop
-    ready_pattern: re.Pattern[str] | None = None
     pid: int = 0
     start: LoadStart | None = None
     window: LoadWindow | None = None
@@ -74,11 +73,11 @@ class RunningLoad:
 
         Ready once is ready for good: what a load says later must not hide it.
         """
-        log = self._newest_log()
-        if self.ready_pattern is None or self._has_matched or log is None:
-            return self.ready_pattern is None or self._has_matched
+        pattern, log = self.training.ready_pattern, self._newest_log()
+        if pattern is None or self._has_matched or log is None:
+            return pattern is None or self._has_matched
         texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
-        self._has_matched = any(map(self.ready_pattern.search, texts))
+        self._has_matched = any(map(pattern.search, texts))
         return self._has_matched
 
     def prove(self, status: LoopStatus, waited_seconds: float, warm_up: WarmUp | None) -> None:
@@ -98,7 +97,7 @@ class RunningLoad:
             cpu_seconds=status.cpu_seconds,
             run=status.current_run,
             gpu_warm_up=warm_up,
-            ready_pattern_matched=self.ready_pattern is not None or None,
+            ready_pattern_matched=self.training.ready_pattern is not None or None,
         )
 
     def check(self) -> str | None:
