@@ -6,20 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from planning import FIXED, plan
 
-from conftest import Project
 from wattest.errors import RecordError
-from wattest.plan.experiment import Experiment
 from wattest.records import prepare, reserve, write
 
 
-@pytest.fixture
-def planned(project: Project) -> Experiment:
-    project.settings({"repo": "toy", "model": "small", "hyperparameters": {}})
-    return project.plan().experiments[0]
-
-
-def test_ids_made_in_the_same_second_are_unique(tmp_path: Path, planned: Experiment) -> None:
+def test_ids_made_in_the_same_second_are_unique(tmp_path: Path) -> None:
+    planned = plan(tmp_path, FIXED).experiments[0]
     prepare(tmp_path / "results")
     ids = [reserve(tmp_path / "results", planned).experiment_id for _ in range(5)]
     assert len(set(ids)) == 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import LOAD, TOY, Project, toy_registry
+from conftest import LOAD, TOY, Project
 from wattest.records import read_record
 
 INTERRUPT = "[os.kill(os.getpid(), signal.{number}) for _ in range({times})]"
@@ -64,9 +64,7 @@ def test_a_partner_that_is_gone_costs_no_record(project: Project, harm: str) -> 
 
 
 def test_an_experiment_that_cannot_begin_leaves_a_record_and_says_why(project: Project) -> None:
-    registry = toy_registry()
-    registry["models"]["toy"]["gpu_memory_mb"] = 9000
-    project.registry(registry)
+    project.describe("toy", gpu_memory_mb=9000)
     project.settings({**TOY, "gpu_memory_limit_mb": 1000})
     result = project.run_here()
     assert result.ret == 1
