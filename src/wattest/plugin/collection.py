@@ -47,9 +47,8 @@ class CampaignRun:
     def session(self) -> Session:
         """The session, opened at the first call: results folder, sensors, supervision."""
         if self._session is None:
-            pid = workers.controller_pid(self._config)
             with usage_errors():
-                options = session_options(self._config, () if pid is None else (pid,))
+                options = session_options(self._config)
                 self._session = Session(self.campaign, options, _console(self._config))
         return self._session
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wattest.errors import ConfigurationError
+from wattest.plugin import workers
 
 if TYPE_CHECKING:
     import pytest
@@ -68,29 +69,26 @@ def results_folder(config: pytest.Config) -> Path:
     return folder / os.path.expanduser(named)  # noqa: PTH111
 
 
-def session_options(config: pytest.Config, extra_owners: tuple[int, ...]) -> SessionOptions:
-    """Return what the options say of the session; `extra_owners` are PIDs it must not outlive.
+def session_options(config: pytest.Config) -> SessionOptions:
+    """Return what the options say of the session.
 
     Raises:
-        ConfigurationError: a value that cannot be used.
+        WattestError: a value that cannot be used, here or at all.
     """
+    from wattest.run import Launcher
     from wattest.session import SessionOptions
 
+    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
+    supervision = next(iter(_chosen(config, "supervision", _SUPERVISION)), None)
+    run_as = _user(option(config, "run-as"))
     return SessionOptions(
         results_folder=results_folder(config),
-        sys_root=_sys_root(config),
+        sys_root=sys_root(option(config, "sysfs"), origin),
         require_energy=bool(option(config, "require-energy")),
         allow_missing=frozenset(_chosen(config, "allow-missing", _ALLOWED_MISSING)),
-        supervision=next(iter(_chosen(config, "supervision", _SUPERVISION)), None),
-        extra_owners=extra_owners,
         wait_seconds=_seconds(option(config, "wait-for-counters")),
-        run_as=_user(option(config, "run-as")),
+        launcher=Launcher.by(supervision, workers.owners(config), run_as),
     )
-
-
-def _sys_root(config: pytest.Config) -> Path:
-    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
-    return sys_root(option(config, "sysfs"), origin)
 
 
 def sys_root(named: str | None, origin: str = "--sysfs") -> Path:

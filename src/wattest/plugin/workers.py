@@ -94,10 +94,10 @@ def plan_of_controller(config: pytest.Config) -> tuple[int | None, Mapping[str, 
     return sent.get(_SEED), sent.get(_MUTANTS)
 
 
-def controller_pid(config: pytest.Config) -> int | None:
-    """Return the PID of this worker's controller; None outside of a worker."""
+def owners(config: pytest.Config) -> tuple[int, ...]:
+    """Return the PID of this worker's controller, whose end also ends what the worker starts."""
     pid: int | None = getattr(config, "workerinput", {}).get(_PID)
-    return pid
+    return () if pid is None else (pid,)
 
 
 def tell(config: Any, line: str) -> None:

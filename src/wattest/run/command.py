@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.config.program import interpreter_of
+from wattest.errors import ProcessError
 from wattest.files import sudo_user
 from wattest.plan.experiment import Training
-from wattest.process import Command, Loop, Rung, Tree
+from wattest.process import Command, Loop, Rung, Tree, probe
 
 # Variables of the harness itself that a training must not inherit.
 _PRIVATE_PREFIXES = ("PYTEST_", "COV_CORE_")
@@ -29,6 +30,21 @@ class Launcher:
     rung: Rung = Rung.GUARD
     owners: tuple[int, ...] = ()
     run_as: tuple[int, int] | None = None
+
+    @classmethod
+    def by(
+        cls, supervision: str | None, owners: tuple[int, ...], run_as: tuple[int, int] | None
+    ) -> Launcher:
+        """Return what starts trainings on the rung of this name, else on what is advised here.
+
+        Raises:
+            ProcessError: this machine does not grant that rung; the message says why.
+        """
+        mechanisms = probe()
+        rung = mechanisms.default if supervision is None else Rung(supervision)
+        if supervision is not None and not mechanisms.is_available(rung):
+            raise ProcessError(f"--supervision {supervision}: {mechanisms.reason_against(rung)}")
+        return cls(rung, owners, run_as)
 
     def command(self, training: Training, gpu_memory_limit_mb: int | None = None) -> Command:
         """Return the command of a training in this process's environment, with its program's own.

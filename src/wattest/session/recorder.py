@@ -20,18 +20,10 @@ from wattest.terminal import Console, shown
 
 @dataclass(frozen=True, repr=False)
 class Recorder:
-    """Prepares each experiment, and writes its record the moment it ends.
+    """Prepares each experiment, and writes its record to `results` the moment it ends.
 
-    Attributes:
-        results: Where records go.
-        context: What is the same in all records of the session.
-        console: Is told what an experiment cost.
-        board: Counts the experiments.
-        preflight: Waits for the idle machine, and looks at what is free.
-        table: The CSV of the session.
-        known: The record of every finished experiment by its test id; it grows with the session,
-            so that the second half of a pair finds the first.
-        publish: Gets the headline of each record.
+    `known` maps the test ids of finished experiments to their records; it grows with the session,
+    so that the second half of a pair finds the first. `publish` gets the headline of each record.
     """
 
     results: Path

@@ -13,14 +13,14 @@ from typing import Any
 
 from wattest.energy import SensorConfig, find_sensors
 from wattest.energy.perfchild import perf_launcher
-from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
+from wattest.errors import EnergyError, RecordError, WattestError
 from wattest.files import make_folder, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import counters_of, facts, set_governor, take
 from wattest.plan import store
 from wattest.plan.experiment import Experiment
 from wattest.plan.load import Campaign
-from wattest.process import Rung, probe, sweep
+from wattest.process import sweep
 from wattest.records import Context, Finished, Headline, Row, Table, folder
 from wattest.run import BackgroundLoad, Foreground, Launcher
 from wattest.session.preflight import Preflight
@@ -36,22 +36,18 @@ class SessionOptions:
     Attributes:
         results_folder: Where records go.
         sys_root: Root of /sys.
+        launcher: Starts the trainings.
         require_energy: Whether to refuse where nothing can be measured.
         allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
-        supervision: The rung that holds process trees; None for the strongest that is advised.
-        extra_owners: PIDs beside this process that its trainings must not outlive.
         wait_seconds: How long to wait for another session's counters.
-        run_as: (uid, gid) of who runs the trainings; None for the one who runs pytest.
     """
 
     results_folder: Path
-    sys_root: Path = Path("/sys")
-    require_energy: bool = False
-    allow_missing: frozenset[str] = frozenset()
-    supervision: str | None = None
-    extra_owners: tuple[int, ...] = ()
-    wait_seconds: float = 0.0
-    run_as: tuple[int, int] | None = None
+    sys_root: Path
+    launcher: Launcher
+    require_energy: bool
+    allow_missing: frozenset[str]
+    wait_seconds: float
 
 
 class Session:
@@ -67,10 +63,8 @@ class Session:
         self._campaign = campaign
         self._options = options
         self._console = console
-        rung, owners = choose_rung(options.supervision), options.extra_owners
-        self._launcher = Launcher(rung, owners, options.run_as)
         folder.prepare(options.results_folder)
-        perf = perf_launcher(rung, owners)
+        perf = perf_launcher(options.launcher.rung, options.launcher.owners)
         self._sensors = find_sensors(
             SensorConfig.of_environment(options.sys_root, options.allow_missing, perf)
         )
@@ -92,7 +86,7 @@ class Session:
         host = facts.host(self._options.sys_root)
         return [
             f"machine: {host['cpu_model']}, {host['cpu_count']} CPUs, kernel {host['kernel']};"
-            f" process trees held by {self._launcher.rung.value}",
+            f" process trees held by {self._options.launcher.rung.value}",
             f"sensors: {self._sensors.describe()}",
             f"results: {self._options.results_folder}",
         ]
@@ -144,12 +138,12 @@ class Session:
 
     def foreground(self) -> Foreground:
         """Return what runs foreground trainings."""
-        return Foreground(self._console, self._sensors, self._launcher, self._board.watcher)
+        return Foreground(self._console, self._sensors, self._options.launcher, self._board.watcher)
 
     def background_load(self) -> BackgroundLoad:
         """Return what runs background loads; close it at the end."""
-        gpu_state = self._sensors.gpu_state
-        return BackgroundLoad(self._console, self._launcher, self._signals, gpu_state)
+        launcher, gpu_state = self._options.launcher, self._sensors.gpu_state
+        return BackgroundLoad(self._console, launcher, self._signals, gpu_state)
 
     def recorder(self, publish: Callable[[Headline], None]) -> Recorder:
         """Return what leaves the records; `publish` gets each record's headline."""
@@ -170,7 +164,7 @@ class Session:
         return {
             **facts.environment(programs, self._options.sys_root),
             "gpus": self._sensors.hardware(),
-            "supervision": self._launcher.rung.value,
+            "supervision": self._options.launcher.rung.value,
         }
 
     def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
@@ -192,18 +186,3 @@ class Session:
         except OSError as error:
             where = error.filename or self._options.results_folder
             raise RecordError(f"{where} cannot be written: {error.strerror}") from None
-
-
-def choose_rung(name: str | None) -> Rung:
-    """Return the rung called `name`, or the strongest that is advised where None.
-
-    Raises:
-        ProcessError: this machine does not grant it; the message says why.
-    """
-    mechanisms = probe()
-    if name is None:
-        return mechanisms.default
-    rung = Rung(name)
-    if not mechanisms.is_available(rung):
-        raise ProcessError(f"--supervision {name}: {mechanisms.reason_against(rung)}")
-    return rung
