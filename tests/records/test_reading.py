@@ -30,6 +30,16 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
 }  # fmt: skip
 
 
+# What no reader relies on may be missing, or there beside it: so it is in other versions.
+FROM_ELSEWHERE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an older one": lambda it: {key: value for key, value in it.items()
+                                if key not in ("meter", "cpu_use", "cooldown")},
+    "a newer one": lambda it: it | {"record_version": 9, "quality": it["quality"] | {"new": {}}},
+    "one with other attempts": lambda it: it | {"attempts": [{"number": 1}]},
+    "one with other domains": lambda it: it | {"energy_provenance": {"domains": {}}},
+}  # fmt: skip
+
+
 def finished(project: Project) -> int:
     """Return how many experiments count as finished."""
     return len(finished_experiments(project.path / "results", project.plan(resume=True)))
@@ -53,6 +63,16 @@ def test_what_is_no_record_is_no_finished_experiment(project: Project) -> None:
     assert finished(project) == 0
     file.with_name("again.json").write_text(json.dumps(good))
     assert finished(project) == 1
+
+
+def test_a_record_of_another_version_still_counts(project: Project) -> None:
+    project.settings(TOY)
+    assert project.run_here().ret == 0
+    (file,) = (project.path / "results").glob("*.json")
+    good = json.loads(file.read_text())
+    for what, change in FROM_ELSEWHERE.items():
+        file.write_text(json.dumps(change(good)))
+        assert finished(project) == 1, what
 
 
 def test_resume_passes_over_what_somebody_else_has_put_into_the_folder(project: Project) -> None:
