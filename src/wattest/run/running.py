@@ -73,12 +73,11 @@ class RunningLoad:
 
         Ready once is ready for good: what a load says later must not hide it.
         """
-        pattern, log = self.training.ready_pattern, self._newest_log()
-        if pattern is None or self._has_matched or log is None:
-            return pattern is None or self._has_matched
-        texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
-        self._has_matched = any(map(pattern.search, texts))
-        return self._has_matched
+        pattern = self.training.ready_pattern
+        if pattern is not None and not self._has_matched and (log := self._newest_log()):
+            texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
+            self._has_matched = any(map(pattern.search, texts))
+        return pattern is None or self._has_matched
 
     def prove(self, status: LoopStatus, waited_seconds: float, warm_up: WarmUp | None) -> None:
         """Keep how it came up, by its state after the start-up time.
