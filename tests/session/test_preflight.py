@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from wattest.energy import MachineCpu
 from wattest.errors import GpuMemoryError
 from wattest.session.preflight import Preflight
 
@@ -18,25 +18,28 @@ NO_GPUS: Any = SimpleNamespace(gpu_state=tuple)
 class SharedMachine:
     """A machine without GPUs on which strangers keep half of the CPU busy; its time is a stub."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, proc_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.slept: list[float] = []
         self.busy_share = 0.5
-        self._busy_seconds = 0.0
+        self._stat = proc_root / "stat"
+        self._ticks = [0.0, 0.0]
+        self._pass(0)
+        self.slept.clear()
         monkeypatch.setattr(time, "sleep", self._pass)
         monkeypatch.setattr(time, "monotonic", lambda: sum(self.slept))
-        monkeypatch.setattr("wattest.session.preflight.machine_cpu", lambda *_: self._cpu())
+        monkeypatch.setattr("wattest.session.preflight._PROC", proc_root)
 
     def _pass(self, seconds: float) -> None:
         self.slept.append(seconds)
-        self._busy_seconds += seconds * self.busy_share
-
-    def _cpu(self) -> MachineCpu:
-        return MachineCpu(self._busy_seconds, sum(self.slept), 1)
+        self._ticks[0] += 100 * seconds * self.busy_share
+        self._ticks[1] += 100 * seconds * (1 - self.busy_share)
+        busy, idle = (round(ticks) for ticks in self._ticks)
+        self._stat.write_text(f"cpu {busy} 0 0 {idle} 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0\n")
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> SharedMachine:
-    return SharedMachine(monkeypatch)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedMachine:
+    return SharedMachine(tmp_path, monkeypatch)
 
 
 def preflight(cooldown: float, baseline: float = 0.0) -> Preflight:
