@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.perf import DRAM, PACKAGE, install_fake_perf
 from livesession import LiveSession
+from oracle import proc_file
 
 from conftest import Project
 
@@ -63,14 +63,7 @@ def test_no_perf_outlives_a_killed_session(project: Project, perf: Any) -> None:
     project.program("toy", f"#!/bin/sh\ntouch {log.name}\nexec sleep 60\n")
     with LiveSession(project, "--config", "settings/test.json") as session:
         session.until(log.exists, "the training runs")
-        assert any("perf" in command(one.pid) for one in session.look())
+        assert any(b"perf" in proc_file(one.pid, "cmdline") for one in session.look())
         session.send(signal.SIGKILL)
         session.wait()
         assert session.left() == []
-
-
-def command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        return ""
