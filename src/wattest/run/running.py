@@ -105,7 +105,7 @@ class RunningLoad:
             news = self.loop.poll()
         except ProcessError as error:
             return f"{called(self.training)}: {error}"
-        return self.explain(str(news)) if news is not None and news.ineffective else None
+        return None if news is None else self.explain(news)
 
     def falls_short(self, first: LoopStatus, before: LoopStatus, now: LoopStatus) -> str | None:
         """Return why it is no load any more, if it is none.
