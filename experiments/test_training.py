@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wattest.plan.experiment import Experiment
-from wattest.run.background import BackgroundLoad
-from wattest.run.foreground import Foreground
-from wattest.session.recorder import Recorder
+from wattest.run import BackgroundLoad, Foreground
+from wattest.session import Recorder
 
 
 def test_training(

@@ -63,6 +63,18 @@ exit 129
 """
 
 
+# How a project's conftest.py makes things happen in time.
+INTERFERE = """
+import os, signal
+import wattest.{module} as module
+_whole = module.{name}
+def _interfere(*words):
+    {before}
+    return _whole(*words)
+module.{name} = _interfere
+"""
+
+
 def parameter(flag: str, kind: str, low: float, high: float, **more: Any) -> dict[str, Any]:
     """Return a registry's definition of one hyper-parameter."""
     return {"flag": flag, "type": kind, "range": [low, high], "default": None, **more}
@@ -227,11 +239,19 @@ class Project:
         with files[-1].open(encoding="utf-8", newline="") as lines:
             return list(csv.DictReader(lines))
 
-    def resumed_plan(self) -> Plan:
-        """Return the plan that a resumed session would go on with."""
-        places = Places(self.path, self.path)
-        results = self.path / "results"
-        return load_campaign(places, "settings/test.json", None, None, results, resume=True).plan
+    def plan(self, *, resume: bool = False) -> Plan:
+        """Return the plan of the settings; with `resume`, what a resumed session goes on with."""
+        places, results = Places(self.path, self.path), self.path / "results"
+        return load_campaign(places, "settings/test.json", None, None, results, resume=resume).plan
+
+    def interfere(self, place: str, before: str) -> None:
+        """Let something happen in this project's sessions whenever a function is called, before it.
+
+        `place` is the function, such as ``records.table:Table.add``.
+        """
+        module, _, name = place.partition(":")
+        with (self.path / "conftest.py").open("a", encoding="utf-8") as file:
+            file.write(INTERFERE.format(module=module, name=name, before=before))
 
     def records(self) -> list[dict[str, Any]]:
         """Return all records, oldest first."""

@@ -17,8 +17,8 @@ def test_the_settings_reference_is_that_of_the_schemas() -> None:
 def test_every_option_is_in_the_readme() -> None:
     source = (ROOT / "src/wattest/plugin/options.py").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    options = re.findall(r'group\.addoption\(\s*"(--[a-z-]+)"', source)
-    assert len(options) > 5
+    options = re.findall(r'add\("(--[a-z-]+)"', source)
+    assert len(options) == 11
     assert [option for option in options if option not in readme] == []
 
 
@@ -27,3 +27,17 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / Path(target)).exists(), (page, target)
+
+
+def test_the_picture_of_the_house_is_what_the_linter_holds() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    picture = page.split("```")[1].removeprefix("text\n").splitlines()
+    drawn = [set(line[14:55].split()) - {"·", "│"} for line in picture]
+    contracts = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.findall(r'"(wattest\..*)"', contracts.split("layers = [")[1].split("\n]")[0])
+    held = [{name.removeprefix("wattest.") for name in layer.split(" : ")} for layer in layers]
+    assert [floor for floor in drawn if floor] == held
+    rooms = {
+        path.stem for path in (ROOT / "src/wattest").iterdir() if not path.name.startswith("__p")
+    }
+    assert set().union(*held) == rooms - {"__init__", "py"}

@@ -1,16 +1,63 @@
-"""Under sudo, caches in the user's own project go back to the user, and nothing else does."""
+"""Files are whole or not there; under sudo they, and the user's own caches, are the user's."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wattest.files import give_back_caches, make_folder, sudo_user
+from wattest.files import give_back_caches, make_folder, open_new, sudo_user, write_atomically
 
 UID, GID = 12345, 12346
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: other users' files")
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: other users' files")
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "record.json"
+    write_atomically(target, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(target, "new")
+    assert target.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_under_sudo_what_is_written_is_given_to_who_called_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *owner, **_: given.append((path.name, *owner)))
+    monkeypatch.setattr(os, "fchown", lambda descriptor, *owner: given.append(owner))
+    monkeypatch.setenv("SUDO_UID", str(UID))
+    monkeypatch.setenv("SUDO_GID", str(GID))
+    make_folder(tmp_path / "new")
+    os.close(open_new(tmp_path / "new" / "log"))
+    write_atomically(tmp_path / "new" / "record.json", "{}")
+    assert given == [("new", UID, GID), (UID, GID), (UID, GID)]
+
+
+def test_a_file_that_cannot_be_given_away_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(descriptor: int, *owner: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", refused)
+    monkeypatch.setenv("SUDO_UID", str(UID))
+    monkeypatch.setenv("SUDO_GID", str(GID))
+    write_atomically(tmp_path / "record.json", "{}")
+    assert (tmp_path / "record.json").read_text() == "{}\n"
 
 
 @pytest.fixture
@@ -38,6 +85,7 @@ def owner(path: Path) -> tuple[int, int]:
     return found.st_uid, found.st_gid
 
 
+@is_root
 def test_the_caches_of_a_session_are_given_back_and_nothing_else(home: Path) -> None:
     caches = [
         written(home, name)
@@ -60,6 +108,7 @@ def test_the_caches_of_a_session_are_given_back_and_nothing_else(home: Path) -> 
     assert [owner(file) for file in (*others, others[1].parent)] == [(0, 0)] * 3
 
 
+@is_root
 def test_what_a_user_has_led_out_of_the_cache_stays_roots(home: Path, tmp_path: Path) -> None:
     secret = written(tmp_path, "root/secret")
     cache = home / ".pytest_cache"
@@ -75,6 +124,7 @@ def test_what_a_user_has_led_out_of_the_cache_stays_roots(home: Path, tmp_path: 
     assert owner(strangers) == (999, 999)
 
 
+@is_root
 def test_a_project_of_roots_stays_roots(home: Path) -> None:
     os.chown(home, 0, 0)
     cached = written(home, ".pytest_cache/README.md")
@@ -82,6 +132,7 @@ def test_a_project_of_roots_stays_roots(home: Path) -> None:
     assert owner(cached) == (0, 0)
 
 
+@is_root
 def test_without_sudo_nothing_is_given_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for user in ("", "-1", "me"):
         monkeypatch.setenv("SUDO_UID", user)
@@ -93,6 +144,7 @@ def test_without_sudo_nothing_is_given_away(home: Path, monkeypatch: pytest.Monk
     assert owner(cached) == owner(home / "results") == (0, 0)
 
 
+@is_root
 def test_new_folders_belong_to_the_user_and_old_ones_keep_their_owner(home: Path) -> None:
     (home / "results").mkdir()
     make_folder(home / "results" / "logs" / "1")

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
-from wattest.machine.facts import sys_root
-from wattest.plugin.options import seed
+from wattest.plugin.options import seed, sys_root
 
 _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
@@ -76,9 +75,7 @@ def _seconds(text: str) -> float:
 
 def _calibrate(options: argparse.Namespace) -> int:
     """Return 1 where there is nothing to calibrate."""
-    from wattest.calibration.measure import calibrate
-    from wattest.calibration.model import store
-    from wattest.calibration.table import lines_of
+    from wattest.calibration import calibrate, lines_of, store
     from wattest.energy import SensorConfig
     from wattest.energy.perfchild import perf_launcher
 

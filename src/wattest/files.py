@@ -1,4 +1,4 @@
-"""Under sudo, what root writes is given to the user who called sudo; without sudo all stays."""
+"""Files are written whole, and under sudo they belong at once to the user who called sudo."""
 
 from __future__ import annotations
 
@@ -30,6 +30,59 @@ def make_folder(folder: Path) -> None:
         os.chown(one, *owner or (), follow_symlinks=False)
 
 
+def open_new(path: Path) -> int:
+    """Create a file and return its descriptor for writing; it belongs to who called sudo.
+
+    Raises:
+        FileExistsError: there is one already.
+        OSError: it cannot be created.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    _give_back(descriptor)
+    return descriptor
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that a reader finds all of it or the old content, also after a crash."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            _give_back(file.fileno())
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _give_back(descriptor: int) -> None:
+    """Give an open file to the user who called sudo; one that cannot be given costs no result."""
+    if owner := sudo_user():
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, *owner)
+
+
+def give_back(top: Path) -> None:
+    """Under sudo, give a file, or a folder and all in it, to the user who called sudo.
+
+    Raises:
+        OSError: what is there cannot be given.
+    """
+    if owner := sudo_user():
+        os.chown(top, *owner, follow_symlinks=False)
+        _give_tree(top, owner)
+
+
 def give_back_caches(root: Path) -> None:
     """Under sudo, give back what this session has cached in the project below `root`.
 
@@ -43,7 +96,7 @@ def give_back_caches(root: Path) -> None:
     for cache in _caches(root):
         with contextlib.suppress(OSError):
             if cache.parent.stat().st_uid == owner[0]:
-                _give_tree(cache, owner)
+                _give_tree(cache, owner, only_of=0)
 
 
 def _caches(root: Path) -> Iterator[Path]:
@@ -56,40 +109,21 @@ def _caches(root: Path) -> Iterator[Path]:
                 yield Path(folder, "__pycache__")
 
 
-def _give_tree(top: Path, owner: tuple[int, int]) -> None:
-    """Give a folder and all in it; links are not followed, nor files that have other names too.
+def _give_tree(top: Path, owner: tuple[int, int], only_of: int | None = None) -> None:
+    """Give a folder and all in it that belongs to the user `only_of`, or to anybody where None.
 
-    The user may change the folder meanwhile: all is done by descriptors of open folders.
+    Links are not followed, and files that have other names too are left alone. The user may change
+    the folder meanwhile: all is done by descriptors of open folders.
     """
     for _, _, files, folder in os.fwalk(top, follow_symlinks=False):
-        if os.fstat(folder).st_uid == 0:
+        if only_of is None or os.fstat(folder).st_uid == only_of:
             os.fchown(folder, *owner)
         for name in files:
             with contextlib.suppress(OSError):
                 found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if found.st_uid == 0 and stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                is_one = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+                if is_one and (only_of is None or found.st_uid == only_of):
                     os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader finds all of it or the old content, also after a crash."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read_regular(path: Path) -> bytes:
@@ -103,12 +137,6 @@ def read_regular(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "is no regular file", str(path))
         return file.read()
-
-
-def give_back(path: Path) -> None:
-    """Under sudo, give `path` to the user who called sudo; otherwise do nothing."""
-    if owner := sudo_user():
-        os.chown(path, *owner, follow_symlinks=False)
 
 
 def read_text(path: Path) -> str | None:

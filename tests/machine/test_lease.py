@@ -16,7 +16,7 @@ from livesession import LiveSession, Stage
 
 from conftest import Project
 from wattest.errors import LeaseError
-from wattest.machine.lease import Leases, packages_lease
+from wattest.machine.lease import packages_lease, take
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 1.0}}
 
@@ -92,12 +92,12 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_session_that_gets_one_counter_but_not_the_other_holds_none(locks: Path) -> None:
-    held = Leases.take(["b"])
+    held = take(["b"])
     with pytest.raises(LeaseError, match=f"PID {os.getpid()} already measures on b"):
-        Leases.take(["a", "b"])
-    Leases.take(["a"]).close()
+        take(["a", "b"])
+    take(["a"]).close()
     held.close()
-    Leases.take(["a", "b"]).close()
+    take(["a", "b"]).close()
 
 
 def test_one_tree_by_two_paths_is_one_counter(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_one_tree_by_two_paths_is_one_counter(tmp_path: Path) -> None:
 
 
 def test_names_of_counters_cannot_leave_the_folder_of_the_locks(locks: Path) -> None:
-    leases = Leases.take(["../../outside", "/sys/x:cpu-packages", "a\nb"])
+    leases = take(["../../outside", "/sys/x:cpu-packages", "a\nb"])
     assert len(list(locks.iterdir())) == 3
     leases.close()
 
@@ -121,7 +121,7 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(locks: Path, tmp_path: Pa
     locks.mkdir()
     (locks / "cpu.lock").symlink_to(precious)
     with pytest.raises(LeaseError, match="cannot be opened"):
-        Leases.take(["cpu"])
+        take(["cpu"])
     assert precious.read_text() == "content"
 
 
@@ -132,7 +132,7 @@ def taken_as(uid: int) -> bool:
         code = 2
         try:
             os.setuid(uid)
-            Leases.take(["cpu"]).close()
+            take(["cpu"]).close()
             code = 0
         except LeaseError as error:
             code = 1 if f"PID {os.getppid()} already measures" in str(error) else 3
@@ -149,10 +149,10 @@ def test_locks_hold_between_users(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         monkeypatch.setenv("WATTEST_LOCK_DIR", f"{folder}/locks")
-        held = Leases.take(["cpu"])
+        held = take(["cpu"])
         assert not taken_as(nobody)
         held.close()
         assert taken_as(nobody)
         (Path(folder) / "locks" / "cpu.lock").unlink()
         assert taken_as(nobody)
-        Leases.take(["cpu"]).close()
+        take(["cpu"]).close()

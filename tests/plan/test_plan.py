@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import pwd
 from pathlib import Path
 
 from planning import document, faults_of, plan
@@ -13,7 +12,6 @@ from conftest import toy_registry
 from wattest.names import slug
 from wattest.plan.experiment import Plan
 from wattest.plan.listing import listing
-from wattest.run.command import argv_of, command_of, format_value
 
 MUTANT = {"repo": "toy", "model": "small", "mutate": ["learning_rate"]}
 PARALLEL = {
@@ -116,29 +114,6 @@ def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path)
         assert one.mode == ("parallel" if one.backgrounds else "mutation")
 
 
-def test_the_command_follows_the_registry_and_leaves_null_defaults_out(tmp_path: Path) -> None:
-    entry = {"repo": "toy", "model": "small", "hyperparameters": {"learning_rate": 5.123456789e-06}}
-    training = plan(tmp_path, entry).experiments[0].foreground
-    assert argv_of(training) == (
-        "./train.sh", "-n", "small", "--lr", "5.123456789e-06", "-e", "10",
-    )  # fmt: skip
-
-
-def test_a_training_that_runs_as_another_user_gets_that_users_home_and_name(
-    tmp_path: Path,
-) -> None:
-    known = toy_registry()
-    known["models"]["toy"]["environment"] = {"LOGNAME": "of the program"}
-    training = plan(tmp_path, MUTANT, known=known).experiments[0].foreground
-    roots = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "LANG": "C"}
-    user = pwd.getpwnam("nobody")
-    command = command_of(training, run_as=(user.pw_uid, user.pw_gid), environment=roots)
-    told = command.environment
-    assert (told["HOME"], told["USER"], told["LANG"]) == (user.pw_dir, "nobody", "C")
-    assert told["LOGNAME"] == "of the program", "a program's own variables win"
-    assert command_of(training, environment=roots).environment["HOME"] == "/root"
-
-
 def test_a_listing_is_split_at_line_feeds_only(tmp_path: Path) -> None:
     names = ["a\u2028b", "c\u2029d"]
     known = toy_registry()
@@ -157,11 +132,6 @@ def test_a_listing_is_split_at_line_feeds_only(tmp_path: Path) -> None:
         assert sorted(told) == models, form
     assert not any("\n" in line for line in listing(made, "json"))
     assert list(listing(made, "csv"))[-1]
-
-
-def test_values_read_back_bit_for_bit() -> None:
-    for value in (5.123456789e-06, 0.1 + 0.2, 1e-300, 3.0, 7):
-        assert type(value)(format_value(value)) == value
 
 
 def test_slugs_are_safe_parts_of_file_names() -> None:

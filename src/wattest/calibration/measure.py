@@ -23,8 +23,7 @@ from typing import Any
 from wattest.calibration.model import Calibration, Pattern, Reading, Run
 from wattest.energy import Finding, Measurement, SensorConfig, Sensors, find_sensors
 from wattest.errors import EnergyError, LoadError
-from wattest.machine import facts
-from wattest.machine.lease import Leases, counters_of
+from wattest.machine import counters_of, facts, take
 from wattest.process import Command, Tree
 
 BURNER = Path(__file__).with_name("burner.py")
@@ -51,7 +50,7 @@ def calibrate(config: SensorConfig, seconds: float, say: Callable[[str], None]) 
             raise EnergyError(f"no energy counter can be read: {sensors.describe()}")
         findings, gpus = sensors.findings, sensors.hardware()
     measured = [finding for finding in findings if finding.status == "measured"]
-    with contextlib.closing(Leases.take(counters_of(measured, config.sys_root))):
+    with take(counters_of(measured, config.sys_root)):
         runs = []
         for pattern in _patterns(measured):
             say(f"{pattern.name}: {seconds:g} s")
@@ -60,7 +59,7 @@ def calibrate(config: SensorConfig, seconds: float, say: Callable[[str], None]) 
     return Calibration(
         taken_at=datetime.now().isoformat(timespec="seconds"),
         sys_root=str(config.sys_root),
-        host=facts.host(config.sys_root, config.proc_root),
+        host=facts.host(config.sys_root),
         gpus=gpus,
         sensors=findings,
         runs=_placed(runs),

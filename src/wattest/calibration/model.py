@@ -15,14 +15,7 @@ from wattest.files import write_atomically
 
 @dataclass(frozen=True)
 class Pattern:
-    """One known load.
-
-    Attributes:
-        name: As the table shows it.
-        load: `cpu`, `gpu`, or None for nothing.
-        period_seconds: Period of its square wave.
-        high_share: Share of each period in which it is on.
-    """
+    """One known load: `cpu`, `gpu` or nothing, on for a share of each period of a square wave."""
 
     name: str
     load: str | None
@@ -34,16 +27,10 @@ class Pattern:
 class Reading:
     """What one counter gave over one pattern; None is not known.
 
-    Attributes:
-        domain: `cpu` or `gpu`.
-        name: Zone, or UUID.
-        source: `powercap`, `perf`, `nvml-counter` or `nvml-power-integral`.
-        counter_joules: By its energy counter.
-        integral_joules: By its power, integrated over the counter's span.
-        deviation_percent: Of the integral from the counter.
-        mean_watts: By the counter, or by the integral where there is none.
-        between_percent: `mean_watts` on a scale from idle (0) to steady load (100).
-        faults: Why it would not count in a record.
+    `name` is a zone or a UUID, `deviation_percent` that of the integrated power from the energy
+    counter over the counter's span. `mean_watts` is by the counter, or by the integral where there
+    is none; `between_percent` sets it on a scale from idle (0) to steady load (100). `faults` say
+    why it would not count in a record.
     """
 
     domain: str
@@ -59,18 +46,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Run:
-    """One pattern, measured.
+    """One pattern, measured for so many seconds.
 
-    Attributes:
-        pattern: The load.
-        seconds: Length of the window.
-        load_cpu_percent: CPU time of the load, of all CPUs it may use; None without a load.
-        own_cpu_percent: CPU time of this process within the window, of one core.
-        update_periods: Inferred update period in seconds, by counter, under this load.
-        meter_cost: The meter's own figures: samples, gaps, percentile of the period.
-        readings: One per counter.
-        faults: Why a training measured like this would not count.
-        flags: What its reader would be told.
+    The CPU time of the load is in percent of all CPUs that it may use (None without a load), that
+    of this process in percent of one core. `update_periods` are those inferred under this load, in
+    seconds by counter. `faults` and `flags` are what a training measured like this would get.
     """
 
     pattern: Pattern
@@ -86,16 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Calibration:
-    """All patterns, and the counters they were measured with.
-
-    Attributes:
-        taken_at: Local time.
-        sys_root: Root of /sys that was read.
-        host: The machine.
-        gpus: What NVML says of the boards.
-        sensors: Every sensor that was looked for.
-        runs: The patterns, idle first.
-    """
+    """All patterns, idle first, and the machine and counters that they were measured with."""
 
     taken_at: str
     sys_root: str
@@ -104,11 +75,6 @@ class Calibration:
     sensors: tuple[Finding, ...]
     runs: tuple[Run, ...]
 
-    def as_json(self) -> str:
-        """The whole, for a file."""
-        document = {"kind": "wattest calibration", "wattest": __version__, **asdict(self)}
-        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-
 
 def store(calibration: Calibration, path: Path) -> None:
     """Write the JSON document, whole or not at all.
@@ -116,7 +82,9 @@ def store(calibration: Calibration, path: Path) -> None:
     Raises:
         EnergyError: It cannot be written.
     """
+    document = {"kind": "wattest calibration", "wattest": __version__, **asdict(calibration)}
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     try:
-        write_atomically(path, calibration.as_json())
+        write_atomically(path, text)
     except OSError as error:
         raise EnergyError(f"{path}: cannot be written: {error.strerror or error}") from error

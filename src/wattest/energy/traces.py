@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wattest.energy.base import Clock, Reason
 from wattest.errors import EnergyError
+from wattest.files import make_folder, open_new
 
 _FLUSH_ROWS = 32
 
@@ -42,7 +43,7 @@ class Trace:
         self._stamp = stamp
         self._digits = digits
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self._fd = open_new(path)
         except OSError as error:
             self._stop(error)
         self._put(f"{header}\n")
@@ -109,7 +110,7 @@ class TraceFolder:
         self._traces: list[Trace] = []
         self._offset_ns = clock.wall_ns() - clock.monotonic_ns()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             stale = next(folder.iterdir(), None)
         except OSError as error:
             raise EnergyError(f"{folder}: cannot hold the energy of a run: {error}") from error

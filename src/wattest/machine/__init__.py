@@ -1,1 +1,11 @@
-"""machine."""
+"""The machine itself, as far as energy does not tell: what it is, how fast it may run, who has it.
+
+`facts` are what a reader of the numbers will ask for. `set_governor` sets the CPU frequency
+governor for a session; `take` leases counters, so that no two sessions measure with one at once.
+"""
+
+from wattest.machine import facts
+from wattest.machine.governor import GovernorState, set_governor
+from wattest.machine.lease import counters_of, take
+
+__all__ = ["GovernorState", "counters_of", "facts", "set_governor", "take"]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import stat
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import wattest
-from wattest.errors import ConfigurationError
 from wattest.files import read_text
 
 # Frameworks whose version decides what a training costs.
@@ -35,10 +32,10 @@ _VARIABLES = (
 )  # fmt: skip
 
 
-def host(sys_root: Path = Path("/sys"), proc_root: Path = Path("/proc")) -> dict[str, Any]:
+def host(sys_root: Path) -> dict[str, Any]:
     """Return the host part of a record's environment; what cannot be known is None."""
     cpus = sys_root / "devices/system/cpu"
-    cpuinfo = _cpuinfo(proc_root)
+    cpuinfo = _cpuinfo()
     return {
         "hostname": platform.node(),
         "cpu_model": cpuinfo.get("model name"),
@@ -52,28 +49,16 @@ def host(sys_root: Path = Path("/sys"), proc_root: Path = Path("/proc")) -> dict
         "kernel": platform.release(),
         "os": _os_name(),
         "virtual_machine": "hypervisor" in cpuinfo.get("flags", "").split() or None,
-        "container": _container(proc_root),
+        "container": _container(),
     }
 
 
-def software() -> dict[str, Any]:
+def software() -> dict[str, str | None]:
     """Return the versions of Python, of wattest and of what trains, without importing any."""
-    versions: dict[str, Any] = {"python": platform.python_version(), "wattest": wattest.__version__}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return versions
+    own = {"python": platform.python_version(), "wattest": wattest.__version__}
+    return {**own, **{package: _version(package) for package in _PACKAGES}}
 
 
-def variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
-    """Return the environment variables that matter for a measurement; never a secret."""
-    source = os.environ if environment is None else environment
-    return {name: source.get(name) for name in _VARIABLES}
-
-
-@cache
 def git_state(folder: Path) -> dict[str, Any]:
     """Return commit and dirty flag of the checkout around `folder`; both None outside of one."""
     commit = _git(folder, "rev-parse", "HEAD")
@@ -81,22 +66,30 @@ def git_state(folder: Path) -> dict[str, Any]:
     return {"commit": commit, "dirty": None if status is None else bool(status)}
 
 
-def environment(programs: Mapping[str, Path], sys_root: Path, proc_root: Path) -> dict[str, Any]:
+def environment(programs: Mapping[str, Path], sys_root: Path) -> dict[str, Any]:
     """Return the environment of a record: host, software, code and variables.
 
     `programs` maps each trained repository to its folder.
     """
     return {
-        "host": host(sys_root, proc_root),
+        "host": host(sys_root),
         "software": software(),
         "code": {
             "harness": git_state(Path(__file__).parent),
             "programs": {name: git_state(folder) for name, folder in programs.items()},
         },
-        "variables": variables(),
+        # Those that matter for a measurement; never a secret.
+        "variables": {name: os.environ.get(name) for name in _VARIABLES},
         "interpreter": sys.executable,
         "command": sys.argv,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git(folder: Path, *words: str) -> str | None:
@@ -110,8 +103,8 @@ def _git(folder: Path, *words: str) -> str | None:
     return done.stdout.strip()
 
 
-def _cpuinfo(proc_root: Path) -> dict[str, str]:
-    text = read_text(proc_root / "cpuinfo") or ""
+def _cpuinfo() -> dict[str, str]:
+    text = read_text(Path("/proc/cpuinfo")) or ""
     found: dict[str, str] = {}
     sockets = set()
     for line in text.splitlines():
@@ -142,31 +135,8 @@ def _os_name() -> str | None:
         return None
 
 
-def _container(proc_root: Path) -> bool:
+def _container() -> bool:
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
         return True
-    control_groups = read_text(proc_root / "1/cgroup") or ""
+    control_groups = read_text(Path("/proc/1/cgroup")) or ""
     return any(word in control_groups for word in ("docker", "kubepods", "containerd", "lxc"))
-
-
-def sys_root(named: str | None, origin: str = "--sysfs") -> Path:
-    """Return the folder that stands for /sys: what was named, else WATTEST_SYSFS, else /sys.
-
-    Args:
-        named: What an option names; None if it does not.
-        origin: How that option is called.
-
-    Raises:
-        ConfigurationError: What was named is no folder.
-    """
-    if not named:
-        named, origin = os.environ.get("WATTEST_SYSFS"), "WATTEST_SYSFS"
-    if not named:
-        return Path("/sys")
-    try:
-        reason = "" if stat.S_ISDIR(Path(named).stat().st_mode) else "is no folder"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    if reason:
-        raise ConfigurationError([f"{origin}: {named!r}: {reason}; it must be a folder like /sys"])
-    return Path(named)

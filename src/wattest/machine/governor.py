@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.errors import ConfigurationError
 from wattest.files import read_text
 from wattest.process import Keeper
+
+_FILES = "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
 
 
 @dataclass(frozen=True)
@@ -23,53 +26,33 @@ class GovernorState:
     reason: str | None = None
 
 
-class Governor:
-    """Sets the governor of all CPUs; a supervisor restores it should this process be killed."""
+def set_governor(requested: str | None, sys_root: Path, closing: ExitStack) -> GovernorState:
+    """Set the governor of all CPUs; None leaves it alone.
 
-    def __init__(self, requested: str | None, sys_root: Path = Path("/sys")) -> None:
-        """Set the governor `requested`; None leaves it alone.
+    `closing` restores what was found; so does a supervisor, should this process be killed.
 
-        Raises:
-            ConfigurationError: the kernel does not offer that governor.
-        """
-        self._keeper: Keeper | None = None
-        pattern = "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
-        self._files = sorted(sys_root.glob(pattern)) if requested else []
-        before = {file: read_text(file) for file in self._files}
-        first = next(iter(before.values()), None)
-        if requested is None:
-            self.state = GovernorState(None, "not asked")
-        elif not self._files:
-            reason = "this machine offers no control of the CPU frequency"
-            self.state = GovernorState(requested, "unavailable", reason=reason)
-        else:
-            self._require_offer(requested)
-            self.state = self._set(requested, before, first)
-
-    def close(self) -> None:
-        """Restore what was found."""
-        if self._keeper is not None:
-            self._keeper.undo_now()
-            self._keeper = None
-
-    def _require_offer(self, requested: str) -> None:
-        offered = read_text(self._files[0].with_name("scaling_available_governors"))
-        if offered is not None and requested not in offered.split():
-            raise ConfigurationError(
-                [f"governor {requested!r} is not offered by this machine; it offers: {offered}"]
-            )
-
-    def _set(
-        self, requested: str, before: dict[Path, str | None], first: str | None
-    ) -> GovernorState:
-        undo = [(file, text) for file, text in before.items() if text is not None]
-        keeper = Keeper(undo)
-        try:
-            for file in self._files:
-                file.write_text(requested, encoding="ascii")
-        except OSError as error:
-            keeper.undo_now()
-            reason = f"{error.filename}: {error.strerror}; run with sudo to set the governor"
-            return GovernorState(requested, "denied", first, reason)
-        self._keeper = keeper
-        return GovernorState(requested, "set", first)
+    Raises:
+        ConfigurationError: the kernel does not offer that governor.
+    """
+    if requested is None:
+        return GovernorState(None, "not asked")
+    files = sorted(sys_root.glob(_FILES))
+    if not files:
+        reason = "this machine offers no control of the CPU frequency"
+        return GovernorState(requested, "unavailable", reason=reason)
+    offered = read_text(files[0].with_name("scaling_available_governors"))
+    if offered is not None and requested not in offered.split():
+        raise ConfigurationError(
+            [f"governor {requested!r} is not offered by this machine; it offers: {offered}"]
+        )
+    before = [(file, read_text(file)) for file in files]
+    keeper = Keeper([(file, text) for file, text in before if text is not None])
+    try:
+        for file in files:
+            file.write_text(requested, encoding="ascii")
+    except OSError as error:
+        keeper.undo_now()
+        reason = f"{error.filename}: {error.strerror}; run with sudo to set the governor"
+        return GovernorState(requested, "denied", before[0][1], reason)
+    closing.callback(keeper.undo_now)
+    return GovernorState(requested, "set", before[0][1])

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,64 +44,48 @@ def packages_lease(sys_root: Path) -> str:
     return f"cpu-packages (powercap tree {tree.st_dev}-{tree.st_ino})"
 
 
-class Leases:
-    """The locks that this session holds; close it to let go of them."""
+def take(
+    counters: Iterable[str],
+    wait_seconds: float = 0.0,
+    announce: Callable[[str], None] = lambda _: None,
+) -> contextlib.ExitStack:
+    """Lock every counter, in one order for all sessions, or none; close the result to let go.
 
-    def __init__(self) -> None:
-        self._descriptors: list[int] = []
+    Args:
+        counters: names of the counters, the same in every session on this host.
+        wait_seconds: how long to wait for other holders altogether.
+        announce: is told once per counter who is waited for.
 
-    @classmethod
-    def take(
-        cls,
-        counters: Sequence[str],
-        wait_seconds: float = 0.0,
-        announce: Callable[[str], None] = lambda _: None,
-    ) -> Leases:
-        """Lock every counter, in one order for all sessions, or none.
+    Raises:
+        LeaseError: another session holds one; the message names its PID.
+    """
+    deadline = time.monotonic() + wait_seconds
+    with contextlib.ExitStack() as held:
+        for counter in sorted(set(counters)):
+            held.callback(os.close, _lock(counter, deadline, announce))
+        return held.pop_all()
 
-        Args:
-            counters: names of the counters, the same in every session on this host.
-            wait_seconds: how long to wait for other holders altogether.
-            announce: is told once per counter who is waited for.
 
-        Raises:
-            LeaseError: another session holds one; the message names its PID.
-        """
-        leases = cls()
-        deadline = time.monotonic() + wait_seconds
-        try:
-            for counter in sorted(set(counters)):
-                leases._lock(counter, deadline, announce)
-        except BaseException:
-            leases.close()
-            raise
-        return leases
-
-    def close(self) -> None:
-        """Let go of all locks."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
-
-    def _lock(self, counter: str, deadline: float, announce: Callable[[str], None]) -> None:
-        path = _folder() / (re.sub(r"[^A-Za-z0-9._-]+", "_", counter) + ".lock")
-        descriptor = _open(path)
-        announced = False
-        while not _try_lock(descriptor):
-            held = f"PID {_holder(descriptor)} already measures on {counter}"
-            left = deadline - time.monotonic()
-            if left <= 0:
-                os.close(descriptor)
-                raise LeaseError(
-                    f"{held}: two sessions would count each other's energy; wait for it with"
-                    " --wait-for-counters"
-                )
-            if not announced:
-                announce(f"{held}; waiting up to {left:.0f} s")
-                announced = True
-            time.sleep(_POLL_SECONDS)
-        self._descriptors.append(descriptor)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+def _lock(counter: str, deadline: float, announce: Callable[[str], None]) -> int:
+    descriptor = _open(_folder() / (re.sub(r"[^A-Za-z0-9._-]+", "_", counter) + ".lock"))
+    announced = False
+    while not _try_lock(descriptor):
+        holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
+        held = f"PID {holder} already measures on {counter}"
+        left = deadline - time.monotonic()
+        if left <= 0:
+            os.close(descriptor)
+            raise LeaseError(
+                f"{held}: two sessions would count each other's energy; wait for it with"
+                " --wait-for-counters"
+            )
+        if not announced:
+            announce(f"{held}; waiting up to {left:.0f} s")
+            announced = True
+        time.sleep(_POLL_SECONDS)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -110,10 +94,6 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _holder(descriptor: int) -> str:
-    return os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
 
 
 def _folder() -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from wattest.config.program import Value
 from wattest.errors import ConfigurationError, Fault
-from wattest.files import give_back, read_regular, write_atomically
+from wattest.files import make_folder, read_regular, write_atomically
 from wattest.names import digest_of, slug
 from wattest.plan.experiment import Plan
 
@@ -41,10 +41,8 @@ def plan_file(results: Path, settings_file: str) -> Path:
 def store(results: Path, plan: Plan) -> Path:
     """Write the plan of a session that is about to run."""
     path = plan_file(results, plan.settings.file)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, json.dumps(document(plan), indent=1, ensure_ascii=False))
-    for made in (path.parent, path):
-        give_back(made)
     return path
 
 

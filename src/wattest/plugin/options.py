@@ -6,17 +6,18 @@ import argparse
 import math
 import os
 import pwd
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wattest.errors import ConfigurationError
-from wattest.machine.facts import sys_root
+from wattest.plugin import workers
 
 if TYPE_CHECKING:
     import pytest
 
-    from wattest.session.session import SessionOptions
+    from wattest.session import SessionOptions
 
 _ALLOWED_MISSING = ("cpu", "gpu")
 _SUPERVISION = ("guard", "cgroup", "pid-namespace")
@@ -24,35 +25,21 @@ _SUPERVISION = ("guard", "cgroup", "pid-namespace")
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options; most have an ini twin called ``wattest_…``."""
-    group = parser.getgroup("wattest", "energy experiments (wattest)")
-    group.addoption("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
-    group.addoption(
-        "--models-config", metavar="REGISTRY", help="registry (config/models_config.json)"
-    )
-    group.addoption("--results-dir", metavar="DIR", help="where records go (results)")
-    group.addoption("--seed", metavar="N", type=seed, help="root seed of the plan")
-    group.addoption("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
-    group.addoption(
-        "--require-energy", action="store_true", default=None,
-        help="refuse to run where neither CPU nor GPU energy can be measured",
-    )  # fmt: skip
-    group.addoption(
-        "--allow-missing", action="append", choices=_ALLOWED_MISSING, default=None,
-        help="accept knowingly that this sensor exists and cannot be read",
-    )  # fmt: skip
-    group.addoption(
-        "--supervision", choices=_SUPERVISION, default=None, help="how process trees are held"
-    )
-    group.addoption(
-        "--resume", action="store_true", help="run only what the plan still lacks in the results"
-    )
-    group.addoption(
-        "--wait-for-counters", metavar="SECONDS", type=float, default=None,
-        help="wait so long for another session that measures on this machine",
-    )  # fmt: skip
-    group.addoption(
-        "--run-as", metavar="USER", help="run the trainings as this user (as root only)"
-    )
+    add = parser.getgroup("wattest", "energy experiments (wattest)").addoption
+    add("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
+    add("--models-config", metavar="REGISTRY", help="registry (config/models_config.json)")
+    add("--results-dir", metavar="DIR", help="where records go (results)")
+    add("--seed", metavar="N", type=seed, help="root seed of the plan")
+    add("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
+    add("--require-energy", action="store_true", default=None,
+        help="refuse to run where neither CPU nor GPU energy can be measured")  # fmt: skip
+    add("--allow-missing", action="append", choices=_ALLOWED_MISSING, default=None,
+        help="accept knowingly that this sensor exists and cannot be read")  # fmt: skip
+    add("--supervision", choices=_SUPERVISION, default=None, help="how process trees are held")
+    add("--resume", action="store_true", help="run only what the plan still lacks in the results")
+    add("--wait-for-counters", metavar="SECONDS", type=float, default=None,
+        help="wait so long for another session that measures on this machine")  # fmt: skip
+    add("--run-as", metavar="USER", help="run the trainings as this user (as root only)")
     parser.addini("wattest_config", "settings file, as --config")
     parser.addini("wattest_models_config", "registry, as --models-config")
     parser.addini("wattest_results_dir", "where records go, as --results-dir")
@@ -82,29 +69,49 @@ def results_folder(config: pytest.Config) -> Path:
     return folder / os.path.expanduser(named)  # noqa: PTH111
 
 
-def session_options(config: pytest.Config, extra_owners: tuple[int, ...]) -> SessionOptions:
-    """Return what the options say of the session; `extra_owners` are PIDs it must not outlive.
+def session_options(config: pytest.Config) -> SessionOptions:
+    """Return what the options say of the session.
 
     Raises:
-        ConfigurationError: a value that cannot be used.
+        WattestError: a value that cannot be used, here or at all.
     """
-    from wattest.session.session import SessionOptions
+    from wattest.run import Launcher
+    from wattest.session import SessionOptions
 
+    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
+    supervision = next(iter(_chosen(config, "supervision", _SUPERVISION)), None)
+    run_as = _user(option(config, "run-as"))
     return SessionOptions(
         results_folder=results_folder(config),
-        sys_root=_sys_root(config),
+        sys_root=sys_root(option(config, "sysfs"), origin),
         require_energy=bool(option(config, "require-energy")),
         allow_missing=frozenset(_chosen(config, "allow-missing", _ALLOWED_MISSING)),
-        supervision=next(iter(_chosen(config, "supervision", _SUPERVISION)), None),
-        extra_owners=extra_owners,
         wait_seconds=_seconds(option(config, "wait-for-counters")),
-        run_as=_user(option(config, "run-as")),
+        launcher=Launcher.by(supervision, workers.owners(config), run_as),
     )
 
 
-def _sys_root(config: pytest.Config) -> Path:
-    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
-    return sys_root(option(config, "sysfs"), origin)
+def sys_root(named: str | None, origin: str = "--sysfs") -> Path:
+    """Return the folder that stands for /sys: what was named, else WATTEST_SYSFS, else /sys.
+
+    Args:
+        named: What an option names; None if it does not.
+        origin: How that option is called.
+
+    Raises:
+        ConfigurationError: What was named is no folder.
+    """
+    if not named:
+        named, origin = os.environ.get("WATTEST_SYSFS"), "WATTEST_SYSFS"
+    if not named:
+        return Path("/sys")
+    try:
+        reason = "" if stat.S_ISDIR(Path(named).stat().st_mode) else "is no folder"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    if reason:
+        raise ConfigurationError([f"{origin}: {named!r}: {reason}; it must be a folder like /sys"])
+    return Path(named)
 
 
 def _chosen(config: pytest.Config, name: str, choices: Sequence[str]) -> list[str]:

@@ -4,18 +4,69 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
-    from wattest.plan.experiment import Plan
     from wattest.plan.pools import Mutants
+
+CAMPAIGN = "wattest-campaign"
+"""The name under which the campaign of a run is registered."""
 
 _SEED, _MUTANTS, _PID = "wattest_seed", "wattest_mutants", "wattest_controller_pid"
 _LINES, _STATUS = "wattest_lines", "wattest_exit_status"
 
 
-def workers_of(config: Any) -> int:
+class Controller:
+    """What a run of pytest does for the xdist workers that it starts."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._nodes: list[Any] = []
+        self._exit_status: int | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker that is about to start our PID, and the plan as it stands."""
+        self._nodes.append(node)
+        node.workerinput[_PID] = os.getpid()
+        run = self._config.pluginmanager.get_plugin(CAMPAIGN)
+        if run is not None:
+            plan = run.campaign.plan
+            drawn = {path: [dict(one) for one in mutants] for path, mutants in plan.mutants.items()}
+            node.workerinput[_SEED], node.workerinput[_MUTANTS] = plan.seed, drawn
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Say what a worker had to say."""
+        output = getattr(node, "workeroutput", {})
+        for line in output.get(_LINES, []):
+            tell(self._config, line)
+        self._exit_status = output.get(_STATUS, self._exit_status)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """End as the worker asks; what interrupts us reaches it."""
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            for node in self._nodes:
+                _interrupt(node)
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._exit_status is not None:
+            session.exitstatus = self._exit_status
+
+
+def _interrupt(node: Any) -> None:
+    """Send SIGTERM to a worker of this machine: it would only feel it when xdist loses patience.
+
+    Its record tells what it was doing; one that has ended already is passed over.
+    """
+    if node.gateway.spec.popen:
+        with contextlib.suppress(ProcessLookupError):
+            node.gateway._io.popen.terminate()
+
+
+def workers_of(config: pytest.Config) -> int:
     """Return on how many workers the experiments would run; 0 without xdist."""
     specs = config.getoption("tx", None) or ()
     return max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
@@ -27,62 +78,37 @@ def _multiplier(spec: str) -> int:
     return int(number) if star and number.isdecimal() else 1
 
 
-def is_controller(config: Any) -> bool:
+def is_controller(config: pytest.Config) -> bool:
     """Tell whether the experiments run in xdist workers and not here."""
     return bool(config.getoption("tx", None)) and not is_worker(config)
 
 
-def is_worker(config: Any) -> bool:
+def is_worker(config: pytest.Config) -> bool:
     """Tell whether this process is an xdist worker."""
     return hasattr(config, "workerinput")
 
 
-def send_plan(node: Any, plan: Plan | None) -> None:
-    """Tell a worker that is about to start the controller's PID, and the plan as it stands."""
-    node.workerinput[_PID] = os.getpid()
-    if plan is not None:
-        drawn = {path: [dict(one) for one in mutants] for path, mutants in plan.mutants.items()}
-        node.workerinput[_SEED], node.workerinput[_MUTANTS] = plan.seed, drawn
-
-
-def interrupt(nodes: Iterable[Any]) -> None:
-    """Send SIGTERM to workers of this machine: they would only feel it when xdist loses patience.
-
-    Their records tell what they were doing; what has ended already is passed over.
-    """
-    import psutil
-
-    for node in nodes:
-        if node.gateway.spec.popen:
-            with contextlib.suppress(psutil.Error):
-                worker = psutil.Process(node.gateway._rinfo().pid)
-                if worker.ppid() == os.getpid():
-                    worker.terminate()
-
-
-def plan_of_controller(config: Any) -> tuple[int | None, Mapping[str, Mutants] | None]:
+def plan_of_controller(config: pytest.Config) -> tuple[int | None, Mapping[str, Mutants] | None]:
     """Return the root seed and the mutants that the controller of this worker sent."""
     sent = getattr(config, "workerinput", {})
     return sent.get(_SEED), sent.get(_MUTANTS)
 
 
-def controller_pid(config: Any) -> int | None:
-    """Return the PID of this worker's controller; None outside of a worker."""
+def owners(config: pytest.Config) -> tuple[int, ...]:
+    """Return the PID of this worker's controller, whose end also ends what the worker starts."""
     pid: int | None = getattr(config, "workerinput", {}).get(_PID)
-    return pid
+    return () if pid is None else (pid,)
 
 
-def say_to_controller(config: Any, line: str) -> None:
-    """Let the controller print a line when this worker is done: a worker has no terminal."""
-    config.workeroutput.setdefault(_LINES, []).append(line)
+def tell(config: Any, line: str) -> None:
+    """Print a line; a worker has no terminal, and its controller prints it when it is done."""
+    if is_worker(config):
+        config.workeroutput.setdefault(_LINES, []).append(line)
+    elif (reporter := config.pluginmanager.get_plugin("terminalreporter")) is not None:
+        reporter.ensure_newline()
+        reporter.write_line(line)
 
 
 def end_with(config: Any, exit_status: int) -> None:
-    """Let the whole run end with this exit status."""
+    """Let the whole run of a worker's controller end with this exit status."""
     config.workeroutput[_STATUS] = int(exit_status)
-
-
-def said_by(node: Any) -> tuple[list[str], int | None]:
-    """Return what a worker that is done has to say, and the exit status it asks for."""
-    output = getattr(node, "workeroutput", {})
-    return output.get(_LINES, []), output.get(_STATUS)

@@ -19,22 +19,18 @@ def compare(record: Mapping[str, Any], partner: Mapping[str, Any]) -> dict[str, 
     with_load = loaded["foreground_result"]
     if not (with_load["training_success"] and alone["training_success"]):
         return None
-    metrics = with_load["performance_metrics"]
+    energies = with_load["energy_metrics"], alone["energy_metrics"]
+    metrics, metrics_alone = with_load["performance_metrics"], alone["performance_metrics"]
     return {
         "loaded_experiment_id": loaded["experiment_id"],
         "alone_experiment_id": alone["experiment_id"],
         "slowdown": _ratio(with_load["duration_seconds"], alone["duration_seconds"]),
-        "cpu_energy_ratio": _energy_ratio(with_load, alone, "cpu_energy_total_joules"),
-        "gpu_energy_ratio": _energy_ratio(with_load, alone, "gpu_energy_total_joules"),
+        "cpu_energy_ratio": _ratio(*(one["cpu_energy_total_joules"] for one in energies)),
+        "gpu_energy_ratio": _ratio(*(one["gpu_energy_total_joules"] for one in energies)),
         "metric_differences": {
-            name: _difference(value, alone["performance_metrics"].get(name))
-            for name, value in metrics.items()
+            name: _difference(value, metrics_alone.get(name)) for name, value in metrics.items()
         },
     }
-
-
-def _energy_ratio(loaded: Mapping[str, Any], alone: Mapping[str, Any], key: str) -> float | None:
-    return _ratio(loaded["energy_metrics"][key], alone["energy_metrics"][key])
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:

@@ -1,17 +1,81 @@
-"""From a training to its command, and from its log to its metrics."""
+"""From a training to its command, and from a command to its supervised process tree."""
 
 from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from wattest.config.program import Value, interpreter_of
+from wattest.config.program import interpreter_of
+from wattest.errors import ProcessError
+from wattest.files import sudo_user
 from wattest.plan.experiment import Training
-from wattest.process import Command
+from wattest.process import Command, Loop, Rung, Tree, probe
 
 # Variables of the harness itself that a training must not inherit.
 _PRIVATE_PREFIXES = ("PYTEST_", "COV_CORE_")
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How a session starts its trainings, foregrounds and loads alike.
+
+    Attributes:
+        rung: What holds their process trees together.
+        owners: PIDs beside this process that they must not outlive.
+        run_as: (uid, gid) of the user who runs them; None for the one who runs pytest.
+    """
+
+    rung: Rung = Rung.GUARD
+    owners: tuple[int, ...] = ()
+    run_as: tuple[int, int] | None = None
+
+    @classmethod
+    def by(
+        cls, supervision: str | None, owners: tuple[int, ...], run_as: tuple[int, int] | None
+    ) -> Launcher:
+        """Return what starts trainings on the rung of this name, else on what is advised here.
+
+        Raises:
+            ProcessError: this machine does not grant that rung; the message says why.
+        """
+        mechanisms = probe()
+        rung = mechanisms.default if supervision is None else Rung(supervision)
+        if supervision is not None and not mechanisms.is_available(rung):
+            raise ProcessError(f"--supervision {supervision}: {mechanisms.reason_against(rung)}")
+        return cls(rung, owners, run_as)
+
+    def command(self, training: Training, gpu_memory_limit_mb: int | None = None) -> Command:
+        """Return the command of a training in this process's environment, with its program's own.
+
+        The limit is exported as ``WATTEST_GPU_MEMORY_LIMIT_MB``. Under `run_as` the training gets
+        that user's home and name.
+        """
+        program = training.program
+        variables = {
+            key: value for key, value in os.environ.items() if not key.startswith(_PRIVATE_PREFIXES)
+        }
+        python = interpreter_of(program)
+        variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
+        variables["PYTHON"] = str(python)
+        variables.setdefault("PYTHONUNBUFFERED", "1")
+        if gpu_memory_limit_mb is not None:
+            variables["WATTEST_GPU_MEMORY_LIMIT_MB"] = str(gpu_memory_limit_mb)
+        if self.run_as is not None:
+            variables.update(_login_of(self.run_as[0]))
+        variables.update(program.environment)
+        return Command(argv_of(training), program.folder, variables, self.run_as)
+
+    def tree(self, command: Command, log: Path) -> Tree:
+        """Return a process tree for one run of a command; it is not started yet."""
+        owner = self.run_as or sudo_user()
+        return Tree(command, log, rung=self.rung, owners=self.owners, log_owner=owner)
+
+    def loop(self, command: Command, log_folder: Path) -> Loop:
+        """Return an endless loop of runs of a command; it is not started yet."""
+        owner = self.run_as or sudo_user()
+        return Loop(command, log_folder, rung=self.rung, owners=self.owners, log_owner=owner)
 
 
 def argv_of(training: Training) -> tuple[str, ...]:
@@ -22,41 +86,9 @@ def argv_of(training: Training) -> tuple[str, ...]:
         words += [program.model_flag, training.model]
     words += program.required_arguments
     for name, value in training.hyperparameters.items():
-        words += [program.hyperparameters[name].flag, format_value(value)]
+        # The shortest text that reads back as exactly this value.
+        words += [program.hyperparameters[name].flag, repr(value)]
     return tuple(words)
-
-
-def format_value(value: Value) -> str:
-    """Return the shortest text that reads back as exactly `value` (Python's `repr`)."""
-    return repr(value)
-
-
-def command_of(
-    training: Training,
-    gpu_memory_limit_mb: int | None = None,
-    run_as: tuple[int, int] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Command:
-    """Return the command of a training in the caller's environment, with its program's own.
-
-    The limit is exported as ``WATTEST_GPU_MEMORY_LIMIT_MB``; `run_as` is (uid, gid), whose home
-    and name the training gets.
-    """
-    program = training.program
-    inherited = os.environ if environment is None else environment
-    variables = {
-        key: value for key, value in inherited.items() if not key.startswith(_PRIVATE_PREFIXES)
-    }
-    python = interpreter_of(program)
-    variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
-    variables["PYTHON"] = str(python)
-    variables.setdefault("PYTHONUNBUFFERED", "1")
-    if gpu_memory_limit_mb is not None:
-        variables["WATTEST_GPU_MEMORY_LIMIT_MB"] = str(gpu_memory_limit_mb)
-    if run_as is not None:
-        variables.update(_login_of(run_as[0]))
-    variables.update(program.environment)
-    return Command(argv_of(training), program.folder, variables, run_as)
 
 
 def _login_of(uid: int) -> dict[str, str]:

@@ -7,21 +7,13 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _READ_BYTES = 1 << 20
-
-
 _LONGEST_LINE = 1 << 16
-
-
 _LINE_END = re.compile(r"\r\n|\r|\n")
-
-
 _LONGEST_SHOWN = 300
-
-
 # Control and format characters, and line and paragraph separators: a terminal obeys some of them.
 _UNSHOWN_CATEGORIES = ("Cc", "Cf", "Zl", "Zp")
 
@@ -30,8 +22,8 @@ _UNSHOWN_CATEGORIES = ("Cc", "Cf", "Zl", "Zp")
 class Metrics:
     """What the patterns found in a log: a value per metric (None: not found), and why not."""
 
-    values: Mapping[str, float | None]
-    problems: tuple[str, ...]
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -46,16 +38,14 @@ def read_metrics(log: Path, patterns: Mapping[str, re.Pattern[str]]) -> Metrics:
         for name, pattern in patterns.items():
             for match in pattern.finditer(text):
                 last[name] = match.group(1) or ""
-    values: dict[str, float | None] = {}
-    problems = []
-    for name, pattern in patterns.items():
-        if name not in last:
-            values[name] = None
-            problems.append(f"pattern of {name!r} did not match: {pattern.pattern}")
-            continue
-        values[name] = _number(last[name])
-        if values[name] is None:
-            problems.append(f"pattern of {name!r} matched {last[name]!r}, which is no number")
+    values = {name: _number(last[name]) if name in last else None for name in patterns}
+    problems = [
+        f"pattern of {name!r} matched {last[name]!r}, which is no number"
+        if name in last
+        else f"pattern of {name!r} did not match: {patterns[name].pattern}"
+        for name, value in values.items()
+        if value is None
+    ]
     return Metrics(values, tuple(problems))
 
 
@@ -70,12 +60,12 @@ def last_lines(log: Path, count: int = 15) -> list[str]:
     return [_shown(line) for line in lines[-count:]]
 
 
-def end_of(log: Path) -> str:
+def end_of(log: Path, most_bytes: int = _LONGEST_LINE) -> str:
     """Return the end of a log as it is, at most 64 KiB; empty where it cannot be read."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _LONGEST_LINE))
+            file.seek(max(0, size - most_bytes))
             return file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""

@@ -1,70 +1,64 @@
-"""One execution of a foreground: what it cost, what it gave, and whether it counts."""
+"""What an experiment came to: its files, its attempts, its load, and whether it counts."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from wattest.energy import Measurement
-from wattest.files import give_back
+from wattest.energy import Measurement, estimate
+from wattest.files import give_back, open_new
 from wattest.process import Exit
-from wattest.run.judge import ActiveLoad
+from wattest.run.activeload import ActiveLoad
 from wattest.run.log import Metrics
 
 
 @dataclass(frozen=True)
 class CpuUse:
-    """CPU time during one window, in seconds, by whom it was used."""
+    """CPU time during one window, in seconds, by whom it was used.
+
+    `other_share` is the share of the machine's CPU time (0 to 1) that went to none of ours.
+    """
 
     machine_busy_seconds: float
     machine_total_seconds: float
     foreground_seconds: float
     background_seconds: float
     harness_seconds: float
-
-    @property
-    def ours_seconds(self) -> float:
-        """CPU time of foreground, background and harness together."""
-        return self.foreground_seconds + self.background_seconds + self.harness_seconds
-
-    @property
-    def other_share(self) -> float:
-        """Share of the machine's CPU time (0 to 1) that went to none of ours."""
-        other = max(0.0, self.machine_busy_seconds - self.ours_seconds)
-        return other / self.machine_total_seconds if self.machine_total_seconds > 0 else 0.0
+    other_share: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
-    """One execution: its command, end, energy, metrics, and the reasons for and against it.
+    """One execution: filled while it runs, judged when it is over.
 
-    `faults` make it invalid; `flags` are to be known by whoever uses the numbers.
+    `faults` make it invalid; `flags` are to be known by whoever uses the numbers. `trouble` ended
+    it before the training did. `gpu_processes` are those seen at the edges (UUID of the GPU by
+    PID), `own_pids` those of them that may be ours, `unseen` says why none could be looked for.
     """
 
     number: int
     argv: tuple[str, ...]
-    pid: int | None
-    started_at: str
-    exit: Exit | None
-    timed_out: bool
-    interrupted: bool
-    duration_seconds: float | None
-    measurement: Measurement | None
-    estimate: dict[str, object] | None
-    cpu: CpuUse | None
-    metrics: Metrics
-    faults: tuple[str, ...]
-    flags: tuple[str, ...]
+    timeout_seconds: float
     log: Path
     energy_folder: Path
-    last_lines: tuple[str, ...] = ()
-
-    @property
-    def valid(self) -> bool:
-        """Tell whether this attempt may count."""
-        return not self.faults
+    started_at: str
+    pid: int | None = None
+    exit: Exit | None = None
+    timed_out: bool = False
+    interrupted: bool = False
+    trouble: str | None = None
+    measurement: Measurement | None = None
+    harness_cpu_seconds: float = 0.0
+    load_cpu_seconds: float = 0.0
+    own_pids: set[int] = field(default_factory=set)
+    gpu_processes: dict[int, str] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
+    faults: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    last_lines: list[str] = field(default_factory=list)
 
     @property
     def worth_repeating(self) -> bool:
@@ -74,9 +68,85 @@ class Attempt:
         the same lines again.
         """
         ended_well = self.exit is not None and self.exit.exit_code == 0
-        return (
-            not self.valid and not self.interrupted and not (ended_well and not self.metrics.found)
+        return not self.interrupted and not (ended_well and not self.metrics.found)
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long the training lived; for one that was stopped, how long its window was."""
+        if self.pid is None:
+            return None
+        if self.exit is not None:
+            return (self.exit.ended_ns - self.exit.started_ns) / 1e9
+        return self.measurement.duration_seconds if self.measurement else None
+
+    @property
+    def cpu(self) -> CpuUse | None:
+        """Who used the CPUs during the window; None where /proc does not tell."""
+        machine = self.measurement.machine_cpu if self.measurement else None
+        if machine is None:
+            return None
+        end, busy, total = self.exit, machine.busy_seconds, machine.capacity_seconds
+        foreground = end.user_cpu_seconds + end.system_cpu_seconds if end else 0.0
+        ours = foreground, self.load_cpu_seconds, self.harness_cpu_seconds
+        other = max(0.0, busy - sum(ours))
+        return CpuUse(busy, total, *ours, other_share=other / total if total > 0 else 0.0)
+
+    @property
+    def estimate(self) -> dict[str, object] | None:
+        """An estimate of the CPU's energy, where no counter could be read (and only there)."""
+        if self.cpu is None or self.measurement is None or self.pid is None:
+            return None
+        if self.measurement.energy_metrics()["cpu_energy_total_joules"] is not None:
+            return None
+        return estimate(
+            self.measurement.duration_seconds,
+            os.cpu_count() or 1,
+            self.cpu.machine_busy_seconds,
+            self.cpu.foreground_seconds if self.exit else None,
         )
+
+
+@dataclass(frozen=True)
+class ExperimentFiles:
+    """Where one experiment leaves its record, log, energy traces and background logs."""
+
+    experiment_id: str
+    started_at: datetime
+    record: Path
+    log: Path
+    energy_folder: Path
+    background_folder: Path
+
+    def set_aside(self, attempt: Attempt) -> None:
+        """Rename log and traces of a failed attempt, so that the next one has the names."""
+        log = self.log.with_name(f"{self.log.stem}.attempt_{attempt.number}.log")
+        traces = Path(f"{self.energy_folder}.attempt_{attempt.number}")
+        self.log.replace(log)
+        os.close(open_new(self.log))
+        if self.energy_folder.exists():
+            self.energy_folder.replace(traces)
+        attempt.log, attempt.energy_folder = log, traces
+
+    def give_back(self) -> None:
+        """Under sudo, give all of it to who called sudo: the logs may belong to another user.
+
+        Raises:
+            OSError: a file cannot be given.
+        """
+        for path in self.record.parent.glob(f"*{self.experiment_id}*"):
+            give_back(path)
+
+
+@dataclass(frozen=True)
+class CoolDown:
+    """The pause before an experiment: what was waited for, and what was not yet near idle."""
+
+    waited_seconds: float
+    reached_idle: bool
+    excess: tuple[str, ...]
+    least_seconds: float
+    limit_seconds: float
+    hold_seconds: float
 
 
 @dataclass
@@ -85,9 +155,9 @@ class Outcome:
 
     files: ExperimentFiles
     attempts: list[Attempt] = field(default_factory=list)
-    load: ActiveLoad | None = None
+    load: ActiveLoad = field(default_factory=ActiveLoad)
     trouble: str | None = None
-    cooldown: dict[str, Any] | None = None
+    cooldown: CoolDown | None = None
     early_flags: list[str] = field(default_factory=list)
 
     @property
@@ -96,17 +166,17 @@ class Outcome:
         return self.attempts[-1] if self.attempts else None
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def faults(self) -> list[str]:
         """Why the experiment may not count; empty when it may."""
-        faults = (self.trouble,) if self.trouble else ()
+        faults = [self.trouble] if self.trouble else []
         if self.last is None:
-            return faults or ("no attempt was made",)
-        return faults + tuple(fault for fault in self.last.faults if fault != self.trouble)
+            return faults or ["no attempt was made"]
+        return faults + [fault for fault in self.last.faults if fault != self.trouble]
 
     @property
-    def flags(self) -> tuple[str, ...]:
+    def flags(self) -> list[str]:
         """What a user of the numbers should know."""
-        return (*self.early_flags, *(self.last.flags if self.last else ()))
+        return self.early_flags + (self.last.flags if self.last else [])
 
     @property
     def succeeded(self) -> bool:
@@ -129,26 +199,3 @@ class Outcome:
                 lines.append("  its last lines:")
                 lines += [f"    {line}" for line in self.last.last_lines]
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class ExperimentFiles:
-    """Where one experiment leaves its record, log, energy traces and background logs."""
-
-    experiment_id: str
-    started_at: datetime
-    record: Path
-    log: Path
-    energy_folder: Path
-    background_folder: Path
-
-    def set_aside(self, attempt: int) -> tuple[Path, Path]:
-        """Rename log and energy folder of a failed attempt, so that the next one has the names."""
-        log = self.log.with_name(f"{self.log.stem}.attempt_{attempt}.log")
-        energy = self.energy_folder.with_name(f"{self.energy_folder.name}.attempt_{attempt}")
-        self.log.replace(log)
-        self.log.touch()
-        give_back(self.log)
-        if self.energy_folder.exists():
-            self.energy_folder.replace(energy)
-        return log, energy

@@ -1,28 +1,43 @@
-"""What one background loop did, for the record and for the person who asks why it failed."""
+"""One background loop, and what it was from its start to its stop."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wattest.errors import ProcessError
+from wattest.errors import LoadError, ProcessError
 from wattest.plan.experiment import Training
 from wattest.process import Loop, LoopStatus, StopReport
-from wattest.run.log import last_lines
+from wattest.run import liveness
+from wattest.run.log import begin_of, end_of, last_lines
+from wattest.run.warmup import WarmUp
 
 NOTE = "Background training served as GPU load only, not monitored"
+_LINE_END = re.compile(r"\r\n|\r")
 
 
 @dataclass(frozen=True)
-class LoadReport:
-    """What one background loop did during the window.
+class LoadStart:
+    """How a load came up: alive for this share (0 to 1) of a start-up time that was waited for.
 
-    `alive_share` is the share of the window in which a run was alive (0 to 1); `cpu_seconds` is
-    the CPU time of its whole tree during the window.
+    `cpu_seconds` is the CPU time of its tree until then, `run` the number of its present run;
+    `ready_pattern_matched` is None where no pattern says when it is ready.
     """
+
+    waited_seconds: float
+    alive_share: float
+    cpu_seconds: float
+    run: int
+    gpu_warm_up: WarmUp | None
+    ready_pattern_matched: bool | None
+
+
+@dataclass(frozen=True)
+class LoadWindow:
+    """What a load did in a window: the share of it in which it was alive (0 to 1), its CPU time."""
 
     alive_share: float
     cpu_seconds: float
@@ -33,142 +48,160 @@ class LoadReport:
 
 @dataclass(eq=False)
 class RunningLoad:
-    """One background loop with what is known of it."""
+    """One background loop, with all that becomes known of it."""
 
     training: Training
     argv: tuple[str, ...]
     folder: Path
     loop: Loop
     pid: int = 0
-    last_status: LoopStatus | None = None
-    report: LoadReport | None = None
-    stop: StopReport | None = None
-    proof: dict[str, Any] | None = None
-    waited: tuple[int, float] | None = None
+    start: LoadStart | None = None
+    window: LoadWindow | None = None
+    stopped: StopReport | None = None
+    _last: LoopStatus | None = None
+    _has_matched: bool = False
+    _waited: tuple[int, float] | None = None
     """When an idle loop was last looked at (monotonic ns), and its run delay in seconds then."""
 
+    @property
+    def name(self) -> str:
+        """Its repository and model."""
+        return f"{self.training.program.name}/{self.training.model}"
 
-def window_report(before: LoopStatus, after: LoopStatus) -> LoadReport:
-    """Return what a loop did between two states of it."""
-    return LoadReport(
-        alive_share=alive_share(before, after),
-        cpu_seconds=after.cpu_seconds - before.cpu_seconds,
-        runs_completed=after.runs_completed - before.runs_completed,
-        restarts=after.runs_started - before.runs_started,
-        failures=after.failures - before.failures,
-    )
+    def is_ready(self) -> bool:
+        """Tell whether its newest log has matched the ready pattern, at its beginning or its end.
 
+        Ready once is ready for good: what a load says later must not hide it.
+        """
+        pattern = self.training.ready_pattern
+        if pattern is not None and not self._has_matched and (log := self._newest_log()):
+            texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
+            self._has_matched = any(map(pattern.search, texts))
+        return pattern is None or self._has_matched
 
-def alive_share(before: LoopStatus, after: LoopStatus) -> float:
-    """Return the share of the time between two states (0 to 1) in which a run was alive."""
-    window_ns = max(after.now_ns - before.now_ns, 1)
-    return min(1.0, (after.alive_ns - before.alive_ns) / window_ns)
+    def prove(self, status: LoopStatus, waited_seconds: float, warm_up: WarmUp | None) -> None:
+        """Keep how it came up, by its state after the start-up time.
 
+        Raises:
+            LoadError: it was dead for too much of that time.
+        """
+        share = status.alive_ns / max(status.now_ns - status.started_ns, 1)
+        failing = status.failures and not status.runs_completed
+        judged = failing or waited_seconds >= liveness.LEAST_JUDGED_SECONDS
+        if share < liveness.MINIMUM_DUTY and judged:
+            raise LoadError(self.explain(f"was alive for only {share:.1%} of its start-up time"))
+        self.start = LoadStart(
+            waited_seconds=waited_seconds,
+            alive_share=min(1.0, share),
+            cpu_seconds=status.cpu_seconds,
+            run=status.current_run,
+            gpu_warm_up=warm_up,
+            ready_pattern_matched=self.training.ready_pattern is not None or None,
+        )
 
-def is_stopped(pids: Sequence[int], some: bool) -> bool:
-    """Tell whether all processes (with `some`: any) are stopped by a signal or a tracer."""
-    stopped = [
-        text.rpartition(")")[2].split()[0] in "Tt" for pid in pids for text in _read(pid, "stat")
-    ]
-    return any(stopped) if some else bool(stopped) and all(stopped)
+    def check(self) -> str | None:
+        """Return why it is no load any more, with its last lines; None while all is well."""
+        try:
+            news = self.loop.poll()
+        except ProcessError as error:
+            return f"{called(self.training)}: {error}"
+        return None if news is None else self.explain(news)
 
+    def falls_short(self, first: LoopStatus, before: LoopStatus, now: LoopStatus) -> str | None:
+        """Return why it is no load any more, if it is none.
 
-def run_delay_seconds(pids: Sequence[int]) -> float:
-    """Return how long all threads together have been ready to run and waited for a CPU.
+        It was too seldom alive since the first of these states; or since the one before it was
+        stopped, or got no CPU time although it wanted some.
+        """
+        seconds = liveness.seconds_between(first, now)
+        share = liveness.alive_share(first, now)
+        if seconds >= liveness.LEAST_JUDGED_SECONDS and share < liveness.MINIMUM_DUTY:
+            return self.explain(f"was alive for only {share:.1%} of the first {seconds:.0f} s")
+        return self.stands_still(before, now)
 
-    It is the second field of /proc/PID/task/TID/schedstat; 0 where the kernel keeps none.
-    """
-    texts = [text for pid in pids for text in _read(pid, "task/*/schedstat")]
-    return sum(int(text.split()[1]) for text in texts) / 1e9
+    def stands_still(self, before: LoopStatus, after: LoopStatus) -> str | None:
+        """Return why it did nothing although it had something to do; None for one that rests."""
+        idle = liveness.is_idle(before, after)
+        try:
+            pids = self.loop.pids()
+        except ProcessError as error:
+            return f"{called(self.training)}: {error}"
+        if liveness.is_stopped(pids, some=idle):
+            return f"{called(self.training)} was stopped (state T): it loaded nothing"
+        earlier = self._waited
+        self._waited = (after.now_ns, liveness.run_delay_seconds(pids)) if idle else None
+        if earlier is None or self._waited is None:
+            return None
+        seconds, waited_seconds = (after.now_ns - earlier[0]) / 1e9, self._waited[1] - earlier[1]
+        if waited_seconds < liveness.STARVED_WAIT_SHARE * seconds:
+            return None
+        return (
+            f"{called(self.training)} was starved: in {seconds:.1f} s it was ready to run for"
+            f" {waited_seconds:.1f} s and got hardly any CPU time"
+        )
 
+    def stop(self, patience: AbstractContextManager[float]) -> None:
+        """End it with every process of it, in the grace period that `patience` leaves."""
+        with suppress(ProcessError):
+            self._last = self.loop.status()
+        try:
+            with patience as grace_seconds:
+                self.stopped = self.loop.stop(grace_seconds)
+        except KeyboardInterrupt:
+            self.stopped = self.loop.stop(grace_seconds=0)
+            raise
 
-def _read(pid: int, pattern: str) -> list[str]:
-    """Return the files of a process that match and are still there."""
-    found = []
-    with contextlib.suppress(OSError):
-        for path in Path(f"/proc/{pid}").glob(pattern):
-            with contextlib.suppress(OSError):
-                found.append(path.read_text(encoding="utf-8", errors="replace"))
-    return found
+    def explain(self, what: str) -> str:
+        """Return what went wrong with it: exit codes, and the last lines of its newest log."""
+        codes: dict[str, int] = {}
+        with suppress(ProcessError):
+            codes = dict(self.loop.status().exit_codes)
+        ends = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
+        told = f"; exit codes so far: {', '.join(ends)}" if ends else ""
+        log = self._newest_log()
+        lines = last_lines(log) if log else []
+        tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
+        return f"{called(self.training)} {what}{told}; its last lines ({log}):\n{tail}"
 
+    def _newest_log(self) -> Path | None:
+        logs = [log for log in self.folder.glob("run_*.log") if log.stem[4:].isdecimal()]
+        return max(logs, key=lambda log: int(log.stem[4:]), default=None)
 
-def explain_failure(one: RunningLoad, what: str) -> str:
-    """Return what went wrong with a load: exit codes, and the last lines of its newest log."""
-    log = newest_log(one.folder)
-    lines = last_lines(log) if log else []
-    tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
-    told = f"{what}{_exit_codes(one)}; its last lines ({log}):"
-    return f"{called(one.training)} {told}\n{tail}"
-
-
-def _exit_codes(one: RunningLoad) -> str:
-    """Return how the runs of a load have ended so far; nothing where the loop does not answer."""
-    try:
-        codes = one.loop.status().exit_codes
-    except ProcessError:
-        return ""
-    told = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
-    return f"; exit codes so far: {', '.join(told)}" if told else ""
-
-
-def newest_log(folder: Path) -> Path | None:
-    """Return the log of the latest run; None before the first."""
-    logs = [log for log in folder.glob("run_*.log") if log.stem[4:].isdecimal()]
-    return max(logs, key=lambda log: int(log.stem[4:]), default=None)
-
-
-def name_of(training: Training) -> str:
-    """Return the name of a load: its repository and model."""
-    return f"{training.program.name}/{training.model}"
+    def describe(self) -> dict[str, Any]:
+        """Return its `background_info`."""
+        info: dict[str, Any] = {
+            **self.training.identity(),
+            "ignored_hyperparameters": dict(self.training.ignored),
+            "note": NOTE,
+            "command": list(self.argv),
+            "log_folder": self.folder.name,
+            "pid": self.pid or None,
+        }
+        if (last := self._last) is not None:
+            info |= {
+                "runs_started": last.runs_started,
+                "runs_completed": last.runs_completed,
+                "restarts": max(0, last.runs_started - 1),
+                "failures": last.failures,
+                "exit_codes": dict(last.exit_codes),
+                "restart_gap_median_seconds": _seconds(last.gap_median_ns),
+                "restart_gap_longest_seconds": _seconds(last.gap_max_ns),
+                "cpu_seconds": last.cpu_seconds,
+            }
+        told = {"start": self.start, "window": self.window}
+        info |= {key: asdict(value) for key, value in told.items() if value is not None}
+        if self.stopped is not None:
+            info["stop"] = {
+                "duration_seconds": self.stopped.duration_seconds,
+                "sigkill_needed": self.stopped.sigkill_needed,
+                "survivors": [survivor.pid for survivor in self.stopped.survivors],
+            }
+        return info
 
 
 def called(training: Training) -> str:
     """Return what a load is called where something went wrong with it."""
-    return f"background load {name_of(training)}"
-
-
-def describe(one: RunningLoad) -> dict[str, Any]:
-    """Return `background_info` of one loop."""
-    training = one.training
-    info: dict[str, Any] = {
-        "repo": training.program.name,
-        "model": training.model,
-        "hyperparameters": dict(training.hyperparameters),
-        "ignored_hyperparameters": dict(training.ignored),
-        "note": NOTE,
-        "command": list(one.argv),
-        "log_folder": one.folder.name,
-        "pid": one.pid or None,
-    }
-    status = one.last_status
-    if status is not None:
-        info |= {
-            "runs_started": status.runs_started,
-            "runs_completed": status.runs_completed,
-            "restarts": max(0, status.runs_started - 1),
-            "failures": status.failures,
-            "exit_codes": dict(status.exit_codes),
-            "restart_gap_median_seconds": _seconds(status.gap_median_ns),
-            "restart_gap_longest_seconds": _seconds(status.gap_max_ns),
-            "cpu_seconds": status.cpu_seconds,
-        }
-    if one.proof is not None:
-        info["start"] = one.proof
-    if one.report is not None:
-        info["window"] = {
-            "alive_share": one.report.alive_share,
-            "cpu_seconds": one.report.cpu_seconds,
-            "runs_completed": one.report.runs_completed,
-            "restarts": one.report.restarts,
-            "failures": one.report.failures,
-        }
-    if one.stop is not None:
-        info["stop"] = {
-            "duration_seconds": one.stop.duration_seconds,
-            "sigkill_needed": one.stop.sigkill_needed,
-            "survivors": [survivor.pid for survivor in one.stop.survivors],
-        }
-    return info
+    return f"background load {training.program.name}/{training.model}"
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

@@ -2,129 +2,56 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-
-from wattest.energy import (
-    Measurement,
-    Thresholds,
-    estimate,
-    foreign_gpu_processes,
-    other_cpu_load,
-)
-from wattest.process import Exit
-from wattest.run.judge import ActiveLoad, LoadEdge
-from wattest.run.log import Metrics
-from wattest.run.outcome import CpuUse
+from wattest.energy import Thresholds, foreign_gpu_processes, other_cpu_load
+from wattest.run.activeload import ActiveLoad
+from wattest.run.outcome import Attempt
 
 
-@dataclass
-class Run:
-    """What becomes known while one attempt runs."""
-
-    exit: Exit | None = None
-    pid: int | None = None
-    timed_out: bool = False
-    interrupted: bool = False
-    trouble: str | None = None
-    measurement: Measurement | None = None
-    own_cpu_seconds: float = 0.0
-    own_pids: set[int] = field(default_factory=set)
-    gpu_processes: dict[int, str] = field(default_factory=dict)
-    unseen: list[str] = field(default_factory=list)
-    load_opened: LoadEdge | None = None
-    load_closed: LoadEdge | None = None
-
-
-def judge(
-    run: Run, metrics: Metrics, load: ActiveLoad | None, timeout_seconds: float
-) -> tuple[list[str], list[str]]:
-    """Return (faults, flags): why the attempt may not count, and what to know if it does."""
-    faults: list[str] = []
-    flags: list[str] = []
-    if run.trouble:
-        faults.append(run.trouble)
-    if run.interrupted:
-        faults.append("interrupted before the training was done")
-    elif run.timed_out:
-        faults.append(f"timed out after {timeout_seconds:g} s (timeout_seconds)")
-    elif run.exit is not None:
-        faults += exit_faults(run.exit, metrics)
-    if run.measurement is not None:
-        faults += [reason.text for reason in run.measurement.faults]
-        flags += [reason.text for reason in run.measurement.flags]
-    if load and run.load_opened and run.load_closed:
-        load_faults, load_flags = load.judge(run.load_opened, run.load_closed)
-        faults += load_faults if run.trouble is None else []
+def judge(attempt: Attempt, load: ActiveLoad) -> None:
+    """Fill in why an attempt that is over may not count, and what to know if it does."""
+    faults, flags = attempt.faults, attempt.flags
+    if attempt.trouble:
+        faults.append(attempt.trouble)
+    faults += _exit_faults(attempt)
+    if attempt.measurement is not None:
+        faults += [reason.text for reason in attempt.measurement.faults]
+        flags += [reason.text for reason in attempt.measurement.flags]
+        load_faults, load_flags = load.judge()
+        # What ended the attempt says already what is wrong with its load.
+        faults += load_faults if attempt.trouble is None else []
         flags += load_flags
-    if run.exit is not None and run.exit.leftovers_killed:
-        flags.append(f"{run.exit.leftovers_killed} processes outlived the training and were killed")
-    if metrics.found:
-        flags += metrics.problems
-    return faults, flags
+    if attempt.exit is not None and attempt.exit.leftovers_killed:
+        count = attempt.exit.leftovers_killed
+        flags.append(f"{count} processes outlived the training and were killed")
+    if attempt.metrics.found:
+        flags += attempt.metrics.problems
+    flags += _neighbours(attempt)
 
 
-def neighbour_flags(run: Run, cpu: CpuUse | None, thresholds: Thresholds) -> list[str]:
-    """Flag what else was on the machine: foreign GPU processes, and other CPU load."""
-    own = run.own_pids | ({run.pid} if run.pid is not None else set())
-    reasons = [foreign_gpu_processes(run.gpu_processes, own)]
-    if cpu is not None:
-        reasons.append(
-            other_cpu_load(
-                cpu.machine_busy_seconds, cpu.ours_seconds, cpu.machine_total_seconds, thresholds
-            )
-        )
-    return [*run.unseen, *(reason.text for reason in reasons if reason is not None)]
-
-
-def cpu_use(run: Run, load: ActiveLoad | None) -> CpuUse | None:
-    """Return who used the CPUs during the window; None where /proc does not tell."""
-    machine = run.measurement.machine_cpu if run.measurement else None
-    if machine is None:
-        return None
-    background = 0.0
-    if load and run.load_opened and run.load_closed:
-        background = load.cpu_seconds(run.load_opened, run.load_closed)
-    end = run.exit
-    return CpuUse(
-        machine_busy_seconds=machine.busy_seconds,
-        machine_total_seconds=machine.capacity_seconds,
-        foreground_seconds=end.user_cpu_seconds + end.system_cpu_seconds if end else 0.0,
-        background_seconds=background,
-        harness_seconds=run.own_cpu_seconds,
-    )
-
-
-def duration_seconds(run: Run) -> float | None:
-    """Return how long the training lived; for one that was stopped, how long its window was."""
-    if run.pid is None:
-        return None
-    if run.exit is not None:
-        return (run.exit.ended_ns - run.exit.started_ns) / 1e9
-    return run.measurement.duration_seconds if run.measurement else None
-
-
-def estimated_energy(run: Run, cpu: CpuUse | None) -> dict[str, object] | None:
-    """Estimate the CPU's energy where no counter could be read (and only there)."""
-    if cpu is None or run.measurement is None or run.pid is None:
-        return None
-    if run.measurement.energy_metrics()["cpu_energy_total_joules"] is not None:
-        return None
-    return estimate(
-        run.measurement.duration_seconds,
-        os.cpu_count() or 1,
-        cpu.machine_busy_seconds,
-        cpu.foreground_seconds if run.exit else None,
-    )
-
-
-def exit_faults(end: Exit | None, metrics: Metrics) -> list[str]:
+def _exit_faults(attempt: Attempt) -> list[str]:
     """Return the faults that follow from how the training ended and what its log says."""
+    if attempt.interrupted:
+        return ["interrupted before the training was done"]
+    if attempt.timed_out:
+        return [f"timed out after {attempt.timeout_seconds:g} s (timeout_seconds)"]
+    if attempt.exit is None:
+        return []
     faults = []
-    if end is not None and end.signal is not None:
-        faults.append(f"training was ended by signal {end.signal}")
-    elif end is not None and end.exit_code != 0:
-        faults.append(f"training ended with exit code {end.exit_code}")
-    if not metrics.found:
-        faults += ["no performance metric was found", *metrics.problems]
+    if attempt.exit.signal is not None:
+        faults.append(f"training was ended by signal {attempt.exit.signal}")
+    elif attempt.exit.exit_code != 0:
+        faults.append(f"training ended with exit code {attempt.exit.exit_code}")
+    if not attempt.metrics.found:
+        faults += ["no performance metric was found", *attempt.metrics.problems]
     return faults
+
+
+def _neighbours(attempt: Attempt) -> list[str]:
+    """Return what else was on the machine: foreign GPU processes, and other CPU load."""
+    own = attempt.own_pids | ({attempt.pid} if attempt.pid is not None else set())
+    reasons = [foreign_gpu_processes(attempt.gpu_processes, own)]
+    if (use := attempt.cpu) is not None:
+        ours = use.foreground_seconds + use.background_seconds + use.harness_seconds
+        busy, total = use.machine_busy_seconds, use.machine_total_seconds
+        reasons.append(other_cpu_load(busy, ours, total, Thresholds()))
+    return [*attempt.unseen, *(reason.text for reason in reasons if reason is not None)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from wattest.energy import GpuState
 
@@ -16,12 +16,24 @@ LIMIT_SECONDS = 60.0
 _PERIOD_SECONDS = 0.5
 
 
+@dataclass(frozen=True)
+class WarmUp:
+    """What came of a warm-up: how long it took, and the mean power of all GPUs in the end."""
+
+    waited_seconds: float
+    gpu_busy: bool
+    steady: bool
+    power_watts: float
+    steady_share: float = STEADY_SHARE
+    limit_seconds: float = LIMIT_SECONDS
+
+
 def warm_up(
     gpu_state: Callable[[], Sequence[GpuState]],
     check: Callable[[], None],
     limit_seconds: float = LIMIT_SECONDS,
     period_seconds: float = _PERIOD_SECONDS,
-) -> dict[str, Any] | None:
+) -> WarmUp | None:
     """Wait until the board power of the visible GPUs is steady; return what came of it.
 
     Steady: the mean of the last four samples (two each second) lies within 5 % of the mean of the
@@ -47,14 +59,9 @@ def warm_up(
         waited = time.monotonic() - began
         is_full = len(powers) == powers.maxlen
         if (is_full and (not is_busy or _is_steady(powers))) or waited >= limit_seconds:
-            return {
-                "waited_seconds": waited,
-                "gpu_busy": is_busy,
-                "steady": is_full and is_busy and _is_steady(powers),
-                "power_watts": sum(powers) / len(powers),
-                "steady_share": STEADY_SHARE,
-                "limit_seconds": limit_seconds,
-            }
+            steady = is_full and is_busy and _is_steady(powers)
+            power_watts = sum(powers) / len(powers)
+            return WarmUp(waited, is_busy, steady, power_watts, limit_seconds=limit_seconds)
         time.sleep(period_seconds)
 
 

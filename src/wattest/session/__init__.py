@@ -1,1 +1,10 @@
-"""session."""
+"""What the experiments of one run share: sensors and counters, the governor, the idle machine.
+
+A `Session` is made before anything runs, begun with what was selected, and closed at the end; it
+hands out what runs trainings. Its `Recorder` leaves exactly one record for every experiment.
+"""
+
+from wattest.session.recorder import Recorder
+from wattest.session.session import Session, SessionOptions
+
+__all__ = ["Recorder", "Session", "SessionOptions"]

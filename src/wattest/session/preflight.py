@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wattest.config.settings import Settings
-from wattest.energy import GpuState, Sensors
+from wattest.energy import GpuState, Sensors, machine_cpu
 from wattest.errors import GpuMemoryError
 from wattest.plan.experiment import Experiment
-from wattest.session.idle import REFERENCE_SECONDS, MachineState, Watcher, cool_down
+from wattest.run import CoolDown
 
+# Near idle: within these of the session's idle values, held for so long.
+TEMPERATURE_MARGIN_CELSIUS = 5.0
+POWER_MARGIN_SHARE = 0.1
+CPU_LOAD_MARGIN = 0.05
+HOLD_SECONDS = 10.0
+# How long the idle machine is watched where nothing else has measured it: a load is a share of
+# time, and the kernel counts CPU time in steps of 10 ms.
+REFERENCE_SECONDS = 1.5
 # Memory of a GPU above that of the session's start by more than this was left by someone.
 LEFTOVER_MEMORY_MB = 256.0
+_PERIOD_SECONDS = 1.0
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class MachineState:
+    """One look at the machine: busy share of all CPUs (0 to 1), and per GPU by UUID."""
+
+    cpu_busy_share: float
+    gpu_temperature_celsius: Mapping[str, float] = field(default_factory=dict)
+    gpu_power_watts: Mapping[str, float] = field(default_factory=dict)
+
+    def excess_over(self, idle: MachineState) -> list[str]:
+        """Return what is not yet near the idle state, in words."""
+        found = []
+        if self.cpu_busy_share > idle.cpu_busy_share + CPU_LOAD_MARGIN:
+            found.append(f"CPU load {self.cpu_busy_share:.0%} (idle {idle.cpu_busy_share:.0%})")
+        for uuid, celsius in self.gpu_temperature_celsius.items():
+            reference = idle.gpu_temperature_celsius.get(uuid, celsius)
+            if celsius > reference + TEMPERATURE_MARGIN_CELSIUS:
+                found.append(f"GPU {uuid} at {celsius:.0f} C (idle {reference:.0f} C)")
+        for uuid, watts in self.gpu_power_watts.items():
+            reference = idle.gpu_power_watts.get(uuid, watts)
+            if watts > reference * (1 + POWER_MARGIN_SHARE):
+                found.append(f"GPU {uuid} at {watts:.0f} W (idle {reference:.0f} W)")
+        return found
 
 
 class Preflight:
@@ -23,31 +58,45 @@ class Preflight:
     machine is watched for a moment now: that is what the pauses wait for.
     """
 
-    def __init__(self, settings: Settings, sensors: Sensors, proc_root: Path) -> None:
+    def __init__(self, settings: Settings, sensors: Sensors) -> None:
         self._settings = settings
         self._sensors = sensors
-        self._watcher = Watcher(sensors.gpu_state, proc_root)
         self._memory_used_mb = {gpu.uuid: gpu.memory_used_mb for gpu in sensors.gpu_state()}
         self._experiments_begun = 0
         self._idle = MachineState(0.0)
+        self._cpu_before = machine_cpu(_PROC)
         if settings.cooldown_seconds > 0 and settings.idle_baseline_seconds <= 0:
-            self._idle = self._watcher.watch(REFERENCE_SECONDS)
+            time.sleep(REFERENCE_SECONDS)
+            self.remember_idle()
 
     def remember_idle(self) -> None:
         """Take the load since the last look, and the GPUs' state now, for idle."""
-        self._idle = self._watcher.look()
+        self._idle = self._look()
 
-    def pause(self) -> dict[str, Any] | None:
-        """Cool down before every experiment but the first; return what came of it."""
+    def pause(self) -> CoolDown | None:
+        """Cool down before every experiment but the first; return what came of it.
+
+        The pause lasts until the machine has been near idle for a while: at least
+        `cooldown_seconds`, at most `cooldown_limit_seconds`.
+        """
+        least_seconds = self._settings.cooldown_seconds
+        limit_seconds = self._settings.cooldown_limit_seconds
         self._experiments_begun += 1
-        if self._experiments_begun == 1 or self._settings.cooldown_seconds <= 0:
+        if self._experiments_begun == 1 or least_seconds <= 0:
             return None
-        return cool_down(
-            self._watcher,
-            self._idle,
-            self._settings.cooldown_seconds,
-            self._settings.cooldown_limit_seconds,
-        )
+        began = time.monotonic()
+        near_since: float | None = None
+        self._look()
+        while True:
+            time.sleep(_PERIOD_SECONDS)
+            now = time.monotonic()
+            excess = self._look().excess_over(self._idle)
+            near_since = None if excess else (near_since or now)
+            waited = now - began
+            held = near_since is not None and now - near_since >= HOLD_SECONDS
+            if waited >= limit_seconds or (held and waited >= least_seconds):
+                told = tuple(excess)
+                return CoolDown(waited, held, told, least_seconds, limit_seconds, HOLD_SECONDS)
 
     def check(self, experiment: Experiment) -> list[str]:
         """Return flags on what an earlier experiment or a stranger left on the GPUs.
@@ -68,6 +117,19 @@ class Preflight:
                     f"GPU {gpu.uuid} holds {extra:.0f} MB more than when the session began"
                 )
         return flags
+
+    def _look(self) -> MachineState:
+        """Look at the machine: CPU load since the last look, GPU temperature and power now."""
+        now, before = machine_cpu(_PROC), self._cpu_before
+        self._cpu_before = now
+        spent = now.since(before) if now and before else None
+        share = spent.busy_seconds / (spent.capacity_seconds or 1.0) if spent else 0.0
+        gpus = self._sensors.gpu_state()
+        return MachineState(
+            share,
+            {g.uuid: g.temperature_celsius for g in gpus if g.temperature_celsius is not None},
+            {g.uuid: g.power_watts for g in gpus if g.power_watts is not None},
+        )
 
 
 def _require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.energy import Snapshot
 from wattest.plan.experiment import Experiment
-from wattest.run.judge import ActiveLoad
-from wattest.terminal.console import Console
+from wattest.run.activeload import ActiveLoad
+from wattest.run.foreground import Progress
+from wattest.run.log import end_of
+from wattest.terminal import Console
 
 _TAIL_BYTES = 8192
 
@@ -34,32 +34,29 @@ class ProgressBoard:
             self._durations.append(duration_seconds)
         self._console.clear_live()
 
-    def watcher(
-        self, experiment: Experiment, log: Path, load: ActiveLoad | None
-    ) -> Callable[[float, Snapshot], None] | None:
+    def watcher(self, experiment: Experiment, log: Path, load: ActiveLoad) -> Progress | None:
         """Return what shows the line for one attempt; None where there is no terminal."""
         if not self._console.is_live:
             return None
-
         epochs = _Epochs()
 
         def show(elapsed_seconds: float, snapshot: Snapshot) -> None:
             done, of = read_epoch(log, experiment)
             left = epochs.left(elapsed_seconds, done, of)
-            parts = [f"[{self._begun}/{self.total}]", experiment.id]
-            if done is not None:
-                parts.append(f"epoch {done}/{of}" if of else f"epoch {done}")
-            parts.append(clock(elapsed_seconds))
-            parts += _now(snapshot)
-            run = load.current_run() if load else None
-            if run is not None:
-                parts.append(f"load run {run}")
-            if left is not None:
-                parts.append(f"left {clock(left)}")
-            campaign = self._campaign_left(elapsed_seconds, left)
-            if campaign is not None:
-                parts.append(f"all {clock(campaign)}")
-            self._console.live("  ".join(parts))
+            rest, run = self._campaign_left(elapsed_seconds, left), load.current_run()
+            parts = [
+                f"[{self._begun}/{self.total}]",
+                experiment.id,
+                None if done is None else f"epoch {done}/{of}" if of else f"epoch {done}",
+                clock(elapsed_seconds),
+                _with(snapshot.cpu_watts, "CPU {:.0f} W"),
+                _with(snapshot.gpu_watts, "GPU {:.0f} W"),
+                _with(snapshot.gpu_temperature_celsius, "{:.0f} C"),
+                _with(run, "load run {}"),
+                None if left is None else f"left {clock(left)}",
+                None if rest is None else f"all {clock(rest)}",
+            ]
+            self._console.live("  ".join(part for part in parts if part is not None))
 
         return show
 
@@ -81,22 +78,14 @@ def read_epoch(log: Path, experiment: Experiment) -> tuple[int | None, int | Non
     pattern = experiment.foreground.program.progress
     if pattern is None:
         return None, None
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return None, None
-    found = [match.groups() for match in pattern.finditer(text)]
-    if not found:
-        return None, None
-    numbers = [int(group) for group in found[-1] if group and group.isdecimal()]
-    if not numbers:
-        return None, None
-    epochs = experiment.foreground.hyperparameters.get("epochs")
+    found = [match.groups() for match in pattern.finditer(end_of(log, _TAIL_BYTES))]
+    numbers = [int(group) for group in found[-1] if group and group.isdecimal()] if found else []
     if len(numbers) > 1:
         return numbers[0], numbers[1]
-    return numbers[0], int(epochs) if epochs is not None else None
+    epochs = experiment.foreground.hyperparameters.get("epochs")
+    if not numbers or epochs is None:
+        return next(iter(numbers), None), None
+    return numbers[0], int(epochs)
 
 
 def clock(seconds: float) -> str:
@@ -122,12 +111,5 @@ class _Epochs:
         return max(0.0, rest - (elapsed_seconds - self.ended_seconds))
 
 
-def _now(snapshot: Snapshot) -> list[str]:
-    parts = []
-    if snapshot.cpu_watts is not None:
-        parts.append(f"CPU {snapshot.cpu_watts:.0f} W")
-    if snapshot.gpu_watts is not None:
-        parts.append(f"GPU {snapshot.gpu_watts:.0f} W")
-    if snapshot.gpu_temperature_celsius is not None:
-        parts.append(f"{snapshot.gpu_temperature_celsius:.0f} C")
-    return parts
+def _with(value: float | None, form: str) -> str | None:
+    return None if value is None else form.format(value)

@@ -2,115 +2,93 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
+from wattest.energy import SensorConfig, find_sensors
 from wattest.energy.perfchild import perf_launcher
-from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
+from wattest.errors import EnergyError, RecordError, WattestError
+from wattest.files import make_folder, write_atomically
 from wattest.interrupts import OrderlySignals
-from wattest.machine import facts
-from wattest.machine.governor import Governor
-from wattest.machine.lease import Leases, counters_of
+from wattest.machine import counters_of, facts, set_governor, take
 from wattest.plan import store
 from wattest.plan.experiment import Experiment
 from wattest.plan.load import Campaign
-from wattest.process import Rung, probe, sweep
-from wattest.records.document import Context
-from wattest.records.folder import ResultsFolder
-from wattest.records.table import Finished, SessionArtefacts
-from wattest.run.background import BackgroundLoad
-from wattest.run.foreground import Foreground
-from wattest.run.judge import LOAD_THRESHOLDS
+from wattest.process import sweep
+from wattest.records import Context, Finished, Headline, Row, Table, folder
+from wattest.run import BackgroundLoad, Foreground, Launcher
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
-from wattest.session.recorder import Published, Recorder, Records
-from wattest.terminal.console import Console, Writer
+from wattest.session.recorder import Recorder
+from wattest.terminal import Console
 
 
 @dataclass(frozen=True)
 class SessionOptions:
     """What the command line says about this machine and this session.
 
-    `wait_seconds` is how long to wait for another session's counters; `run_as` (uid, gid) is who
-    the trainings run as, None for the one who runs pytest.
+    Attributes:
+        results_folder: Where records go.
+        sys_root: Root of /sys.
+        launcher: Starts the trainings.
+        require_energy: Whether to refuse where nothing can be measured.
+        allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
+        wait_seconds: How long to wait for another session's counters.
     """
 
     results_folder: Path
-    sys_root: Path = Path("/sys")
-    proc_root: Path = Path("/proc")
-    require_energy: bool = False
-    allow_missing: frozenset[str] = frozenset()
-    supervision: str | None = None
-    extra_owners: tuple[int, ...] = ()
-    wait_seconds: float = 0.0
-    run_as: tuple[int, int] | None = None
+    sys_root: Path
+    launcher: Launcher
+    require_energy: bool
+    allow_missing: frozenset[str]
+    wait_seconds: float
 
 
 class Session:
-    """Everything that experiments share; open it with :meth:`open`, end it with :meth:`close`."""
+    """Everything that experiments share: open with its creation, until :meth:`close`.
 
-    def __init__(
-        self,
-        campaign: Campaign,
-        options: SessionOptions,
-        console: Console,
-        sensors: Sensors,
-        rung: Rung,
-    ) -> None:
-        self.console = console
-        self.results = ResultsFolder(options.results_folder)
-        self.board = ProgressBoard(console)
+    It has proven that results can be written and sensors read, before anything runs.
+
+    Raises:
+        WattestError: one line for every reason why not.
+    """
+
+    def __init__(self, campaign: Campaign, options: SessionOptions, console: Console) -> None:
         self._campaign = campaign
         self._options = options
-        self._sensors = sensors
-        self._rung = rung
-        self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
-        self._closing = contextlib.ExitStack()
-        self._closing.callback(sensors.close)
-        self._signals = OrderlySignals()
-        self._records: Records | None = None
-        self._leases: Leases | None = None
-
-    @classmethod
-    def open(
-        cls, campaign: Campaign, options: SessionOptions, writer: Writer | None, verbosity: int
-    ) -> Session:
-        """Prove that results can be written and sensors read, before anything runs.
-
-        Raises:
-            WattestError: one line for every reason why not.
-        """
-        rung = choose_rung(options.supervision)
-        ResultsFolder(options.results_folder).prepare()
-        sensors = find_sensors(
-            SensorConfig.of_environment(
-                options.sys_root,
-                options.allow_missing,
-                perf_launcher(rung, options.extra_owners),
-                options.proc_root,
-            )
+        self._console = console
+        folder.prepare(options.results_folder)
+        perf = perf_launcher(options.launcher.rung, options.launcher.owners)
+        self._sensors = find_sensors(
+            SensorConfig.of_environment(options.sys_root, options.allow_missing, perf)
         )
-        if options.require_energy and not sensors.promised():
-            sensors.close()
-            raise EnergyError(f"--require-energy: no energy can be measured: {sensors.describe()}")
-        width = shutil.get_terminal_size().columns
-        return cls(campaign, options, Console(writer, verbosity, width), sensors, rung)
+        self._closing = ExitStack()
+        self._closing.callback(self._sensors.close)
+        if options.require_energy and not self._sensors.promised():
+            self.close()
+            told = self._sensors.describe()
+            raise EnergyError(f"--require-energy: no energy can be measured: {told}")
+        self._board = ProgressBoard(console)
+        self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
+        self._folder = options.results_folder / "sessions" / self._session_id
+        self._signals = OrderlySignals()
+        self._has_counters = False
+        self._recorder: Recorder | None = None
 
     def header(self) -> list[str]:
         """Return what the session's header says about the machine and its sensors."""
-        host = facts.host(self._options.sys_root, self._options.proc_root)
+        host = facts.host(self._options.sys_root)
         return [
             f"machine: {host['cpu_model']}, {host['cpu_count']} CPUs, kernel {host['kernel']};"
-            f" process trees held by {self._rung.value}",
+            f" process trees held by {self._options.launcher.rung.value}",
             f"sensors: {self._sensors.describe()}",
-            f"results: {self.results.path}",
+            f"results: {self._options.results_folder}",
         ]
 
     def begin(self, selected: Sequence[Experiment], finished: Mapping[str, Finished]) -> None:
@@ -125,34 +103,25 @@ class Session:
         self._signals.install()
         self._closing.callback(self._signals.restore)
         for swept in sweep():
-            self.console.warn(f"a dead session had left {swept}; ended it")
+            self._console.warn(f"a dead session had left {swept}; ended it")
         self.take_counters()
-        governor = Governor(plan.settings.governor, self._options.sys_root)
-        self._closing.callback(governor.close)
-        if governor.state.status in ("denied", "unavailable"):
-            self.console.warn(f"governor {governor.state.requested!r}: {governor.state.reason}")
-        self.board.total = len(selected)
-        preflight = Preflight(plan.settings, self._sensors, self._options.proc_root)
-        idle = self._measure_idle(preflight)
-        environment = {
-            **facts.environment(self._programs(), self._options.sys_root, self._options.proc_root),
-            "gpus": self._sensors.hardware(),
-            "supervision": self._rung.value,
-            "governor": asdict(governor.state),
-            "idle": idle,
-        }
-        artefacts = SessionArtefacts(self.results.path, self._session_id, plan)
-        try:
-            store.store(self.results.path, plan)
-            artefacts.open(environment, finished.values())
-        except OSError as error:
-            where = error.filename or self.results.path
-            raise RecordError(f"{where} cannot be written: {error.strerror}") from None
+        governor = set_governor(plan.settings.governor, self._options.sys_root, self._closing)
+        if governor.status in ("denied", "unavailable"):
+            self._console.warn(f"governor {governor.requested!r}: {governor.reason}")
+        self._board.total = len(selected)
+        preflight = Preflight(plan.settings, self._sensors)
+        idle = self._measure_idle(plan.settings.idle_baseline_seconds, preflight)
+        environment = {**self._environment(), "governor": asdict(governor), "idle": idle}
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
-        known = {ids[key]: one.path for key, one in finished.items()}
-        context = self._context(environment)
-        self._records = Records(
-            self.results, context, self.console, self.board, preflight, artefacts, known
+        self._recorder = Recorder(
+            results=self._options.results_folder,
+            context=Context(self._session_id, plan, self._campaign.registry.file, environment),
+            console=self._console,
+            board=self._board,
+            preflight=preflight,
+            table=self._leave_files(environment, [one.row for one in finished.values()]),
+            known={ids[key]: one.path for key, one in finished.items()},
+            publish=lambda told: None,
         )
 
     def take_counters(self) -> None:
@@ -161,87 +130,59 @@ class Session:
         Raises:
             LeaseError: another session holds them.
         """
-        if self._leases is None:
+        if not self._has_counters:
             counters = counters_of(self._sensors.findings, self._options.sys_root)
-            self._leases = Leases.take(counters, self._options.wait_seconds, self.console.warn)
-            self._closing.callback(self._leases.close)
+            held = take(counters, self._options.wait_seconds, self._console.warn)
+            self._closing.callback(held.close)
+            self._has_counters = True
 
     def foreground(self) -> Foreground:
         """Return what runs foreground trainings."""
-        return Foreground(
-            self.console,
-            self._sensors,
-            self._rung,
-            self._options.extra_owners,
-            progress_of=self.board.watcher,
-            run_as=self._options.run_as,
-        )
+        return Foreground(self._console, self._sensors, self._options.launcher, self._board.watcher)
 
     def background_load(self) -> BackgroundLoad:
         """Return what runs background loads; close it at the end."""
-        options = self._options
-        return BackgroundLoad(
-            self.console,
-            self._rung,
-            options.extra_owners,
-            options.run_as,
-            self._signals,
-            self._sensors.gpu_state,
-        )
+        launcher, gpu_state = self._options.launcher, self._sensors.gpu_state
+        return BackgroundLoad(self._console, launcher, self._signals, gpu_state)
 
-    def recorder(self, publish: Published) -> Recorder:
+    def recorder(self, publish: Callable[[Headline], None]) -> Recorder:
         """Return what leaves the records; `publish` gets each record's headline."""
-        if self._records is None:
+        if self._recorder is None:
             raise WattestError("the session has not begun: nothing was selected")
-        return Recorder(self._records, publish)
+        return replace(self._recorder, publish=publish)
 
     def close(self) -> None:
         """Restore the governor, let go of the counters and of the sensors."""
         self._closing.close()
 
-    def _measure_idle(self, preflight: Preflight) -> dict[str, Any] | None:
-        seconds = self._campaign.plan.settings.idle_baseline_seconds
-        if seconds <= 0:
-            return None
-        self.console.step("idle", f"measuring the idle machine for {seconds:g} s")
-        folder = self.results.path / "sessions" / self._session_id / "idle"
-        watts = self._sensors.measure_idle(seconds, folder)
-        preflight.remember_idle()
-        return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
-
-    def _programs(self) -> dict[str, Path]:
-        return {
+    def _environment(self) -> dict[str, Any]:
+        programs = {
             training.program.name: training.program.folder
             for experiment in self._campaign.plan.experiments
             for training in experiment.trainings
         }
+        return {
+            **facts.environment(programs, self._options.sys_root),
+            "gpus": self._sensors.hardware(),
+            "supervision": self._options.launcher.rung.value,
+        }
 
-    def _context(self, environment: Mapping[str, Any]) -> Context:
-        plan = self._campaign.plan
-        return Context(
-            session_id=self._session_id,
-            experiment_name=plan.settings.experiment_name,
-            settings_file=plan.settings.file,
-            registry_file=self._campaign.registry.file,
-            seed=plan.seed,
-            plan_digest=plan.digest,
-            order=plan.order,
-            positions={one.id: at for at, one in enumerate(plan.experiments, start=1)},
-            environment=environment,
-            thresholds={**Thresholds().as_dict(), **LOAD_THRESHOLDS},
-        )
+    def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
+        if seconds <= 0:
+            return None
+        self._console.step("idle", f"measuring the idle machine for {seconds:g} s")
+        watts = self._sensors.measure_idle(seconds, self._folder / "idle")
+        preflight.remember_idle()
+        return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
 
-
-def choose_rung(name: str | None) -> Rung:
-    """Return the rung called `name`, or the strongest that is advised where None.
-
-    Raises:
-        ProcessError: this machine does not grant it; the message says why.
-    """
-    mechanisms = probe()
-    if name is None:
-        return mechanisms.default
-    rung = Rung(name)
-    if not mechanisms.is_available(rung):
-        raise ProcessError(f"--supervision {name}: {mechanisms.reason_against(rung)}")
-    return rung
+    def _leave_files(self, environment: Mapping[str, Any], rows: Sequence[Row]) -> Table:
+        """Write plan, environment, and the CSV with the rows of what is finished already."""
+        plan, told = self._campaign.plan, json.dumps(environment, indent=2, ensure_ascii=False)
+        try:
+            store.store(self._options.results_folder, plan)
+            make_folder(self._folder)
+            write_atomically(self._folder / "environment.json", told)
+            return Table(self._folder / "experiments.csv", plan, rows)
+        except OSError as error:
+            where = error.filename or self._options.results_folder
+            raise RecordError(f"{where} cannot be written: {error.strerror}") from None

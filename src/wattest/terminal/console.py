@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-class Writer(Protocol):
+class Reporter(Protocol):
     """The part of pytest's terminal reporter that is used here."""
 
     isatty: bool
@@ -29,29 +30,40 @@ class Writer(Protocol):
     def ensure_newline(self) -> None:
         """End a line that was begun."""
 
+    def flush(self) -> None:
+        """Write out what is buffered."""
+
 
 class Console:
-    """Writes event lines through pytest's own writer; silent where there is none or it is gone.
+    """Writes event lines through pytest's reporter; silent where there is none or it is gone.
 
-    `verbosity` is pytest's: below 0 only warnings are shown, from 1 on also details. The live line
-    is shown on a terminal only, and never in CI.
+    Nothing is late: Python buffers what goes into a file or a pipe, and who follows a campaign
+    with `tail -f` would see each line hours after the event. The live line is shown on a terminal
+    only, and never in CI.
+
+    Args:
+        reporter: pytest's; None in an xdist worker.
+        verbosity: pytest's: below 0 only warnings are shown, from 1 on also details.
+        uncaptured: suspends pytest's capturing of what a test writes.
     """
 
-    def __init__(self, writer: Writer | None, verbosity: int = 0, width: int = 80) -> None:
-        self._writer = writer
+    def __init__(
+        self,
+        reporter: Reporter | None,
+        verbosity: int = 0,
+        uncaptured: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._reporter = reporter
         self._verbosity = verbosity
-        self._width = width
+        self._uncaptured = uncaptured
+        self._width = shutil.get_terminal_size().columns
         self._live_shown = False
 
     @property
     def is_live(self) -> bool:
         """Tell whether a live line can be shown."""
-        return (
-            self._writer is not None
-            and self._writer.isatty
-            and self._verbosity >= 0
-            and not os.environ.get("CI")
-        )
+        is_terminal = self._reporter is not None and self._reporter.isatty
+        return is_terminal and self._verbosity >= 0 and not os.environ.get("CI")
 
     def title(self, text: str) -> None:
         """Say which experiment begins."""
@@ -74,31 +86,33 @@ class Console:
 
     def live(self, text: str) -> None:
         """Show `text` in place of the live line before."""
-        if self._writer is not None and self.is_live:
-            with self._until_nobody_reads():
+        with self._until_nobody_reads():
+            if self._reporter is not None and self.is_live:
                 if not self._live_shown:
-                    self._writer.ensure_newline()
-                self._writer.write(f"\r\x1b[2K{text[: self._width - 1]}", flush=True)
-            self._live_shown = True
+                    self._reporter.ensure_newline()
+                self._reporter.write(f"\r\x1b[2K{text[: self._width - 1]}", flush=True)
+                self._live_shown = True
 
     def clear_live(self) -> None:
         """Remove the live line."""
-        if self._writer is not None and self._live_shown:
-            with self._until_nobody_reads():
-                self._writer.write("\r\x1b[2K", flush=True)
-            self._live_shown = False
+        with self._until_nobody_reads():
+            if self._reporter is not None and self._live_shown:
+                self._reporter.write("\r\x1b[2K", flush=True)
+        self._live_shown = False
 
     def _write(self, line: str, **markup: bool) -> None:
         self.clear_live()
-        if self._writer is not None:
-            with self._until_nobody_reads():
-                self._writer.ensure_newline()
-                self._writer.write_line(line, **markup)
+        with self._until_nobody_reads():
+            if self._reporter is not None:
+                self._reporter.ensure_newline()
+                self._reporter.write_line(line, **markup)
+                self._reporter.flush()
 
     @contextmanager
     def _until_nobody_reads(self) -> Iterator[None]:
         """Fall silent for good once nothing can be written: that costs no finished training."""
         try:
-            yield
+            with self._uncaptured():
+                yield
         except OSError:
-            self._writer = None
+            self._reporter = None

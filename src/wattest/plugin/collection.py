@@ -1,0 +1,207 @@
+"""A campaign in a run of pytest: planned, selected, checked, and begun before its first test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from wattest.errors import WattestError
+from wattest.interrupts import OrderlySignals
+from wattest.plan.experiment import Experiment
+from wattest.plan.load import Places, load_campaign
+from wattest.plugin import workers
+from wattest.plugin.options import option, results_folder, session_options
+from wattest.records import Finished, complete_csv, finished_experiments
+from wattest.session import Session
+from wattest.terminal import Console
+
+
+class CampaignRun:
+    """The campaign that a run of pytest asks for; registered as a plugin where there is one.
+
+    Raises:
+        pytest.UsageError: settings or registry have faults; one line each.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._session: Session | None = None
+        self._finished: dict[str, Finished] = {}
+        seed, drawn = workers.plan_of_controller(config)
+        with usage_errors():
+            self.campaign = load_campaign(
+                Places(config.invocation_params.dir, config.rootpath),
+                option(config, "config"),
+                option(config, "models-config"),
+                config.getoption("--seed") if seed is None else seed,
+                results_folder(config),
+                resume=config.getoption("--resume"),
+                drawn=drawn,
+            )
+
+    @property
+    def session(self) -> Session:
+        """The session, opened at the first call: results folder, sensors, supervision."""
+        if self._session is None:
+            with usage_errors():
+                options = session_options(self._config)
+                self._session = Session(self.campaign, options, _console(self._config))
+        return self._session
+
+    def announce(self) -> None:
+        """Refuse several xdist workers, take the signals, and warn where no header is shown.
+
+        The workers would share one counter. The signals end pytest in order from its very start;
+        a session takes them again.
+        """
+        count = workers.workers_of(self._config)
+        if count > 1 and not self._config.getoption("collectonly"):
+            raise pytest.UsageError(
+                f"{count} workers would measure on the same counters at once, and each would count"
+                " the other's energy; run with -n 0 or -n 1"
+            )
+        if not workers.is_worker(self._config):
+            signals = OrderlySignals()
+            signals.install()
+            self._config.add_cleanup(signals.restore)
+        if self._config.get_verbosity() < 0:
+            for warning in self.campaign.warnings:
+                sys.stderr.write(f"warning: {warning}\n")
+
+    def parameters(self) -> list[Any]:
+        """Return one parameter for every planned experiment, with its id and its marks."""
+        return [_parameter(experiment) for experiment in self.campaign.plan.experiments]
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what will run, on what machine, with which sensors."""
+        plan, count = self.campaign.plan, len(self.campaign.plan.experiments)
+        lines = [
+            f"wattest: {self.campaign.settings.file}, {count} experiment{'s' * (count != 1)}"
+            f" planned, seed {plan.seed} ({self.campaign.seed_origin}), plan {plan.digest}"
+        ]
+        if not self._config.getoption("collectonly"):
+            lines += self.session.header()
+            if workers.is_controller(self._config):
+                self.pytest_unconfigure()
+        return lines + [f"warning: {warning}" for warning in self.campaign.warnings]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> Generator[None]:
+        """With ``--resume``, leave out what has already counted; check what is left, in a worker.
+
+        A worker that raised would break xdist, and nobody would see why: it runs nothing instead.
+        """
+        yield
+        try:
+            if self._config.getoption("--resume"):
+                self._leave_out_finished(items)
+            if workers.is_worker(self._config):
+                session.items = items
+                self._begin(items)
+        except pytest.UsageError as error:
+            if not workers.is_worker(self._config):
+                raise
+            for line in error.args:
+                workers.tell(self._config, f"ERROR: {line}")
+            workers.end_with(self._config, pytest.ExitCode.USAGE_ERROR)
+            items.clear()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Check the programs of what was selected, and the sensors, before anything runs."""
+        if not workers.is_worker(self._config):
+            self._begin(session.items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """A campaign with nothing left to do has succeeded."""
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._finished:
+            session.exitstatus = pytest.ExitCode.OK
+
+    def pytest_unconfigure(self) -> None:
+        """Close what the session holds: sensors, locks, the governor."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _begin(self, items: list[pytest.Item]) -> None:
+        selected = [experiment for _, experiment in _ours(items)]
+        if not selected or self._config.getoption("collectonly"):
+            return
+        if faults := self.campaign.faults(selected):
+            raise pytest.UsageError(*map(str, faults))
+        with usage_errors():
+            self.session.begin(selected, self._finished)
+
+    def _leave_out_finished(self, items: list[pytest.Item]) -> None:
+        config, plan, ours = self._config, self.campaign.plan, _ours(items)
+        collect_only, results = config.getoption("collectonly"), results_folder(config)
+        if ours and not collect_only:
+            # What another session finishes while this one waits for the counters is done, too.
+            with usage_errors():
+                self.session.take_counters()
+        self._finished = finished_experiments(results, plan)
+        done = [item for item, experiment in ours if experiment.key in self._finished]
+        if done:
+            config.hook.pytest_deselected(items=done)
+            gone = set(done)
+            items[:] = [item for item in items if item not in gone]
+        left = len(ours) - len(done)
+        told = f"{len(done)} of {len(ours)} experiments found finished, {left} left"
+        workers.tell(config, f"resume: {told}")
+        if done and not left and not collect_only:
+            with usage_errors():
+                completed = complete_csv(results, self._finished, plan)
+            if completed is not None:
+                workers.tell(config, f"resume: {completed} was cut short and is complete now")
+        if workers.is_worker(config) and done and not left:
+            workers.end_with(config, pytest.ExitCode.OK)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn what wattest raises into pytest's usage error: one line per fault, exit code 4."""
+    try:
+        yield
+    except WattestError as error:
+        raise pytest.UsageError(*str(error).split("\n")) from None
+
+
+def _console(config: pytest.Config) -> Console:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if reporter is None or capture is None:
+        return Console(reporter, config.get_verbosity())
+    return Console(reporter, config.get_verbosity(), capture.global_and_fixture_disabled)
+
+
+def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
+    """Return the items that run an experiment, each with it."""
+    callspecs = [(item, getattr(item, "callspec", None)) for item in items]
+    return [
+        (item, callspec.params["experiment"])
+        for item, callspec in callspecs
+        if callspec is not None and "experiment" in callspec.params
+    ]
+
+
+def _parameter(experiment: Experiment) -> Any:
+    models: list[str | None] = [background.model for background in experiment.backgrounds]
+    marks = [
+        pytest.mark.experiment(
+            repo=experiment.foreground.program.name,
+            model=experiment.foreground.model,
+            mode=experiment.mode,
+            background=model,
+        )
+        for model in models or [None]
+    ]
+    return pytest.param(
+        experiment, id=experiment.id, marks=[getattr(pytest.mark, experiment.mode), *marks]
+    )

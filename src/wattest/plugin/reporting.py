@@ -1,0 +1,78 @@
+"""The headline of an experiment on its way: to its report, to JUnit, to the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wattest.errors import WattestError
+
+if TYPE_CHECKING:
+    from wattest.records import Headline
+
+HEADLINE: pytest.StashKey[Headline] = pytest.StashKey()
+"""Where a test keeps the headline of its record."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Carry the headline of an experiment to its report; wattest's own errors need no traceback."""
+    report = yield
+    headline = item.stash.get(HEADLINE, None)
+    if headline is not None:
+        report.wattest = asdict(headline)
+    if call.excinfo is not None and isinstance(call.excinfo.value, WattestError):
+        report.longrepr = str(call.excinfo.value)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Report an interrupted experiment: pytest itself would name it nowhere.
+
+    It has passed if the interruption came when its record was as good as written.
+    """
+    try:
+        return (yield)
+    except KeyboardInterrupt:
+        headline = item.stash.get(HEADLINE, None)
+        if headline is not None:
+            _report_interrupted(item, headline)
+        raise
+
+
+def _report_interrupted(item: pytest.Item, headline: Headline) -> None:
+    report = pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome="passed" if headline.verdict == "valid" else "failed",
+        longrepr="; ".join(headline.reasons) or None,
+        when="call",
+        duration=headline.duration_seconds or 0.0,
+        user_properties=item.user_properties,
+    )
+    report.wattest = asdict(headline)  # type: ignore[attr-defined]
+    item.config.hook.pytest_runtest_logreport(report=report)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print one line per experiment: what it was, what it cost, what it gave, whether it counts."""
+    headlines = {
+        report.wattest["experiment_id"]: report.wattest
+        for category in ("passed", "failed", "error")
+        for report in terminalreporter.getreports(category)
+        if hasattr(report, "wattest")
+    }
+    if not headlines:
+        return
+    from wattest.terminal import summary_lines
+
+    terminalreporter.section("experiments")
+    for line in summary_lines([headlines[name] for name in sorted(headlines)]):
+        terminalreporter.write_line(line)
