@@ -13,7 +13,7 @@ from fakes.profile import steady
 
 from conftest import Project
 from wattest.cli import main
-from wattest.energy.gpu_state import GpuState
+from wattest.energy.gpu.state import GpuState
 from wattest.errors import LoadError
 from wattest.run.warmup import warm_up
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from fakes.profile import Profile, bursts, ramp, square, steady
 
-from wattest.energy.base import NS, CounterSpec, ReadingError
 from wattest.energy.counter import CounterTrack
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.design import Thresholds
+from wattest.energy.types import NS, CounterSpec, ReadingError
 
 REAL_RANGE = 262_143_328_850
 UPDATE_SECONDS = 0.01

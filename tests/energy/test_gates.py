@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from wattest.energy import Thresholds, estimate, foreign_gpu_processes, other_cpu_load
-from wattest.energy.base import DomainResult
-from wattest.energy.cpu_time import MachineCpu, machine_cpu
 from wattest.energy.gates import (
     counter_against_integral,
     mean_power,
@@ -15,8 +13,10 @@ from wattest.energy.gates import (
     too_few_periods,
     window_is_short,
 )
+from wattest.energy.machine import MachineCpu, machine_cpu
 from wattest.energy.measurement import Measurement
 from wattest.energy.schedule import Schedule
+from wattest.energy.types import DomainResult
 
 T = Thresholds()
 

@@ -17,9 +17,9 @@ from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import square, steady
 
 from wattest.energy import METRICS, Meter, SensorConfig, SystemClock, Thresholds, find_sensors
-from wattest.energy.base import NS, Live
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
+from wattest.energy.types import NS, Live
 from wattest.energy.window import Rig
 from wattest.errors import EnergyError
 

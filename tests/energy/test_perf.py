@@ -11,7 +11,7 @@ from fakes.perf import DRAM, PACKAGE, ChildOfTest, install_fake_perf
 from fakes.powercap import PowercapTree
 
 from wattest.energy import Measurement, SensorConfig, find_sensors
-from wattest.energy.perf_log import IntervalLog
+from wattest.energy.cpu.perf_log import IntervalLog
 from wattest.errors import SensorPermissionError
 
 NO_PERMISSION = (

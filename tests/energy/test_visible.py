@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wattest.energy.visible import visible_gpus
+from wattest.energy.gpu.visible import visible_gpus
 
 UUIDS = ["GPU-aaaa1111-00", "GPU-aaaa2222-00", "GPU-bbbb3333-00"]
 

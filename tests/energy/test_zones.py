@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fakes.powercap import PowercapTree
 
-from wattest.energy.base import SystemClock
-from wattest.energy.powercap_search import PowercapSearch, search_powercap
+from wattest.energy.cpu.powercap import PowercapSearch, search_powercap
+from wattest.energy.types import SystemClock
 
 LONG = pytest.param("7" * 65, id="65 digits")
 HUGE = pytest.param("9" * 5000, id="5000 digits")

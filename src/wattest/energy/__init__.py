@@ -5,16 +5,16 @@ waits for a training and samples meanwhile; `Window.close` yields a frozen `Meas
 package knows nothing of trainings, settings or tests.
 """
 
-from wattest.energy.base import Clock, DomainResult, Finding, Reason, SystemClock
-from wattest.energy.cpu_time import MachineCpu, machine_cpu
+from wattest.energy.cpu.perf_search import PerfChild, PerfLauncher
+from wattest.energy.design import Thresholds
 from wattest.energy.estimate import estimate
 from wattest.energy.gates import foreign_gpu_processes, other_cpu_load
-from wattest.energy.gpu_state import GpuState
+from wattest.energy.gpu.state import GpuState
+from wattest.energy.machine import MachineCpu, machine_cpu
 from wattest.energy.measurement import DOMAINS, METRICS, Measurement, Snapshot
 from wattest.energy.meter import Meter
-from wattest.energy.perf_search import PerfChild, PerfLauncher
 from wattest.energy.sensors import SensorConfig, Sensors, find_sensors
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.types import Clock, DomainResult, Finding, Reason, SystemClock
 from wattest.energy.window import Window
 
 __all__ = [

@@ -7,9 +7,9 @@ what it cannot decide it refuses, with a reason.
 
 from __future__ import annotations
 
-from wattest.energy.base import NS, CounterSpec, Reason
-from wattest.energy.readings import CounterReadings
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.design import Thresholds
+from wattest.energy.track import CounterReadings
+from wattest.energy.types import NS, CounterSpec, Reason
 
 _USUAL_PERIODS = 3
 

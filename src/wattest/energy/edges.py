@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wattest.energy.base import NS, Clock, ReadingError
 from wattest.energy.counter import CounterTrack
+from wattest.energy.types import NS, Clock, ReadingError
 
 Counter = tuple[CounterTrack, Callable[[], int]]
 """A track, and how to read its counter once (raises `ReadingError`)."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from wattest.energy.base import Reason
+from wattest.energy.design import Thresholds
 from wattest.energy.schedule import Schedule
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.types import Reason
 
 
 def window_is_short(seconds: float, thresholds: Thresholds) -> Reason | None:

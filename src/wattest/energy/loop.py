@@ -5,8 +5,8 @@ from __future__ import annotations
 import select
 from collections.abc import Sequence
 
-from wattest.energy.base import NS, Clock, Recording
 from wattest.energy.schedule import Schedule
+from wattest.energy.types import NS, Clock, Recording
 
 _LONGEST_WAIT_NS = 60 * NS
 _MS = 1_000_000

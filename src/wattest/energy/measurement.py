@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wattest.energy.base import DomainResult, Reason
-from wattest.energy.cpu_time import MachineCpu
+from wattest.energy.machine import MachineCpu
+from wattest.energy.types import DomainResult, Reason
 
 DOMAINS = ("cpu_pkg", "cpu_ram", "gpu")
 

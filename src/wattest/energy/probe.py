@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from wattest.energy.base import NS, Clock, ReadingError
+from wattest.energy.types import NS, Clock, ReadingError
 
 _ENOUGH_CHANGES = 6
 _PAUSE_SECONDS = 0.001

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wattest.energy.base import NS
+from wattest.energy.types import NS
 
 _BINS_PER_PERIOD = 1000
 _BINS = 4 * _BINS_PER_PERIOD

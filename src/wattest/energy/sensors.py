@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from wattest.energy.base import NS, Clock, Finding, SourceKind, SystemClock
-from wattest.energy.cpu_search import find_cpu
-from wattest.energy.gpu_search import search_gpus
-from wattest.energy.gpu_state import GpuState
+from wattest.energy.cpu.perf_search import PerfLauncher
+from wattest.energy.cpu.search import find_cpu
+from wattest.energy.design import Thresholds
+from wattest.energy.gpu.boards import NvidiaGpus
+from wattest.energy.gpu.nvml import ask, load_nvml
+from wattest.energy.gpu.search import search_gpus
+from wattest.energy.gpu.state import GpuState
 from wattest.energy.measurement import Measurement
 from wattest.energy.meter import Meter
-from wattest.energy.nvml import NvidiaGpus
-from wattest.energy.nvml_api import ask, load_nvml
-from wattest.energy.perf_search import PerfLauncher
 from wattest.energy.probe import probe
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.types import NS, Clock, Finding, SourceKind, SystemClock
 from wattest.energy.window import Rig
 from wattest.errors import SensorPermissionError
 

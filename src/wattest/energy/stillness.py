@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from wattest.energy.base import NS
+from wattest.energy.types import NS
 
 _NEIGHBOURS = 2
 

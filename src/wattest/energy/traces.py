@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from wattest.energy.base import Clock, Reason
+from wattest.energy.types import Clock, Reason
 from wattest.errors import EnergyError
 
 _FLUSH_ROWS = 32

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from wattest.energy.base import NS, Clock, DomainResult, Live, Reason, Recording, SourceKind
-from wattest.energy.cpu_time import machine_cpu
+from wattest.energy.design import Thresholds
 from wattest.energy.gates import window_is_short
 from wattest.energy.loop import SamplingLoop
+from wattest.energy.machine import machine_cpu
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
 from wattest.energy.report import cpu_report
-from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
+from wattest.energy.types import NS, Clock, DomainResult, Live, Reason, Recording, SourceKind
 from wattest.errors import EnergyError
 
 

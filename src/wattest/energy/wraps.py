@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from wattest.energy.base import CounterSpec
+from wattest.energy.types import CounterSpec
 
 _NEIGHBOURS = 4
 _POWER_TOLERANCE = 1.5

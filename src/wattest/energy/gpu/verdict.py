@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wattest.energy.base import NS, DomainResult, Reason
 from wattest.energy.counter import CounterTrack
+from wattest.energy.design import Thresholds
 from wattest.energy.gates import (
     counter_against_integral,
     mean_power,
@@ -11,7 +11,8 @@ from wattest.energy.gates import (
     throttling,
     too_few_periods,
 )
-from wattest.energy.gpu_provenance import (
+from wattest.energy.gpu.nvml import AVERAGE_SECONDS
+from wattest.energy.gpu.provenance import (
     GpuWindow,
     JudgedGpu,
     details_of,
@@ -19,10 +20,9 @@ from wattest.energy.gpu_provenance import (
     state_metrics,
     throttled_seconds,
 )
-from wattest.energy.gpu_track import GpuTrack, Integral
-from wattest.energy.nvml_api import AVERAGE_SECONDS
+from wattest.energy.gpu.track import GpuTrack, Integral
 from wattest.energy.schedule import Schedule
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.types import NS, DomainResult, Reason
 
 Verdict = tuple[list[Reason], list[Reason]]
 """Faults and flags."""

@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from wattest.energy.base import NS, Clock, DomainResult, Finding, Live, ReadingError
 from wattest.energy.counter import CounterTrack
-from wattest.energy.cpu import CpuMember, judge_cpu_domain
+from wattest.energy.cpu.powercap import Member, PowercapSearch
+from wattest.energy.cpu.verdict import CpuMember, judge_cpu_domain
+from wattest.energy.cpu.zones import Zone
+from wattest.energy.design import Thresholds
 from wattest.energy.edges import (
     read_closing_edge,
     read_opening_edge,
     watch_after_edge,
     watch_before_edge,
 )
-from wattest.energy.powercap_search import Member, PowercapSearch
 from wattest.energy.probe import Probed
 from wattest.energy.schedule import Schedule
-from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
-from wattest.energy.zones import Zone
+from wattest.energy.types import NS, Clock, DomainResult, Finding, Live, ReadingError
 
 _MICRO = 1e-6
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wattest.energy.base import NS, Clock, CounterSpec, ReadingError
+from wattest.energy.cpu.zones import Search, Zone, find_zones, read_small
+from wattest.energy.design import Thresholds
 from wattest.energy.probe import Probed
-from wattest.energy.thresholds import Thresholds
-from wattest.energy.zones import Search, Zone, find_zones, read_small
+from wattest.energy.types import NS, Clock, CounterSpec, ReadingError
 
 _PACKAGE = re.compile(r"^package-\d+(-die-\d+)?$")
 _MICRO = 1e-6

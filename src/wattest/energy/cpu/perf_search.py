@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from wattest.energy.base import NS, Clock
-from wattest.energy.perf_log import IntervalLog
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.cpu.perf_log import IntervalLog
+from wattest.energy.design import Thresholds
+from wattest.energy.types import NS, Clock
 
 EVENTS = {"power/energy-pkg/": "cpu_pkg", "power/energy-ram/": "cpu_ram"}
 """The events of perf's `power` unit that are added up, and their domains."""

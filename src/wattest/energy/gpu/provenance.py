@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from wattest.energy.base import NS, Reason
-from wattest.energy.gpu_track import GpuTrack
-from wattest.energy.nvml_api import FIELD_POWER_CAP, THROTTLE_FIELDS
+from wattest.energy.gpu.nvml import FIELD_POWER_CAP, THROTTLE_FIELDS
+from wattest.energy.gpu.track import GpuTrack
+from wattest.energy.types import NS, Reason
 
 
 @dataclass(frozen=True)

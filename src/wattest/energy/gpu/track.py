@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from wattest.energy.base import NS, Clock, CounterSpec, ReadingError
 from wattest.energy.counter import CounterTrack
-from wattest.energy.gpu import GpuReader, Vitals
-from wattest.energy.nvml_api import FIELD_POWER_CAP, THROTTLE_FIELDS
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.design import Thresholds
+from wattest.energy.gpu.board import GpuReader, Vitals
+from wattest.energy.gpu.nvml import FIELD_POWER_CAP, THROTTLE_FIELDS
+from wattest.energy.types import NS, Clock, CounterSpec, ReadingError
 
 _THROTTLE_FIELDS = (FIELD_POWER_CAP, *THROTTLE_FIELDS)
 

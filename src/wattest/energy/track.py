@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wattest.energy.base import NS, CounterSpec, ReadingError, Reason
+from wattest.energy.design import Thresholds
 from wattest.energy.stillness import Stillness
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.types import NS, CounterSpec, ReadingError, Reason
 from wattest.energy.wraps import Look, WrapJudge
 
 _MAX_GARBLED_IN_A_ROW = 3

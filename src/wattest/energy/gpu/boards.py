@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from wattest.energy.base import Clock, Finding
-from wattest.energy.gpu import Gpu, GpuReader
-from wattest.energy.gpu_recording import GpuRecording
-from wattest.energy.gpu_search import GpuSearch
-from wattest.energy.gpu_state import GpuState, gpu_processes, hardware_of, state_of
-from wattest.energy.nvml_api import Nvml, ask
+from wattest.energy.design import Thresholds
+from wattest.energy.gpu.board import Gpu, GpuReader
+from wattest.energy.gpu.nvml import Nvml, ask
+from wattest.energy.gpu.recording import GpuRecording
+from wattest.energy.gpu.search import GpuSearch
+from wattest.energy.gpu.state import GpuState, gpu_processes, hardware_of, state_of
 from wattest.energy.probe import Probed
-from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
+from wattest.energy.types import Clock, Finding
 
 
 class NvidiaGpus:

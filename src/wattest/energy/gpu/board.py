@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wattest.energy.base import ReadingError
-from wattest.energy.nvml_api import (
+from wattest.energy.gpu.nvml import (
     FIELD_POWER_AVERAGE,
     FIELD_POWER_INSTANT,
     Handle,
@@ -14,6 +13,7 @@ from wattest.energy.nvml_api import (
     field_number,
 )
 from wattest.energy.probe import Probed
+from wattest.energy.types import ReadingError
 
 _POWER_FIELDS = {
     FIELD_POWER_INSTANT: "field 186 (POWER_INSTANT)",

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wattest.energy.base import Finding, ReadingError, SourceKind
-from wattest.energy.perf import Perf
-from wattest.energy.perf_search import PerfSearch, search_perf
-from wattest.energy.powercap import Powercap
-from wattest.energy.powercap_search import PowercapSearch, search_powercap
-from wattest.energy.zones import Zone, ZoneError
+from wattest.energy.cpu.perf import Perf
+from wattest.energy.cpu.perf_search import PerfSearch, search_perf
+from wattest.energy.cpu.powercap import PowercapSearch, search_powercap
+from wattest.energy.cpu.recording import Powercap
+from wattest.energy.cpu.zones import Zone, ZoneError
+from wattest.energy.types import Finding, ReadingError, SourceKind
 
 if TYPE_CHECKING:
     from wattest.energy.sensors import SensorConfig

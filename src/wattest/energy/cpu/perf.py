@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from wattest.energy.base import NS, Clock, DomainResult, Finding, Live, Reason, Status
-from wattest.energy.gates import sampling
-from wattest.energy.perf_log import EventSum, IntervalLog
-from wattest.energy.perf_search import (
+from wattest.energy.cpu.perf_log import EventSum, IntervalLog
+from wattest.energy.cpu.perf_search import (
     EVENTS,
     FIRST_INTERVAL_SECONDS,
     LOG_NAME,
@@ -20,10 +18,12 @@ from wattest.energy.perf_search import (
     await_perf,
     perf_command,
 )
+from wattest.energy.design import Thresholds
+from wattest.energy.gates import sampling
 from wattest.energy.probe import Probed
 from wattest.energy.schedule import Schedule
-from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
+from wattest.energy.types import NS, Clock, DomainResult, Finding, Live, Reason, Status
 
 _LAST_INTERVAL_SECONDS = 1.0
 _SILENT_SECONDS = 1.0

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wattest.energy.base import Finding
-from wattest.energy.gpu import Gpu
-from wattest.energy.nvml_api import (
+from wattest.energy.gpu.board import Gpu
+from wattest.energy.gpu.nvml import (
     FIELD_POWER_AVERAGE,
     FIELD_POWER_INSTANT,
     Handle,
@@ -19,7 +18,8 @@ from wattest.energy.nvml_api import (
     read_fields,
     why_absent,
 )
-from wattest.energy.visible import Visible, visible_gpus
+from wattest.energy.gpu.visible import Visible, visible_gpus
+from wattest.energy.types import Finding
 
 _PERMISSION_REMEDY = (
     "run under sudo; or give this user the devices: ls -l /dev/nvidia* and "

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wattest.energy.base import NS, Clock, DomainResult, Live
+from wattest.energy.design import Thresholds
 from wattest.energy.edges import (
     read_closing_edge,
     read_opening_edge,
     watch_after_edge,
     watch_before_edge,
 )
-from wattest.energy.gpu import GpuReader, Vitals
-from wattest.energy.gpu_provenance import GpuWindow
-from wattest.energy.gpu_track import GpuTrack
-from wattest.energy.gpu_verdict import judge_gpus
+from wattest.energy.gpu.board import GpuReader, Vitals
+from wattest.energy.gpu.provenance import GpuWindow
+from wattest.energy.gpu.track import GpuTrack
+from wattest.energy.gpu.verdict import judge_gpus
 from wattest.energy.schedule import Schedule
-from wattest.energy.thresholds import Thresholds
 from wattest.energy.traces import TraceFolder
+from wattest.energy.types import NS, Clock, DomainResult, Live
 
 
 class _Traces:

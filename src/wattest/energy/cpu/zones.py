@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wattest.energy.base import ReadingError
+from wattest.energy.types import ReadingError
 
 _ZONE_ID = re.compile(r"^(?P<control>[A-Za-z][\w-]*?)(?P<numbers>(:\d+)+)$")
 _PERMISSION = frozenset({errno.EACCES, errno.EPERM})

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wattest.energy.base import NS, DomainResult, Reason, Status
 from wattest.energy.counter import CounterTrack
+from wattest.energy.cpu.zones import Zone
+from wattest.energy.design import Thresholds
 from wattest.energy.gates import mean_power, sampling, too_few_periods
 from wattest.energy.schedule import Schedule
-from wattest.energy.thresholds import Thresholds
-from wattest.energy.zones import Zone
+from wattest.energy.types import NS, DomainResult, Reason, Status
 
 _ABSENT = {
     "cpu_pkg": "no package zone",

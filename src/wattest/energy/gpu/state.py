@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wattest.energy.base import ReadingError
-from wattest.energy.gpu import Gpu, GpuReader, Vitals
-from wattest.energy.nvml_api import Handle, Nvml, ask
+from wattest.energy.gpu.board import Gpu, GpuReader, Vitals
+from wattest.energy.gpu.nvml import Handle, Nvml, ask
+from wattest.energy.types import ReadingError
 from wattest.errors import EnergyError
 
 _COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
