@@ -9,7 +9,6 @@ import pytest
 from fakes.profile import Profile, bursts, ramp, square, steady
 
 from wattest.energy.counter import CounterTrack
-from wattest.energy.design import Thresholds
 from wattest.energy.types import NS, CounterSpec, ReadingError
 
 REAL_RANGE = 262_143_328_850
@@ -28,7 +27,7 @@ def track_of(max_range: int | None = REAL_RANGE, period: float | None = UPDATE_S
         wrap_watts=1000.0,
         jump_watts=1000.0,
     )
-    return CounterTrack(spec, Thresholds())
+    return CounterTrack(spec)
 
 
 class Hardware:
@@ -291,7 +290,7 @@ def test_the_edge_uncertainty_covers_one_step():
 
 def test_a_counter_without_wraps_takes_any_decrease_for_a_reset():
     spec = CounterSpec("GPU-1", "gpu", 1e-3, False, None, 0.1, 0.1, 5000.0, 5000.0)
-    track = CounterTrack(spec, Thresholds())
+    track = CounterTrack(spec)
     track.open(0, 1_000_000)
     for tick, value in enumerate([1_100_000, 1_200_000, 20_000, 120_000], start=1):
         track.read(tick * NS // 2, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wattest.energy import Thresholds, estimate, foreign_gpu_processes, other_cpu_load
+from wattest.energy import estimate, foreign_gpu_processes, other_cpu_load
 from wattest.energy.gates import (
     counter_against_integral,
     mean_power,
@@ -18,12 +18,10 @@ from wattest.energy.measurement import Measurement
 from wattest.energy.schedule import Schedule
 from wattest.energy.types import DomainResult
 
-T = Thresholds()
-
 
 @pytest.mark.parametrize(("seconds", "flagged"), [(9.99, True), (10.0, False)])
 def test_a_window_below_10_s_is_flagged(seconds, flagged):
-    assert (window_is_short(seconds, T) is not None) == flagged
+    assert (window_is_short(seconds) is not None) == flagged
 
 
 @pytest.mark.parametrize(
@@ -31,7 +29,7 @@ def test_a_window_below_10_s_is_flagged(seconds, flagged):
     [(1.99, 0.1, True), (2.0, 0.1, False), (0.021, 0.001, False), (0.1, None, False)],
 )
 def test_a_window_below_20_update_periods_is_refused(seconds, period, refused):
-    reason = too_few_periods("gpu", "GPU-1", seconds, period, T)
+    reason = too_few_periods("gpu", "GPU-1", seconds, period)
     assert (reason is not None) == refused
 
 
@@ -46,7 +44,7 @@ def test_a_window_below_20_update_periods_is_refused(seconds, period, refused):
     ],
 )
 def test_a_mean_power_out_of_range_is_refused(watts, idle, limit, refused):
-    assert (mean_power("gpu", "GPU-1", watts, idle, limit, T) is not None) == refused
+    assert (mean_power("gpu", "GPU-1", watts, idle, limit) is not None) == refused
 
 
 @pytest.mark.parametrize(
@@ -64,7 +62,7 @@ def test_a_mean_power_out_of_range_is_refused(watts, idle, limit, refused):
     ],
 )
 def test_the_counter_is_held_against_the_integral(integral, opinion, verdict):
-    fault, flag = counter_against_integral("GPU-1", 1000, integral, opinion, T)
+    fault, flag = counter_against_integral("GPU-1", 1000, integral, opinion)
     assert (fault is not None, flag is not None) == (verdict == "fault", verdict == "flag")
 
 
@@ -72,7 +70,7 @@ def test_missing_samples_and_gaps_are_flagged():
     schedule = Schedule(0, 100_000_000)
     for tick in range(1, 21):
         schedule.take(tick * 110_000_000)
-    assert [reason.gate for reason in sampling("gpu", "gpu", schedule, 1.2, T)] == [
+    assert [reason.gate for reason in sampling("gpu", "gpu", schedule, 1.2)] == [
         "sampling_share",
         "sampling_gap",
     ]
@@ -80,13 +78,13 @@ def test_missing_samples_and_gaps_are_flagged():
 
 def test_a_period_of_1_s_is_no_gap():
     schedule = Schedule(0, 1_000_000_000)
-    assert sampling("cpu_pkg", "cpu", schedule, 1.0007, T) == ()
-    assert len(sampling("cpu_pkg", "cpu", schedule, 2.0, T)) == 1
+    assert sampling("cpu_pkg", "cpu", schedule, 1.0007) == ()
+    assert len(sampling("cpu_pkg", "cpu", schedule, 2.0)) == 1
 
 
 def test_only_known_and_positive_throttling_is_flagged():
     seconds = {"thermal slowdown": 0.0, "power brake": 0.2, "thermal slowdown by software": None}
-    reasons = throttling("GPU-1", seconds, T)
+    reasons = throttling("GPU-1", seconds)
     assert [reason.text for reason in reasons] == ["GPU-1: power brake for 0.200 s"]
 
 
@@ -100,7 +98,7 @@ def test_foreign_processes_on_a_gpu_are_named():
 
 @pytest.mark.parametrize(("busy", "flagged"), [(20.4, False), (20.6, True)])
 def test_other_load_beyond_5_percent_is_flagged(busy, flagged):
-    assert (other_cpu_load(busy, 20.0, 10.0, T) is not None) == flagged
+    assert (other_cpu_load(busy, 20.0, 10.0) is not None) == flagged
 
 
 def test_the_cpu_time_of_the_machine_is_read_from_proc_stat(tmp_path):
@@ -152,5 +150,5 @@ def test_the_total_of_the_cpu_is_known_only_if_its_parts_are(package, dram, tota
         DomainResult("cpu_ram", *dram, {}),
         DomainResult("gpu", "unavailable", None, {}),
     )
-    measurement = Measurement(0, 1, 1.0, results, (), (), {}, {})
+    measurement = Measurement(0, 1, 1.0, results, (), (), {})
     assert measurement.energy_metrics()["cpu_energy_total_joules"] == total

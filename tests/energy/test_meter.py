@@ -16,7 +16,7 @@ from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import square, steady
 
-from wattest.energy import METRICS, Meter, SensorConfig, SystemClock, Thresholds, find_sensors
+from wattest.energy import METRICS, Meter, SensorConfig, find_sensors
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
 from wattest.energy.types import NS, Live
@@ -70,7 +70,7 @@ class TickingKind:
 
 
 def meter_of(*kinds: TickingKind) -> Meter:
-    return Meter(Rig(kinds, {}, Thresholds(), SystemClock(), Path("/proc")))
+    return Meter(Rig(kinds, {}, Path("/proc")))
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_an_empty_folder_is_taken_and_a_file_is_refused(tmp_path):
 
 
 def test_a_full_disk_ends_the_trace_and_not_the_measurement(tmp_path):
-    traces = TraceFolder(tmp_path / "energy", SystemClock())
+    traces = TraceFolder(tmp_path / "energy")
     trace = traces.open("gpu_power.csv", "timestamp,power_draw_w")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -266,7 +266,7 @@ def test_a_full_disk_ends_the_trace_and_not_the_measurement(tmp_path):
 
 
 def test_a_trace_writes_what_is_not_known_as_such(tmp_path):
-    traces = TraceFolder(tmp_path / "energy", SystemClock())
+    traces = TraceFolder(tmp_path / "energy")
     traces.open("t.csv", "timestamp,a,b", 1).write(time.monotonic_ns(), None, "GPU-1")
     traces.close()
     stamp, *cells = (tmp_path / "energy" / "t.csv").read_text().splitlines()[1].split(",")

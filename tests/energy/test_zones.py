@@ -10,14 +10,13 @@ import pytest
 from fakes.powercap import PowercapTree
 
 from wattest.energy.cpu.powercap import PowercapSearch, search_powercap
-from wattest.energy.types import SystemClock
 
 LONG = pytest.param("7" * 65, id="65 digits")
 HUGE = pytest.param("9" * 5000, id="5000 digits")
 
 
 def search(root: Path) -> PowercapSearch:
-    return search_powercap(root, SystemClock(), 0.05)
+    return search_powercap(root, 0.05)
 
 
 def labels(found: PowercapSearch) -> list[str]:

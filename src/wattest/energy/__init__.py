@@ -6,7 +6,7 @@ package knows nothing of trainings, settings or tests.
 """
 
 from wattest.energy.cpu.perf_search import PerfChild, PerfLauncher
-from wattest.energy.design import Thresholds
+from wattest.energy.design import design_values
 from wattest.energy.estimate import estimate
 from wattest.energy.gates import foreign_gpu_processes, other_cpu_load
 from wattest.energy.gpu.state import GpuState
@@ -14,13 +14,12 @@ from wattest.energy.machine import MachineCpu, machine_cpu
 from wattest.energy.measurement import DOMAINS, METRICS, Measurement, Snapshot
 from wattest.energy.meter import Meter
 from wattest.energy.sensors import SensorConfig, Sensors, find_sensors
-from wattest.energy.types import Clock, DomainResult, Finding, Reason, SystemClock
+from wattest.energy.types import DomainResult, Finding, Reason
 from wattest.energy.window import Window
 
 __all__ = [
     "DOMAINS",
     "METRICS",
-    "Clock",
     "DomainResult",
     "Finding",
     "GpuState",
@@ -33,9 +32,8 @@ __all__ = [
     "SensorConfig",
     "Sensors",
     "Snapshot",
-    "SystemClock",
-    "Thresholds",
     "Window",
+    "design_values",
     "estimate",
     "find_sensors",
     "foreign_gpu_processes",

@@ -7,7 +7,7 @@ what it cannot decide it refuses, with a reason.
 
 from __future__ import annotations
 
-from wattest.energy.design import Thresholds
+from wattest.energy import design
 from wattest.energy.track import CounterReadings
 from wattest.energy.types import NS, CounterSpec, Reason
 
@@ -21,8 +21,8 @@ class CounterTrack(CounterReadings):
         edge_slack_ns: Time by which the edge readings missed their edges.
     """
 
-    def __init__(self, spec: CounterSpec, thresholds: Thresholds) -> None:
-        super().__init__(spec, thresholds)
+    def __init__(self, spec: CounterSpec) -> None:
+        super().__init__(spec)
         self.edge_slack_ns = 0
         self._slack_percent = 0.0
         self._watched_ns: int | None = None
@@ -66,7 +66,7 @@ class CounterTrack(CounterReadings):
         if self._suspect is not None and self.fault is None:
             self._confirm(*self._suspect)
         doubtful_joules = self._judge.doubtful_joules()
-        if doubtful_joules > self.joules * self._thresholds.wrap_doubt_percent / 100:
+        if doubtful_joules > self.joules * design.WRAP_DOUBT_PERCENT / 100:
             text = "the counter fell back and may have wrapped or been reset; in doubt are"
             self.refuse("counter_reset", f"{text} {doubtful_joules:.3f} J", doubtful_joules)
         self._settle_stillness(edge_ns)
@@ -76,7 +76,7 @@ class CounterTrack(CounterReadings):
     def _settle_stillness(self, edge_ns: int) -> None:
         watched_ns = edge_ns if self._watched_ns is None else self._watched_ns
         still_ns = watched_ns - self.stillness.moved_ns
-        loss_percent = self._thresholds.frozen_loss_percent
+        loss_percent = design.FROZEN_LOSS_PERCENT
         why = self.stillness.why_frozen(self.joules, still_ns, loss_percent)
         if why:
             self.refuse("counter_frozen", why, self.stillness.longest_ns / NS)
@@ -89,8 +89,8 @@ class CounterTrack(CounterReadings):
         if paused_seconds := self.stillness.paused_ns / NS:
             text = f"{self.spec.label}: the counter stood still for {paused_seconds:.1f} s in all"
             found.append(Reason("counter_paused", text, self.spec.domain, paused_seconds))
-        least = self._thresholds.edge_slack_flag_percent
-        if least < self._slack_percent <= self._thresholds.edge_slack_invalid_percent:
+        least = design.EDGE_SLACK_FLAG_PERCENT
+        if least < self._slack_percent <= design.EDGE_SLACK_INVALID_PERCENT:
             text = f"{self.spec.label}: {self._slack_text()}"
             found.append(Reason("edge_slack", text, self.spec.domain, self._slack_percent, least))
         return tuple(found)
@@ -106,7 +106,7 @@ class CounterTrack(CounterReadings):
             self.edge_slack_ns += max(0, opened_ns - self.opened_ns)
             self.edge_slack_ns += max(0, self._at_ns - ended_ns)
         self._slack_percent = 100 * self.edge_slack_ns / max(1, ended_ns - opened_ns)
-        if self._slack_percent > self._thresholds.edge_slack_invalid_percent:
+        if self._slack_percent > design.EDGE_SLACK_INVALID_PERCENT:
             self.refuse("edge_slack", self._slack_text(), self._slack_percent)
 
     def _slack_text(self) -> str:

@@ -1,95 +1,94 @@
-"""Design values of measuring, in one frozen place: every record that used them carries them.
+"""Design values of measuring, all in one place: every record carries them.
 
-Each is a choice of ours (a `[D]` value of the measurement rules), never a property of hardware.
+Each is a choice of ours (a `[D]` value of the measurement rules), never a property of hardware. The
+units stand in the names.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+# The gates.
+
+COUNTER_INTEGRAL_FLAG_PERCENT = 3.0
+"""Deviation of the integrated power from the counter to flag."""
+COUNTER_INTEGRAL_INVALID_PERCENT = 10.0
+"""The same deviation, at which the attempt is invalid."""
+MEAN_POWER_IDLE_RATIO_MIN = 0.5
+"""Least mean power, as a share of a known idle baseline."""
+MEAN_POWER_LIMIT_RATIO_MAX = 1.1
+"""Greatest mean power, as a share of a known power limit."""
+SAMPLE_SHARE_FLAG_PERCENT = 95.0
+"""Share of the expected samples below which we flag."""
+SAMPLE_GAP_FLAG_SECONDS = 1.0
+"""Longest time without a sample that passes unflagged."""
+INTEGRAL_GAP_FLAG_PERCENT = 2.0
+"""Share of the window without a power reading, to flag."""
+INTEGRAL_GAP_INVALID_PERCENT = 10.0
+"""Share of the window that integrated power may bridge."""
+WINDOW_FLAG_SECONDS = 10.0
+"""Windows shorter than this are flagged."""
+WINDOW_REFUSE_PERIODS = 20.0
+"""Windows of fewer counter periods give no number."""
+THROTTLE_FLAG_SECONDS = 0.0
+"""Thermal or hardware-brake throttling beyond this is flagged."""
+OTHER_CPU_LOAD_FLAG_PERCENT = 5.0
+"""CPU load that is not ours, of the machine's capacity."""
+
+# Following a counter.
+
+FROZEN_SECONDS = 0.9
+"""A counter that stands still this long at an edge is frozen …"""
+FROZEN_PERIODS = 10.0
+"""… or this many of its own update periods, whichever is longer."""
+PAUSE_SECONDS = 0.15
+"""One that stands still this long within the window has paused, and must catch up …"""
+PAUSE_PERIODS = 3.0
+"""… or this many of its own update periods, whichever is longer."""
+FROZEN_LOSS_PERCENT = 0.5
+"""Energy that pauses may have lost before the number is refused."""
+EDGE_SLACK_FLAG_PERCENT = 3.0
+"""Share of the window by which the readings at the edges may miss them, to flag."""
+EDGE_SLACK_INVALID_PERCENT = 10.0
+"""The same share, at which the attempt is invalid."""
+EDGE_RETRY_SECONDS = 0.1
+"""For how long a failed reading at an edge of the window is repeated."""
+WRAP_POWER_WATTS = 1000.0
+"""Power of one zone above which a decrease is no wrap but a reset, and an increase a jump."""
+WRAP_POWER_LIMIT_RATIO = 2.0
+"""The same as a multiple of the zone's own limit, if that is more."""
+WRAP_RANGE_SHARE = 0.02
+"""Share of the range that plausible power may cross between two readings for a wrap to be told
+from a reset by power alone."""
+WRAP_DOUBT_PERCENT = 0.5
+"""Energy in doubt, of the total, at which the number is refused."""
+JUMP_POWER_WATTS = 5000.0
+"""Power of one board above which an increase is a fault."""
+
+# How often we look.
+
+CPU_PERIOD_SECONDS = 0.4
+"""Time between readings of the CPU's counters: once a second would do for their wraps, but a
+counter that stands still for less would pass unseen."""
+CPU_PERIOD_MIN_SECONDS = 0.05
+"""The least such time, for ranges that wrap within seconds (RAPL readings lose accuracy above
+20 Hz)."""
+GPU_POWER_PERIOD_SECONDS = 0.1
+"""Time between readings of a GPU's power."""
+GPU_COUNTER_PERIOD_SECONDS = 0.5
+"""Time between readings of a GPU's energy counter."""
+GPU_STATE_PERIOD_SECONDS = 1.0
+"""Time between readings of temperature, clocks, utilisation, memory."""
+ASSUMED_GPU_PERIOD_SECONDS = 0.1
+"""Update period of a GPU counter that did not move in the probe."""
+SLOW_CALL_SECONDS = 0.05
+"""A driver call that takes longer is counted as slow."""
+PROBE_SECONDS = 0.5
+"""For how long update periods are inferred at the start of a session."""
+PROBE_SLOW_SECONDS = 2.2
+"""The same for counters that changed less than twice by then."""
+PERF_INTERVAL_SECONDS = 0.1
+"""Interval at which `perf stat` reports."""
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """Where a gate flags or refuses, and how often we look; units stand in the names.
-
-    Attributes:
-        counter_integral_flag_percent: Deviation of the integrated power from the counter to flag.
-        counter_integral_invalid_percent: The same deviation, at which the attempt is invalid.
-        mean_power_idle_ratio_min: Least mean power, as a share of a known idle baseline.
-        mean_power_limit_ratio_max: Greatest mean power, as a share of a known power limit.
-        sample_share_flag_percent: Share of the expected samples below which we flag.
-        sample_gap_flag_seconds: Longest time without a sample that passes unflagged.
-        integral_gap_flag_percent: Share of the window without a power reading, to flag.
-        integral_gap_invalid_percent: Share of the window that integrated power may bridge.
-        window_flag_seconds: Windows shorter than this are flagged.
-        window_refuse_periods: Windows of fewer counter periods give no number.
-        throttle_flag_seconds: Thermal or hardware-brake throttling beyond this is flagged.
-        other_cpu_load_flag_percent: CPU load that is not ours, of the machine's capacity.
-        frozen_seconds: A counter that stands still this long at an edge is frozen …
-        frozen_periods: … or this many of its own update periods, whichever is longer.
-        pause_seconds: One that stands still this long, or `pause_periods`, within the window has
-            paused, and must catch up.
-        pause_periods: See `pause_seconds`.
-        frozen_loss_percent: Energy that pauses may have lost before the number is refused.
-        edge_slack_flag_percent: Share of the window by which the readings at the edges may miss
-            them, to flag.
-        edge_slack_invalid_percent: The same share, at which the attempt is invalid.
-        edge_retry_seconds: For how long a failed reading at an edge of the window is repeated.
-        wrap_power_watts: Power of one zone above which a decrease is no wrap but a reset, and an
-            increase a jump.
-        wrap_power_limit_ratio: The same as a multiple of the zone's own limit, if that is more.
-        wrap_range_share: Share of the range that plausible power may cross between two readings
-            for a wrap to be told from a reset by power alone.
-        wrap_doubt_percent: Energy in doubt, of the total, at which the number is refused.
-        jump_power_watts: Power of one board above which an increase is a fault.
-        cpu_period_seconds: Time between readings of the CPU's counters: once a second would do
-            for their wraps, but a counter that stands still for less would pass unseen.
-        cpu_period_min_seconds: The least such time, for ranges that wrap within seconds
-            (RAPL readings lose accuracy above 20 Hz).
-        gpu_counter_period_seconds: Time between readings of a GPU's energy counter.
-        gpu_state_period_seconds: Time between readings of temperature, clocks, utilisation, memory.
-        assumed_gpu_period_seconds: Update period of a GPU counter that did not move in the probe.
-        slow_call_seconds: A driver call that takes longer is counted as slow.
-        probe_seconds: For how long update periods are inferred at the start of a session.
-        probe_slow_seconds: The same for counters that changed less than twice by then.
-        perf_interval_seconds: Interval at which `perf stat` reports.
-    """
-
-    counter_integral_flag_percent: float = 3.0
-    counter_integral_invalid_percent: float = 10.0
-    mean_power_idle_ratio_min: float = 0.5
-    mean_power_limit_ratio_max: float = 1.1
-    sample_share_flag_percent: float = 95.0
-    sample_gap_flag_seconds: float = 1.0
-    integral_gap_flag_percent: float = 2.0
-    integral_gap_invalid_percent: float = 10.0
-    window_flag_seconds: float = 10.0
-    window_refuse_periods: float = 20.0
-    throttle_flag_seconds: float = 0.0
-    other_cpu_load_flag_percent: float = 5.0
-    frozen_seconds: float = 0.9
-    frozen_periods: float = 10.0
-    pause_seconds: float = 0.15
-    pause_periods: float = 3.0
-    frozen_loss_percent: float = 0.5
-    edge_slack_flag_percent: float = 3.0
-    edge_slack_invalid_percent: float = 10.0
-    edge_retry_seconds: float = 0.1
-    wrap_power_watts: float = 1000.0
-    wrap_power_limit_ratio: float = 2.0
-    wrap_range_share: float = 0.02
-    wrap_doubt_percent: float = 0.5
-    jump_power_watts: float = 5000.0
-    cpu_period_seconds: float = 0.4
-    cpu_period_min_seconds: float = 0.05
-    gpu_counter_period_seconds: float = 0.5
-    gpu_state_period_seconds: float = 1.0
-    assumed_gpu_period_seconds: float = 0.1
-    slow_call_seconds: float = 0.05
-    probe_seconds: float = 0.5
-    probe_slow_seconds: float = 2.2
-    perf_interval_seconds: float = 0.1
-
-    def as_dict(self) -> dict[str, float]:
-        """Every value by name, as a record stores them."""
-        return asdict(self)
+def design_values() -> dict[str, float]:
+    """Every value by its name in a record."""
+    return {name.lower(): value for name, value in globals().items() if name.isupper()}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from wattest.energy.design import Thresholds
+from wattest.energy import design
 from wattest.energy.schedule import Schedule
 from wattest.energy.types import Reason
 
 
-def window_is_short(seconds: float, thresholds: Thresholds) -> Reason | None:
+def window_is_short(seconds: float) -> Reason | None:
     """Flag a window in which the edges of the counters weigh much."""
-    least = thresholds.window_flag_seconds
+    least = design.WINDOW_FLAG_SECONDS
     if seconds >= least:
         return None
     text = f"the window of {seconds:.2f} s is shorter than {least:g} s: the edges weigh much"
@@ -23,12 +23,12 @@ def window_is_short(seconds: float, thresholds: Thresholds) -> Reason | None:
 
 
 def too_few_periods(
-    domain: str, label: str, seconds: float, period_seconds: float | None, thresholds: Thresholds
+    domain: str, label: str, seconds: float, period_seconds: float | None
 ) -> Reason | None:
     """Refuse a window of too few update periods of its counter; an unknown period passes."""
     if period_seconds is None or period_seconds <= 0:
         return None
-    periods, least = seconds / period_seconds, thresholds.window_refuse_periods
+    periods, least = seconds / period_seconds, design.WINDOW_REFUSE_PERIODS
     if periods >= least:
         return None
     text = (
@@ -44,34 +44,33 @@ def mean_power(
     watts: float,
     idle_watts: float | None,
     limit_watts: float | None,
-    thresholds: Thresholds,
 ) -> Reason | None:
     """Refuse a mean power that the hardware cannot have had."""
-    if limit_watts and watts > limit_watts * thresholds.mean_power_limit_ratio_max:
-        bound = limit_watts * thresholds.mean_power_limit_ratio_max
+    if limit_watts and watts > limit_watts * design.MEAN_POWER_LIMIT_RATIO_MAX:
+        bound = limit_watts * design.MEAN_POWER_LIMIT_RATIO_MAX
         text = f"{label}: a mean power of {watts:.1f} W is above its limit of {limit_watts:.1f} W"
         return Reason("power_range", text, domain, watts, bound)
-    if idle_watts and watts < idle_watts * thresholds.mean_power_idle_ratio_min:
-        bound = idle_watts * thresholds.mean_power_idle_ratio_min
+    if idle_watts and watts < idle_watts * design.MEAN_POWER_IDLE_RATIO_MIN:
+        bound = idle_watts * design.MEAN_POWER_IDLE_RATIO_MIN
         text = f"{label}: a mean power of {watts:.1f} W is far below its {idle_watts:.1f} W idle"
         return Reason("power_range", text, domain, watts, bound)
     return None
 
 
 def sampling(
-    domain: str, label: str, schedule: Schedule, longest_gap_seconds: float, thresholds: Thresholds
+    domain: str, label: str, schedule: Schedule, longest_gap_seconds: float
 ) -> tuple[Reason, ...]:
     """Flag samples that are missing, and gaps between them.
 
     A gap is one that exceeds the threshold and half a period more than the nominal one.
     """
     found: list[Reason] = []
-    expected, least = schedule.expected(), thresholds.sample_share_flag_percent
+    expected, least = schedule.expected(), design.SAMPLE_SHARE_FLAG_PERCENT
     share = 100.0 * schedule.samples / expected if expected else 100.0
     if share < least:
         text = f"{label}: only {share:.1f} % of the expected samples were taken"
         found.append(Reason("sampling_share", text, domain, share, least))
-    longest = thresholds.sample_gap_flag_seconds
+    longest = design.SAMPLE_GAP_FLAG_SECONDS
     if longest_gap_seconds > max(longest, 1.5e-9 * schedule.period_ns):
         text = f"{label}: {longest_gap_seconds:.2f} s passed without a sample"
         found.append(Reason("sampling_gap", text, domain, longest_gap_seconds, longest))
@@ -83,7 +82,6 @@ def counter_against_integral(
     counter_joules: float,
     integral_joules: float,
     second_opinion: tuple[float, float] | None,
-    thresholds: Thresholds,
 ) -> tuple[Reason | None, Reason | None]:
     """Compare a GPU's counter with its integrated power, as (fault, flag).
 
@@ -94,12 +92,11 @@ def counter_against_integral(
         second_opinion: Energy by integration of a second power reading, and how far that may be
             off. Where it bears the counter out, a fault becomes a flag: sampled power may alias
             with the steps of a training, the counter does not.
-        thresholds: The design values.
     """
     if counter_joules <= 0:
         return None, None
-    most = thresholds.counter_integral_invalid_percent
-    least = thresholds.counter_integral_flag_percent
+    most = design.COUNTER_INTEGRAL_INVALID_PERCENT
+    least = design.COUNTER_INTEGRAL_FLAG_PERCENT
     percent = 100.0 * (integral_joules / counter_joules - 1.0)
     text = f"{label}: integrated power deviates from the counter by {percent:+.1f} %"
     if abs(percent) <= least:
@@ -118,17 +115,14 @@ def _bears_out(
     return abs(joules - counter_joules) + doubt_joules <= counter_joules * most_percent / 100
 
 
-def throttling(
-    label: str, seconds: Mapping[str, float | None], thresholds: Thresholds
-) -> tuple[Reason, ...]:
+def throttling(label: str, seconds: Mapping[str, float | None]) -> tuple[Reason, ...]:
     """Flag thermal and hardware-brake throttling within the window.
 
     Args:
         label: The GPU.
         seconds: Time throttled by cause; None where the driver does not tell.
-        thresholds: The design values.
     """
-    most = thresholds.throttle_flag_seconds
+    most = design.THROTTLE_FLAG_SECONDS
     return tuple(
         Reason("throttling", f"{label}: {cause} for {spent:.3f} s", "gpu", spent, most)
         for cause, spent in seconds.items()
@@ -140,7 +134,6 @@ def other_cpu_load(
     machine_busy_seconds: float,
     own_busy_seconds: float,
     capacity_seconds: float,
-    thresholds: Thresholds,
 ) -> Reason | None:
     """Flag CPU time that neither the experiment nor its load used.
 
@@ -148,12 +141,11 @@ def other_cpu_load(
         machine_busy_seconds: CPU time of everything on the machine within the window.
         own_busy_seconds: CPU time of the training, its load and the harness.
         capacity_seconds: Duration times the number of CPUs.
-        thresholds: The design values.
     """
     if capacity_seconds <= 0:
         return None
     share = 100.0 * (machine_busy_seconds - own_busy_seconds) / capacity_seconds
-    most = thresholds.other_cpu_load_flag_percent
+    most = design.OTHER_CPU_LOAD_FLAG_PERCENT
     if share <= most:
         return None
     return Reason(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Sequence
 
 from wattest.energy.schedule import Schedule
-from wattest.energy.types import NS, Clock, Recording
+from wattest.energy.types import NS, Recording
 
 _LONGEST_WAIT_NS = 60 * NS
 _MS = 1_000_000
@@ -18,32 +19,30 @@ class SamplingLoop:
     Args:
         recordings: What to sample.
         opened_ns: Monotonic time from which the sampling times count.
-        clock: The clock.
 
     Attributes:
         schedules: One per recording.
         cpu_ns: CPU time of the loop so far, nanoseconds.
     """
 
-    def __init__(self, recordings: Sequence[Recording], opened_ns: int, clock: Clock) -> None:
+    def __init__(self, recordings: Sequence[Recording], opened_ns: int) -> None:
         self.schedules = [Schedule(opened_ns, recording.period_ns) for recording in recordings]
         self.cpu_ns = 0
         self._pairs = list(zip(self.schedules, recordings, strict=True))
-        self._clock = clock
         self._fds: tuple[int, ...] = ()
         self._poll = select.poll()
 
     def wait(self, fds: tuple[int, ...], until_ns: int | None) -> tuple[int, ...]:
         """Wait for descriptors, at most until a monotonic time; those that are ready."""
-        started_ns = self._clock.thread_cpu_ns()
+        started_ns = time.thread_time_ns()
         try:
             self._watch(fds)
             return self._wait(until_ns)
         finally:
-            self.cpu_ns += self._clock.thread_cpu_ns() - started_ns
+            self.cpu_ns += time.thread_time_ns() - started_ns
 
     def _wait(self, until_ns: int | None) -> tuple[int, ...]:
-        clock_ns = self._clock.monotonic_ns
+        clock_ns = time.monotonic_ns
         while True:
             now_ns = clock_ns()
             for schedule, recording in self._pairs:

@@ -61,7 +61,6 @@ class Measurement:
         faults: Why the attempt is invalid; empty if it is not.
         flags: What the reader must know although the numbers stand.
         meter_cost: What measuring itself cost, and how well the sampling times were kept.
-        thresholds: The design values that were in force.
         machine_cpu: CPU time of the whole machine within the window; None if unknown.
         estimate: What `estimate` gave, if the caller put it here; never a measurement.
     """
@@ -73,7 +72,6 @@ class Measurement:
     faults: tuple[Reason, ...]
     flags: tuple[Reason, ...]
     meter_cost: Mapping[str, object]
-    thresholds: Mapping[str, float]
     machine_cpu: MachineCpu | None = None
     estimate: Mapping[str, object] | None = None
 
@@ -109,7 +107,6 @@ class Measurement:
             },
             "faults": [fault.as_dict() for fault in self.faults],
             "flags": [flag.as_dict() for flag in self.flags],
-            "thresholds": dict(self.thresholds),
         }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from wattest.energy.types import NS, Clock, ReadingError
+from wattest.energy.types import NS, ReadingError
 
 _ENOUGH_CHANGES = 6
 _PAUSE_SECONDS = 0.001
@@ -43,7 +44,7 @@ class _Watched:
         self.first: int | None = None
         self.last: int | None = None
 
-    def look(self, clock: Clock) -> None:
+    def look(self) -> None:
         try:
             value = self._read()
         except ReadingError:
@@ -51,7 +52,7 @@ class _Watched:
         if self.last is None:
             self.first = value
         elif value != self.last:
-            self.changes_ns.append(clock.monotonic_ns())
+            self.changes_ns.append(time.monotonic_ns())
             if value > self.last:
                 self.steps.append(value - self.last)
         self.last = value
@@ -79,26 +80,25 @@ class _Watched:
 
 
 def probe(
-    counters: Mapping[str, Callable[[], int]], clock: Clock, seconds: float, slow_seconds: float
+    counters: Mapping[str, Callable[[], int]], seconds: float, slow_seconds: float
 ) -> dict[str, Probed]:
     """Watch all counters together until each has changed a few times.
 
     Args:
         counters: How to read each, by its label.
-        clock: The clock.
         seconds: For how long at most.
         slow_seconds: The same for one that has changed less than twice by then.
     """
     if not counters:
         return {}
     watched = {label: _Watched(read) for label, read in counters.items()}
-    start_ns = clock.monotonic_ns()
+    start_ns = time.monotonic_ns()
     usual_ns, last_ns = (start_ns + int(one * NS) for one in (seconds, slow_seconds))
     rest = list(watched.values())
-    while rest and (now_ns := clock.monotonic_ns()) < last_ns:
+    while rest and (now_ns := time.monotonic_ns()) < last_ns:
         for one in rest:
-            one.look(clock)
+            one.look()
         rest = [one for one in rest if not one.is_known and (now_ns < usual_ns or one.is_slow)]
-        clock.sleep(_PAUSE_SECONDS)
-    took = (clock.monotonic_ns() - start_ns) / NS
+        time.sleep(_PAUSE_SECONDS)
+    took = (time.monotonic_ns() - start_ns) / NS
     return {label: one.result(took) for label, one in watched.items()}

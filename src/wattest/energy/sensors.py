@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from wattest.energy import design
 from wattest.energy.cpu.perf_search import PerfLauncher
 from wattest.energy.cpu.search import find_cpu
-from wattest.energy.design import Thresholds
 from wattest.energy.gpu.boards import NvidiaGpus
 from wattest.energy.gpu.nvml import ask, load_nvml
 from wattest.energy.gpu.search import search_gpus
@@ -19,7 +19,7 @@ from wattest.energy.gpu.state import GpuState
 from wattest.energy.measurement import Measurement
 from wattest.energy.meter import Meter
 from wattest.energy.probe import probe
-from wattest.energy.types import NS, Clock, Finding, SourceKind, SystemClock
+from wattest.energy.types import NS, Finding, SourceKind
 from wattest.energy.window import Rig
 from wattest.errors import SensorPermissionError
 
@@ -34,10 +34,7 @@ class SensorConfig:
         visible_devices: Value of `CUDA_VISIBLE_DEVICES`; None if it is not set.
         device_order: Value of `CUDA_DEVICE_ORDER`; None if it is not set.
         allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
-        sample_hz: How often GPU power is sampled, at most 10.
-        thresholds: The design values.
         perf_launcher: Starts `perf stat` under supervision; None leaves perf out.
-        clock: The clock.
     """
 
     sys_root: Path = Path("/sys")
@@ -45,14 +42,7 @@ class SensorConfig:
     visible_devices: str | None = None
     device_order: str | None = None
     allow_missing: frozenset[str] = frozenset()
-    sample_hz: float = 10.0
-    thresholds: Thresholds = field(default_factory=Thresholds)
     perf_launcher: PerfLauncher | None = None
-    clock: Clock = field(default_factory=SystemClock)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.sample_hz <= 10:
-            raise ValueError(f"sample_hz: {self.sample_hz} is not above 0 and at most 10")
 
     @classmethod
     def of_environment(
@@ -93,9 +83,7 @@ def find_sensors(config: SensorConfig) -> Sensors:
         raise SensorPermissionError("\n".join(faults))
     nvidia = None
     if gpus.gpus:
-        nvidia = NvidiaGpus(
-            nvml, gpus, config.thresholds, config.clock, config.sample_hz, idle_watts
-        )
+        nvidia = NvidiaGpus(nvml, gpus, idle_watts)
         kinds.append(nvidia)
     else:
         ask(nvml, nvml.nvmlShutdown)
@@ -103,8 +91,7 @@ def find_sensors(config: SensorConfig) -> Sensors:
     if cpu.kind is not None:
         kinds.append(cpu.kind)
     counters = {label: read for kind in kinds for label, read in kind.counters().items()}
-    limits = config.thresholds
-    probed = probe(counters, config.clock, limits.probe_seconds, limits.probe_slow_seconds)
+    probed = probe(counters, design.PROBE_SECONDS, design.PROBE_SLOW_SECONDS)
     for kind in kinds:
         kind.learn(probed)
     findings += [finding for kind in kinds for finding in kind.findings()]
@@ -174,7 +161,7 @@ class Sensors:
             reasons = [f"{one.name}: {one.reason}" for one in own if one.status != "measured"]
             absences[domain] = "; ".join(reasons) or "no source"
         config = self._config
-        rig = Rig(self._kinds, absences, config.thresholds, config.clock, config.proc_root)
+        rig = Rig(self._kinds, absences, config.proc_root)
         return Meter(rig)
 
     def measure_idle(self, seconds: float, folder: Path | None = None) -> dict[str, float]:

@@ -7,10 +7,11 @@ flag, and the energy goes on being measured.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wattest.energy.types import Clock, Reason
+from wattest.energy.types import Reason
 from wattest.errors import EnergyError
 
 _FLUSH_ROWS = 32
@@ -104,10 +105,10 @@ class TraceFolder:
         EnergyError: The folder cannot be created or is not empty.
     """
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._traces: list[Trace] = []
-        self._offset_ns = clock.wall_ns() - clock.monotonic_ns()
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stale = next(folder.iterdir(), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wattest.energy.design import Thresholds
+from wattest.energy import design
 from wattest.energy.stillness import Stillness
 from wattest.energy.types import NS, CounterSpec, ReadingError, Reason
 from wattest.energy.wraps import Look, WrapJudge
@@ -25,7 +25,7 @@ class CounterReadings:
         last_watts: Power over the last such interval.
     """
 
-    def __init__(self, spec: CounterSpec, thresholds: Thresholds) -> None:
+    def __init__(self, spec: CounterSpec) -> None:
         self.spec = spec
         self.samples = self.failed = self.wraps = 0
         self.fault: Reason | None = None
@@ -34,12 +34,11 @@ class CounterReadings:
         self.max_watts = 0.0
         self.last_watts: float | None = None
         period = spec.period_seconds
-        frozen_seconds = max(thresholds.frozen_seconds, thresholds.frozen_periods * (period or 0.0))
-        pause_seconds = max(thresholds.pause_seconds, thresholds.pause_periods * (period or 0.0))
+        frozen_seconds = max(design.FROZEN_SECONDS, design.FROZEN_PERIODS * (period or 0.0))
+        pause_seconds = max(design.PAUSE_SECONDS, design.PAUSE_PERIODS * (period or 0.0))
         self.stillness = Stillness(int(NS * frozen_seconds), int(NS * pause_seconds))
         self._moves = 0
-        self._thresholds = thresholds
-        self._judge = WrapJudge(spec, thresholds.wrap_range_share)
+        self._judge = WrapJudge(spec, design.WRAP_RANGE_SHARE)
         self._total = self._value = self._at_ns = 0
         self._suspect: tuple[int, int] | None = None
         self._garbled_in_a_row = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -18,31 +17,6 @@ NS = 1_000_000_000
 """Nanoseconds in a second."""
 
 Status = Literal["measured", "unavailable", "invalid"]
-
-
-class Clock(Protocol):
-    """Time as the meter needs it; tests hand in their own."""
-
-    def monotonic_ns(self) -> int:
-        """CLOCK_MONOTONIC in nanoseconds."""
-
-    def wall_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-
-    def thread_cpu_ns(self) -> int:
-        """CPU time of the calling thread in nanoseconds."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for `seconds`."""
-
-
-class SystemClock:
-    """The clocks of this machine."""
-
-    monotonic_ns = staticmethod(time.monotonic_ns)
-    wall_ns = staticmethod(time.time_ns)
-    thread_cpu_ns = staticmethod(time.thread_time_ns)
-    sleep = staticmethod(time.sleep)
 
 
 @dataclass(frozen=True)

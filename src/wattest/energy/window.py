@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from wattest.energy.design import Thresholds
 from wattest.energy.gates import window_is_short
 from wattest.energy.loop import SamplingLoop
 from wattest.energy.machine import machine_cpu
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
 from wattest.energy.report import cpu_report
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, Clock, DomainResult, Live, Reason, Recording, SourceKind
+from wattest.energy.types import NS, DomainResult, Live, Reason, Recording, SourceKind
 from wattest.errors import EnergyError
 
 
@@ -26,15 +26,11 @@ class Rig:
     Attributes:
         kinds: The kinds of sources, the slowest to read first.
         absences: Why a domain has no source, by domain.
-        thresholds: The design values.
-        clock: The clock.
         proc_root: /proc.
     """
 
     kinds: Sequence[SourceKind]
     absences: Mapping[str, str]
-    thresholds: Thresholds
-    clock: Clock
     proc_root: Path
 
 
@@ -56,10 +52,9 @@ class Window:
 
     def __init__(self, rig: Rig, folder: Path) -> None:
         self._rig = rig
-        self._clock = rig.clock
-        self._edges_cpu_ns = -self._clock.thread_cpu_ns()
-        begun_ns = self._clock.monotonic_ns()
-        self._traces = TraceFolder(folder, self._clock)
+        self._edges_cpu_ns = -time.thread_time_ns()
+        begun_ns = time.monotonic_ns()
+        self._traces = TraceFolder(folder)
         self._recordings: list[Recording] = []
         self._measurement: Measurement | None = None
         try:
@@ -67,16 +62,16 @@ class Window:
             for recording in self._recordings:
                 recording.prepare()
             self._cpu_start = machine_cpu(rig.proc_root)
-            self._started_at = datetime.fromtimestamp(self._clock.wall_ns() / NS)
+            self._started_at = datetime.fromtimestamp(time.time_ns() / NS)
             for recording in self._recordings:
                 recording.read_opening()
         except BaseException:
             self.abandon()
             raise
-        self.opened_ns = self._clock.monotonic_ns()
+        self.opened_ns = time.monotonic_ns()
         self._setup_seconds = (self.opened_ns - begun_ns) / NS
-        self._loop = SamplingLoop(self._recordings, self.opened_ns, self._clock)
-        self._edges_cpu_ns += self._clock.thread_cpu_ns()
+        self._loop = SamplingLoop(self._recordings, self.opened_ns)
+        self._edges_cpu_ns += time.thread_time_ns()
 
     def __enter__(self) -> Window:
         return self
@@ -116,7 +111,7 @@ class Window:
         lives = {live.domain: live for live in (one.live() for one in self._recordings)}
         cpu, gpu = lives.get("cpu", nothing), lives.get("gpu", nothing)
         return Snapshot(
-            elapsed_seconds=(self._clock.monotonic_ns() - self.opened_ns) / NS,
+            elapsed_seconds=(time.monotonic_ns() - self.opened_ns) / NS,
             cpu_watts=cpu.watts,
             cpu_joules=cpu.joules,
             gpu_watts=gpu.watts,
@@ -133,8 +128,8 @@ class Window:
                 by this call; it is the end of `duration_seconds`.
         """
         if self._measurement is None:
-            self._edges_cpu_ns -= self._clock.thread_cpu_ns()
-            closed_ns = self._clock.monotonic_ns()
+            self._edges_cpu_ns -= time.thread_time_ns()
+            closed_ns = time.monotonic_ns()
             for recording in reversed(self._recordings):
                 recording.read_closing()
             end_ns = (
@@ -162,7 +157,7 @@ class Window:
         report = cpu_report(self._started_at, seconds, results)
         self._traces.write_text("cpu_energy.txt", report)
         self._traces.close()
-        self._edges_cpu_ns += self._clock.thread_cpu_ns()
+        self._edges_cpu_ns += time.thread_time_ns()
         return Measurement(
             opened_ns=self.opened_ns,
             closed_ns=closed_ns,
@@ -175,7 +170,6 @@ class Window:
                 "setup_seconds": self._setup_seconds,
                 **self._loop.cost((closed_ns - self.opened_ns) / NS),
             },
-            thresholds=self._rig.thresholds.as_dict(),
             machine_cpu=cpu_end.since(self._cpu_start) if cpu_end and self._cpu_start else None,
         )
 
@@ -194,6 +188,6 @@ class Window:
     def _flags(self, results: Sequence[DomainResult], seconds: float) -> tuple[Reason, ...]:
         flags = [flag for result in results for flag in result.flags]
         if any(result.status == "measured" for result in results):
-            short = window_is_short(seconds, self._rig.thresholds)
+            short = window_is_short(seconds)
             flags += [short] if short else []
         return (*flags, *self._traces.flags())

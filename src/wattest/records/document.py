@@ -168,14 +168,10 @@ def _energy(experiment: Experiment, attempt: Attempt | None) -> dict[str, Any]:
 
 
 def _provenance(attempt: Attempt | None) -> dict[str, Any] | None:
-    """Return where the numbers come from; the thresholds stand in the record's `quality`."""
+    """Return where the numbers come from."""
     if attempt is None or attempt.measurement is None:
         return None
-    return {
-        name: value
-        for name, value in attempt.measurement.provenance().items()
-        if name != "thresholds"
-    }
+    return attempt.measurement.provenance()
 
 
 def _metrics(experiment: Experiment, attempt: Attempt | None) -> dict[str, float | None]:

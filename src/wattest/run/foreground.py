@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from wattest.energy import Sensors, Snapshot, Thresholds, Window
+from wattest.energy import Sensors, Snapshot, Window
 from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
 from wattest.files import make_folder, sudo_user
 from wattest.interrupts import interruptions_held
@@ -50,7 +50,6 @@ class Foreground:
         sensors: Sensors,
         rung: Rung,
         owners: Sequence[int] = (),
-        thresholds: Thresholds | None = None,
         progress_of: ProgressOf = no_progress,
         run_as: tuple[int, int] | None = None,
     ) -> None:
@@ -58,7 +57,6 @@ class Foreground:
         self._sensors = sensors
         self._rung = rung
         self._owners = tuple(owners)
-        self._thresholds = thresholds or Thresholds()
         self._progress_of = progress_of
         self._run_as = run_as
 
@@ -125,7 +123,7 @@ class Foreground:
         metrics = read_metrics(files.log, experiment.foreground.program.log_patterns)
         faults, flags = judge(run, metrics, load, experiment.entry.timeout_seconds)
         cpu = cpu_use(run, load)
-        flags += neighbour_flags(run, cpu, self._thresholds)
+        flags += neighbour_flags(run, cpu)
         return Attempt(
             number=number,
             argv=command.argv,

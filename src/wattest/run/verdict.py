@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from wattest.energy import (
     Measurement,
-    Thresholds,
     estimate,
     foreign_gpu_processes,
     other_cpu_load,
@@ -64,15 +63,13 @@ def judge(
     return faults, flags
 
 
-def neighbour_flags(run: Run, cpu: CpuUse | None, thresholds: Thresholds) -> list[str]:
+def neighbour_flags(run: Run, cpu: CpuUse | None) -> list[str]:
     """Flag what else was on the machine: foreign GPU processes, and other CPU load."""
     own = run.own_pids | ({run.pid} if run.pid is not None else set())
     reasons = [foreign_gpu_processes(run.gpu_processes, own)]
     if cpu is not None:
         reasons.append(
-            other_cpu_load(
-                cpu.machine_busy_seconds, cpu.ours_seconds, cpu.machine_total_seconds, thresholds
-            )
+            other_cpu_load(cpu.machine_busy_seconds, cpu.ours_seconds, cpu.machine_total_seconds)
         )
     return [*run.unseen, *(reason.text for reason in reasons if reason is not None)]
 

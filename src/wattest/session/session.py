@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import SensorConfig, Sensors, Thresholds, find_sensors
+from wattest.energy import SensorConfig, Sensors, design_values, find_sensors
 from wattest.energy.perfchild import perf_launcher
 from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.interrupts import OrderlySignals
@@ -228,7 +228,7 @@ class Session:
             order=plan.order,
             positions={one.id: at for at, one in enumerate(plan.experiments, start=1)},
             environment=environment,
-            thresholds={**Thresholds().as_dict(), **LOAD_THRESHOLDS},
+            thresholds={**design_values(), **LOAD_THRESHOLDS},
         )
 
 

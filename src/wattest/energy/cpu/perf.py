@@ -7,8 +7,10 @@ it gets SIGINT, upon which it prints the interval so far.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
+from wattest.energy import design
 from wattest.energy.cpu.perf_log import EventSum, IntervalLog
 from wattest.energy.cpu.perf_search import (
     EVENTS,
@@ -18,12 +20,11 @@ from wattest.energy.cpu.perf_search import (
     await_perf,
     perf_command,
 )
-from wattest.energy.design import Thresholds
 from wattest.energy.gates import sampling
 from wattest.energy.probe import Probed
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, Clock, DomainResult, Finding, Live, Reason, Status
+from wattest.energy.types import NS, DomainResult, Finding, Live, Reason, Status
 
 _LAST_INTERVAL_SECONDS = 1.0
 _SILENT_SECONDS = 1.0
@@ -39,8 +40,6 @@ class Perf:
         perf: The program.
         events: Those of `EVENTS` that it can count here.
         launcher: Starts it under supervision.
-        thresholds: The design values.
-        clock: The clock.
     """
 
     def __init__(
@@ -48,14 +47,10 @@ class Perf:
         perf: str,
         events: Sequence[str],
         launcher: PerfLauncher,
-        thresholds: Thresholds,
-        clock: Clock,
     ) -> None:
         self._perf = perf
         self._events = tuple(events)
         self._launcher = launcher
-        self._thresholds = thresholds
-        self._clock = clock
 
     def counters(self) -> Mapping[str, Callable[[], int]]:
         """Nothing to probe: perf's own interval is its period."""
@@ -68,7 +63,7 @@ class Perf:
         """One per event."""
         details = {
             "program": self._perf,
-            "interval_seconds": self._thresholds.perf_interval_seconds,
+            "interval_seconds": design.PERF_INTERVAL_SECONDS,
         }
         return tuple(
             Finding("cpu", event, "measured", "", None, "perf", details) for event in self._events
@@ -77,11 +72,9 @@ class Perf:
     def record(self, traces: TraceFolder) -> PerfRecording:
         """Begin a window."""
         return PerfRecording(
-            perf_command(self._perf, self._events, self._thresholds.perf_interval_seconds),
+            perf_command(self._perf, self._events, design.PERF_INTERVAL_SECONDS),
             self._events,
             self._launcher,
-            self._thresholds,
-            self._clock,
             traces,
         )
 
@@ -97,16 +90,12 @@ class PerfRecording:
         command: Sequence[str],
         events: Sequence[str],
         launcher: PerfLauncher,
-        thresholds: Thresholds,
-        clock: Clock,
         traces: TraceFolder,
     ) -> None:
-        self.period_ns = int(NS * thresholds.cpu_period_seconds)
+        self.period_ns = int(NS * design.CPU_PERIOD_SECONDS)
         self._events = events
-        self._thresholds = thresholds
-        longest = _SILENT_INTERVALS * thresholds.perf_interval_seconds
+        longest = _SILENT_INTERVALS * design.PERF_INTERVAL_SECONDS
         self._most_silent_seconds = max(_SILENT_SECONDS, longest)
-        self._clock = clock
         self._log = IntervalLog(traces.folder / LOG_NAME, events)
         self._child = launcher(command, self._log.path)
         self._opened_ns = self._closed_ns = 0
@@ -120,13 +109,13 @@ class PerfRecording:
     def read_opening(self) -> None:
         """Wait for the end of an interval and let the window begin there."""
         before = {event: one.last_end for event, one in self._log.sums.items()}
-        seconds = 2 * self._thresholds.perf_interval_seconds
+        seconds = 2 * design.PERF_INTERVAL_SECONDS
         self._wait(
             seconds,
             lambda: all(one.last_end != before[event] for event, one in self._log.sums.items()),
         )
         self._log.start()
-        self._opened_ns = self._clock.monotonic_ns()
+        self._opened_ns = time.monotonic_ns()
 
     def sample(self, now_ns: int) -> None:
         """Take in the intervals since the last call, and notice when there are none."""
@@ -136,7 +125,7 @@ class PerfRecording:
 
     def read_closing(self) -> None:
         """Let perf print the interval so far, and end."""
-        self._closed_ns = self._clock.monotonic_ns()
+        self._closed_ns = time.monotonic_ns()
         self._notice_death(self._closed_ns)
         self._child.interrupt()
 
@@ -182,7 +171,7 @@ class PerfRecording:
         return (self._closed_ns - self._opened_ns) / NS
 
     def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
-        await_perf(self._child, self._log, self._clock, seconds, is_done)
+        await_perf(self._child, self._log, seconds, is_done)
 
     def _notice_death(self, now_ns: int) -> None:
         code = self._child.poll()
@@ -195,7 +184,7 @@ class PerfRecording:
     def _judge(self, event: str, one: EventSum, schedule: Schedule) -> DomainResult:
         domain = EVENTS[event]
         faults = self._faults(event, one)
-        flags = sampling(domain, event, schedule, one.longest_gap_seconds, self._thresholds)
+        flags = sampling(domain, event, schedule, one.longest_gap_seconds)
         energy = None if faults else one.joules
         edge_joules = one.max_watts * self._edge_seconds + one.rounding_joules
         details: dict[str, object] = {
@@ -207,7 +196,7 @@ class PerfRecording:
             "failed_reads": one.failed,
             "wraps": None,
             "longest_gap_seconds": one.longest_gap_seconds,
-            "update_period_seconds": self._thresholds.perf_interval_seconds,
+            "update_period_seconds": design.PERF_INTERVAL_SECONDS,
             "resolution_joules": one.resolution_joules,
             "edge_uncertainty_joules": edge_joules,
             "edge_uncertainty_percent": 100 * edge_joules / energy if energy else None,
@@ -227,15 +216,15 @@ class PerfRecording:
         lost = self._why_lost(event, one)
         if lost is not None:
             return [lost]
-        still, most = one.longest_still_seconds, self._thresholds.frozen_seconds
+        still, most = one.longest_still_seconds, design.FROZEN_SECONDS
         if one.joules <= 0 or still >= most:
             text = f"{event}: frozen: the counter did not move for {still:.1f} s"
             return [Reason("counter_frozen", text, domain, still, most)]
-        loss, share = one.lost_joules, self._thresholds.frozen_loss_percent / 100
+        loss, share = one.lost_joules, design.FROZEN_LOSS_PERCENT / 100
         if loss > share * one.joules + one.rounding_joules:
             text = f"{event}: frozen: the counter stood still and did not catch up: {loss:.2f} J"
             return [Reason("counter_frozen", text, domain, loss)]
-        bound = self._thresholds.jump_power_watts
+        bound = design.JUMP_POWER_WATTS
         if one.max_watts > bound:
             text = f"{event}: an interval of {one.max_watts:.0f} W is beyond any machine"
             return [Reason("counter_jump", text, domain, one.max_watts, bound)]
@@ -250,7 +239,7 @@ class PerfRecording:
             return Reason("source_lost", text, domain, silent, most)
         seconds = self._window_seconds
         apart = abs(one.span_seconds - seconds)
-        most = _SPAN_INTERVALS * self._thresholds.perf_interval_seconds + _SPAN_SHARE * seconds
+        most = _SPAN_INTERVALS * design.PERF_INTERVAL_SECONDS + _SPAN_SHARE * seconds
         if apart <= most:
             return None
         text = f"{event}: perf's intervals cover {one.span_seconds:.2f} s of a window of"

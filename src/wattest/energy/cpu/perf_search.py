@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from wattest.energy import design
 from wattest.energy.cpu.perf_log import IntervalLog
-from wattest.energy.design import Thresholds
-from wattest.energy.types import NS, Clock
+from wattest.energy.types import NS
 
 EVENTS = {"power/energy-pkg/": "cpu_pkg", "power/energy-ram/": "cpu_ram"}
 """The events of perf's `power` unit that are added up, and their domains."""
@@ -61,32 +62,30 @@ class PerfSearch:
     is_forbidden: bool = False
 
 
-def search_perf(launcher: PerfLauncher | None, thresholds: Thresholds, clock: Clock) -> PerfSearch:
+def search_perf(launcher: PerfLauncher | None) -> PerfSearch:
     """Let perf count for one interval, with all events, else with each alone."""
     perf = shutil.which("perf")
     if perf is None or launcher is None:
         reason = "perf is not installed" if perf is None else "perf is not used here"
         return PerfSearch("", (), reason)
-    search = _try_events(perf, tuple(EVENTS), launcher, thresholds, clock)
+    search = _try_events(perf, tuple(EVENTS), launcher)
     if search.events or search.is_forbidden or "Cannot find PMU" in search.reason:
         return search
     package, *_ = EVENTS
-    return _try_events(perf, (package,), launcher, thresholds, clock)
+    return _try_events(perf, (package,), launcher)
 
 
 def _try_events(
     perf: str,
     events: tuple[str, ...],
     launcher: PerfLauncher,
-    thresholds: Thresholds,
-    clock: Clock,
 ) -> PerfSearch:
-    command = perf_command(perf, events, thresholds.perf_interval_seconds)
+    command = perf_command(perf, events, design.PERF_INTERVAL_SECONDS)
     with tempfile.TemporaryDirectory(prefix="wattest-perf-") as folder:
         log = IntervalLog(Path(folder) / LOG_NAME, events)
         child = launcher(command, log.path)
         try:
-            await_perf(child, log, clock, FIRST_INTERVAL_SECONDS, lambda: log.has_interval)
+            await_perf(child, log, FIRST_INTERVAL_SECONDS, lambda: log.has_interval)
         finally:
             child.close()
         log.read()
@@ -101,15 +100,14 @@ def _try_events(
 def await_perf(
     child: PerfChild,
     log: IntervalLog,
-    clock: Clock,
     seconds: float,
     is_done: Callable[[], bool],
 ) -> None:
     """Read the log until `is_done`, perf has ended, or `seconds` have passed."""
-    deadline_ns = clock.monotonic_ns() + int(seconds * NS)
+    deadline_ns = time.monotonic_ns() + int(seconds * NS)
     while True:
         has_ended = child.poll() is not None
         log.read()
-        if has_ended or is_done() or clock.monotonic_ns() >= deadline_ns:
+        if has_ended or is_done() or time.monotonic_ns() >= deadline_ns:
             return
-        clock.sleep(0.002)
+        time.sleep(0.002)

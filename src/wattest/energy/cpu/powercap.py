@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wattest.energy import design
 from wattest.energy.cpu.zones import Search, Zone, find_zones, read_small
-from wattest.energy.design import Thresholds
 from wattest.energy.probe import Probed
-from wattest.energy.types import NS, Clock, CounterSpec, ReadingError
+from wattest.energy.types import NS, CounterSpec, ReadingError
 
 _PACKAGE = re.compile(r"^package-\d+(-die-\d+)?$")
 _MICRO = 1e-6
@@ -55,10 +56,10 @@ class Member:
     probed: Probed | None = None
     wired: bool = True
 
-    def spec(self, thresholds: Thresholds) -> CounterSpec:
+    def spec(self) -> CounterSpec:
         """The counter as a track needs it."""
-        own = (self.limit_watts or 0.0) * thresholds.wrap_power_limit_ratio
-        wrap_watts = max(thresholds.wrap_power_watts, own)
+        own = (self.limit_watts or 0.0) * design.WRAP_POWER_LIMIT_RATIO
+        wrap_watts = max(design.WRAP_POWER_WATTS, own)
         longest = self.probed.longest_seconds if self.probed else None
         return CounterSpec(
             label=self.zone.label,
@@ -67,7 +68,7 @@ class Member:
             wraps=True,
             max_range=self.max_range,
             period_seconds=self.probed.period_seconds if self.probed else None,
-            step_seconds=thresholds.probe_seconds if longest is None else longest,
+            step_seconds=design.PROBE_SECONDS if longest is None else longest,
             wrap_watts=wrap_watts,
             jump_watts=wrap_watts,
         )
@@ -95,7 +96,7 @@ class PowercapSearch:
     problems: tuple[str, ...]
 
 
-def search_powercap(sys_root: Path, clock: Clock, retry_seconds: float) -> PowercapSearch:
+def search_powercap(sys_root: Path, retry_seconds: float) -> PowercapSearch:
     """Find the zones below `sys_root`, and read each once to see whether that is allowed."""
     search = find_zones(sys_root)
     spare = tuple(_spare_zones(search))
@@ -106,7 +107,7 @@ def search_powercap(sys_root: Path, clock: Clock, retry_seconds: float) -> Power
         if zone.id in errors:
             continue
         try:
-            values[zone.id] = (_read_patiently(zone, clock, retry_seconds),)
+            values[zone.id] = (_read_patiently(zone, retry_seconds),)
         except ReadingError as error:
             errors[zone.id] = error
     for _ in range(_COMPARISONS):
@@ -134,15 +135,15 @@ def _spare_zones(search: Search) -> Iterable[Zone]:
             yield _reject(zone, str(fault))
 
 
-def _read_patiently(zone: Zone, clock: Clock, retry_seconds: float) -> int:
-    deadline_ns = clock.monotonic_ns() + int(retry_seconds * NS)
+def _read_patiently(zone: Zone, retry_seconds: float) -> int:
+    deadline_ns = time.monotonic_ns() + int(retry_seconds * NS)
     while True:
         try:
             return read_microjoules(str(zone.energy_path))
         except ReadingError as error:
-            if error.gate == "permission_lost" or clock.monotonic_ns() >= deadline_ns:
+            if error.gate == "permission_lost" or time.monotonic_ns() >= deadline_ns:
                 raise
-            clock.sleep(0.005)
+            time.sleep(0.005)
 
 
 def _compare(zones: Sequence[Zone], values: dict[str, tuple[int, ...]]) -> None:

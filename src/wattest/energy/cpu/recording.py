@@ -6,14 +6,15 @@ at once that a permission was lost or that a zone went away.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from wattest.energy import design
 from wattest.energy.counter import CounterTrack
 from wattest.energy.cpu.powercap import Member, PowercapSearch
 from wattest.energy.cpu.verdict import CpuMember, judge_cpu_domain
 from wattest.energy.cpu.zones import Zone
-from wattest.energy.design import Thresholds
 from wattest.energy.edges import (
     read_closing_edge,
     read_opening_edge,
@@ -23,7 +24,7 @@ from wattest.energy.edges import (
 from wattest.energy.probe import Probed
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, Clock, DomainResult, Finding, Live, ReadingError
+from wattest.energy.types import NS, DomainResult, Finding, Live, ReadingError
 
 _MICRO = 1e-6
 
@@ -33,22 +34,16 @@ class Powercap:
 
     Args:
         search: What the tree offers.
-        thresholds: The design values.
-        clock: The clock.
         idle_watts: Idle baselines by label, shared with the session.
     """
 
     def __init__(
         self,
         search: PowercapSearch,
-        thresholds: Thresholds,
-        clock: Clock,
         idle_watts: Mapping[str, float],
     ) -> None:
         self._search = search
         self._members = search.members
-        self._thresholds = thresholds
-        self._clock = clock
         self._idle_watts = idle_watts
 
     def counters(self) -> Mapping[str, Callable[[], int]]:
@@ -80,8 +75,6 @@ class Powercap:
         return PowercapRecording(
             self._members,
             self._search.rejected,
-            self._thresholds,
-            self._clock,
             self._idle_watts,
             traces,
         )
@@ -125,34 +118,28 @@ class PowercapRecording:
         self,
         members: Sequence[Member],
         rejected: Sequence[Zone],
-        thresholds: Thresholds,
-        clock: Clock,
         idle_watts: Mapping[str, float],
         traces: TraceFolder,
     ) -> None:
         self._rejected = rejected
-        self._thresholds = thresholds
-        self._clock = clock
         self._idle_watts = idle_watts
         self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone", digits=6)
-        self._members = [
-            (member, CounterTrack(member.spec(thresholds), thresholds)) for member in members
-        ]
+        self._members = [(member, CounterTrack(member.spec())) for member in members]
         self._counters = [(track, member.reader()) for member, track in self._members]
         self._closed_ns = 0
-        self.period_ns = int(NS * _period_seconds(members, thresholds))
+        self.period_ns = int(NS * _period_seconds(members))
 
     def prepare(self) -> None:
         """See that every counter moves."""
-        watch_before_edge(self._counters, self._clock)
+        watch_before_edge(self._counters)
 
     def read_opening(self) -> None:
         """Read every zone; those that fail again for a short while."""
-        read_opening_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
+        read_opening_edge(self._counters, design.EDGE_RETRY_SECONDS)
 
     def sample(self, now_ns: int) -> None:
         """Read every zone once."""
-        clock_ns = self._clock.monotonic_ns
+        clock_ns = time.monotonic_ns
         for track, read in self._counters:
             try:
                 value = read()
@@ -164,12 +151,12 @@ class PowercapRecording:
 
     def read_closing(self) -> None:
         """Read every zone; those that fail again for a short while."""
-        read_closing_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
-        self._closed_ns = self._clock.monotonic_ns()
+        read_closing_edge(self._counters, design.EDGE_RETRY_SECONDS)
+        self._closed_ns = time.monotonic_ns()
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """See whether counters that stand still are frozen, and decide what is open."""
-        watch_after_edge(self._counters, self._clock)
+        watch_after_edge(self._counters)
         for track, _ in self._counters:
             track.settle(self._closed_ns)
             self._write_trace(self._closed_ns, track)
@@ -183,7 +170,6 @@ class PowercapRecording:
                 [self._member(member, track) for member, track in self._members],
                 self._rejected,
                 schedule,
-                self._thresholds,
             )
             for domain in ("cpu_pkg", "cpu_ram")
         )
@@ -214,10 +200,10 @@ class PowercapRecording:
             self._trace.write(at_ns, track.last_watts, track.joules, track.spec.label)
 
 
-def _period_seconds(members: Sequence[Member], thresholds: Thresholds) -> float:
+def _period_seconds(members: Sequence[Member]) -> float:
     """As often as usual, or as it takes to tell a wrap of the smallest range from a reset."""
     ranges = [member.max_range * _MICRO for member in members if member.max_range]
     if not ranges:
-        return thresholds.cpu_period_seconds
-    needed = thresholds.wrap_range_share * min(ranges) / thresholds.wrap_power_watts
-    return min(thresholds.cpu_period_seconds, max(thresholds.cpu_period_min_seconds, needed))
+        return design.CPU_PERIOD_SECONDS
+    needed = design.WRAP_RANGE_SHARE * min(ranges) / design.WRAP_POWER_WATTS
+    return min(design.CPU_PERIOD_SECONDS, max(design.CPU_PERIOD_MIN_SECONDS, needed))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wattest.energy import design
 from wattest.energy.cpu.perf import Perf
 from wattest.energy.cpu.perf_search import PerfSearch, search_perf
 from wattest.energy.cpu.powercap import PowercapSearch, search_powercap
@@ -45,13 +46,12 @@ def find_cpu(config: SensorConfig, idle_watts: Mapping[str, float]) -> CpuSearch
         config: Where to look.
         idle_watts: Idle baselines by label, shared with the session.
     """
-    thresholds, clock = config.thresholds, config.clock
-    tree = search_powercap(config.sys_root, clock, thresholds.edge_retry_seconds)
+    tree = search_powercap(config.sys_root, design.EDGE_RETRY_SECONDS)
     if tree.members and not tree.unreadable:
-        return CpuSearch(Powercap(tree, thresholds, clock, idle_watts))
-    perf = search_perf(config.perf_launcher, thresholds, clock)
+        return CpuSearch(Powercap(tree, idle_watts))
+    perf = search_perf(config.perf_launcher)
     if perf.events and config.perf_launcher is not None:
-        kind = Perf(perf.perf, perf.events, config.perf_launcher, thresholds, clock)
+        kind = Perf(perf.perf, perf.events, config.perf_launcher)
         return CpuSearch(kind, _why_not_powercap(tree, config))
     if tree.unreadable:
         return _unreadable(tree, config, idle_watts)
@@ -88,7 +88,7 @@ def _unreadable(
     missing += [member.zone for member in tree.members if member.zone.domain in lost]
     left_out = tuple(replace(zone, reason=f"is left out of the sum: {why}") for zone in missing)
     tree = replace(tree, members=members, rejected=tree.rejected + left_out)
-    return CpuSearch(Powercap(tree, config.thresholds, config.clock, idle_watts), findings)
+    return CpuSearch(Powercap(tree, idle_watts), findings)
 
 
 def _fault(zone: Zone, error: ReadingError, config: SensorConfig) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from wattest.energy.counter import CounterTrack
 from wattest.energy.cpu.zones import Zone
-from wattest.energy.design import Thresholds
 from wattest.energy.gates import mean_power, sampling, too_few_periods
 from wattest.energy.schedule import Schedule
 from wattest.energy.types import NS, DomainResult, Reason, Status
@@ -66,7 +65,6 @@ def judge_cpu_domain(
     members: Sequence[CpuMember],
     rejected: Sequence[Zone],
     schedule: Schedule,
-    thresholds: Thresholds,
 ) -> DomainResult:
     """Add up the zones of `domain`, or say why that may not be done.
 
@@ -75,7 +73,6 @@ def judge_cpu_domain(
         members: Every zone that was read, of both domains.
         rejected: Zones that were not read, with reasons.
         schedule: How the sampling times were kept.
-        thresholds: The design values.
     """
     own = [member for member in members if member.zone.domain == domain]
     used = [member for member in own if member.wired or _came_alive(member)]
@@ -95,10 +92,10 @@ def judge_cpu_domain(
         reason = "its counter stands at 0: not wired" if own else absent_reason
         absent = {"source": None, "reason": reason, "zones": [], "zones_not_used": unused}
         return DomainResult(domain, "unavailable", None, absent)
-    faults = [reason for member in used for reason in _faults(member, thresholds)]
+    faults = [reason for member in used for reason in _faults(member)]
     flags = [reason for member in used for reason in _flags(member)]
     gap_seconds = max(member.track.longest_gap_ns for member in used) / NS
-    flags += sampling(domain, domain, schedule, gap_seconds, thresholds)
+    flags += sampling(domain, domain, schedule, gap_seconds)
     energy = None if faults else sum(member.track.joules for member in used)
     own_details = _details(used, unused, faults, energy)
     status: Status = "invalid" if faults else "measured"
@@ -109,16 +106,16 @@ def _came_alive(member: CpuMember) -> bool:
     return member.track.joules > 0
 
 
-def _faults(member: CpuMember, thresholds: Thresholds) -> list[Reason]:
+def _faults(member: CpuMember) -> list[Reason]:
     track, spec = member.track, member.track.spec
     if track.fault:
         return [track.fault]
     seconds = track.span_seconds
-    found = [too_few_periods(spec.domain, spec.label, seconds, track.period_seconds, thresholds)]
+    found = [too_few_periods(spec.domain, spec.label, seconds, track.period_seconds)]
     if seconds > 0:
         watts, idle = track.joules / seconds, member.idle_watts
         limit = member.limit_watts
-        found.append(mean_power(spec.domain, spec.label, watts, idle, limit, thresholds))
+        found.append(mean_power(spec.domain, spec.label, watts, idle, limit))
     return [reason for reason in found if reason is not None]
 
 

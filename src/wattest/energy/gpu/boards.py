@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from wattest.energy.design import Thresholds
 from wattest.energy.gpu.board import Gpu, GpuReader
 from wattest.energy.gpu.nvml import Nvml, ask
 from wattest.energy.gpu.recording import GpuRecording
@@ -13,7 +12,7 @@ from wattest.energy.gpu.search import GpuSearch
 from wattest.energy.gpu.state import GpuState, gpu_processes, hardware_of, state_of
 from wattest.energy.probe import Probed
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import Clock, Finding
+from wattest.energy.types import Finding
 
 
 class NvidiaGpus:
@@ -22,9 +21,6 @@ class NvidiaGpus:
     Args:
         nvml: The module, initialised; closing shuts it down.
         search: What it offers.
-        thresholds: The design values.
-        clock: The clock.
-        sample_hz: How often power is sampled.
         idle_watts: Idle baselines by UUID, shared with the session.
     """
 
@@ -32,17 +28,11 @@ class NvidiaGpus:
         self,
         nvml: Nvml,
         search: GpuSearch,
-        thresholds: Thresholds,
-        clock: Clock,
-        sample_hz: float,
         idle_watts: Mapping[str, float],
     ) -> None:
         self._nvml = nvml
         self._search = search
         self._gpus = search.gpus
-        self._thresholds = thresholds
-        self._clock = clock
-        self._sample_hz = sample_hz
         self._idle_watts = idle_watts
         self._is_open = True
 
@@ -72,9 +62,6 @@ class NvidiaGpus:
             [GpuReader(self._nvml, gpu) for gpu in self._gpus],
             self._search.refusal,
             self._search.notes,
-            self._thresholds,
-            self._clock,
-            self._sample_hz,
             self._idle_watts,
             traces,
         )

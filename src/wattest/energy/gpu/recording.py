@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
-from wattest.energy.design import Thresholds
+from wattest.energy import design
 from wattest.energy.edges import (
     read_closing_edge,
     read_opening_edge,
@@ -17,7 +18,7 @@ from wattest.energy.gpu.track import GpuTrack
 from wattest.energy.gpu.verdict import judge_gpus
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, Clock, DomainResult, Live
+from wattest.energy.types import NS, DomainResult, Live
 
 
 class _Traces:
@@ -48,9 +49,6 @@ class GpuRecording:
         readers: One per GPU.
         refusal: Why their energy cannot be added up; empty if it can.
         notes: What the reader should know of how they were chosen.
-        thresholds: The design values.
-        clock: The clock.
-        sample_hz: How often power is sampled.
         idle_watts: Idle baselines by UUID.
         folder: Where the traces go.
     """
@@ -60,13 +58,10 @@ class GpuRecording:
         readers: Sequence[GpuReader],
         refusal: str,
         notes: Sequence[str],
-        thresholds: Thresholds,
-        clock: Clock,
-        sample_hz: float,
         idle_watts: Mapping[str, float],
         folder: TraceFolder,
     ) -> None:
-        self._tracks = [GpuTrack(reader, thresholds, clock) for reader in readers]
+        self._tracks = [GpuTrack(reader) for reader in readers]
         self._counters = [
             (track.counter, track.reader.millijoules)
             for track in self._tracks
@@ -74,13 +69,11 @@ class GpuRecording:
         ]
         self._refusal = refusal
         self._notes = notes
-        self._thresholds = thresholds
-        self._clock = clock
         self._idle_watts = idle_watts
         self._traces = _Traces(folder)
-        self.period_ns = int(NS / sample_hz)
-        self._counter_every_ns = int(NS * thresholds.gpu_counter_period_seconds)
-        self._vitals_every_ns = int(NS * thresholds.gpu_state_period_seconds)
+        self.period_ns = int(NS * design.GPU_POWER_PERIOD_SECONDS)
+        self._counter_every_ns = int(NS * design.GPU_COUNTER_PERIOD_SECONDS)
+        self._vitals_every_ns = int(NS * design.GPU_STATE_PERIOD_SECONDS)
         self._counter_due_ns = self._vitals_due_ns = 0
         self._opened_ns = self._closed_ns = 0
         self._low_watts: float | None = None
@@ -91,14 +84,14 @@ class GpuRecording:
         """Read throttling and vital signs, and see that every counter moves."""
         for track in self._tracks:
             track.read_throttling()
-        self._read_vitals(self._clock.monotonic_ns())
-        watch_before_edge(self._counters, self._clock)
+        self._read_vitals(time.monotonic_ns())
+        watch_before_edge(self._counters)
 
     def read_opening(self) -> None:
         """Read power, then the counters."""
         self._read_power_patiently()
-        read_opening_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
-        self._opened_ns = self._clock.monotonic_ns()
+        read_opening_edge(self._counters, design.EDGE_RETRY_SECONDS)
+        self._opened_ns = time.monotonic_ns()
         # Half a tick early, so that a tick which comes a little early is not put off to the next.
         early_ns = self._opened_ns - self.period_ns // 2
         self._counter_due_ns = early_ns + self._counter_every_ns
@@ -120,16 +113,16 @@ class GpuRecording:
 
     def read_closing(self) -> None:
         """Read the counters, then power."""
-        read_closing_edge(self._counters, self._clock, self._thresholds.edge_retry_seconds)
-        self._closed_ns = self._clock.monotonic_ns()
+        read_closing_edge(self._counters, design.EDGE_RETRY_SECONDS)
+        self._closed_ns = time.monotonic_ns()
         self._read_power_patiently()
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """Read throttling and vital signs again, and decide what is open."""
         for track in self._tracks:
             track.read_throttling()
-        self._read_vitals(self._clock.monotonic_ns())
-        watch_after_edge(self._counters, self._clock)
+        self._read_vitals(time.monotonic_ns())
+        watch_after_edge(self._counters)
         for counter, _ in self._counters:
             counter.settle(self._closed_ns)
             counter.add_edge_delay(opened_ns, ended_ns)
@@ -148,7 +141,7 @@ class GpuRecording:
             high_watts=self._high_watts,
             idle_watts=self._idle_watts,
         )
-        return (judge_gpus(window, schedule, self._thresholds),)
+        return (judge_gpus(window, schedule),)
 
     def live(self) -> Live:
         """Sums over the GPUs; the hottest one's temperature."""
@@ -196,13 +189,13 @@ class GpuRecording:
 
     def _read_power_patiently(self) -> None:
         """Read power; again for a short while where it is the only source of energy."""
-        deadline_ns = self._clock.monotonic_ns() + int(self._thresholds.edge_retry_seconds * NS)
-        self._read_power(self._clock.monotonic_ns())
-        while self._clock.monotonic_ns() < deadline_ns and any(
+        deadline_ns = time.monotonic_ns() + int(design.EDGE_RETRY_SECONDS * NS)
+        self._read_power(time.monotonic_ns())
+        while time.monotonic_ns() < deadline_ns and any(
             track.counter is None and track.power_lost_ns is not None for track in self._tracks
         ):
-            self._clock.sleep(0.01)
-            self._read_power(self._clock.monotonic_ns())
+            time.sleep(0.01)
+            self._read_power(time.monotonic_ns())
 
     def _read_vitals(self, now_ns: int) -> None:
         for track in self._tracks:

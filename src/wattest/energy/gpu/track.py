@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
+from wattest.energy import design
 from wattest.energy.counter import CounterTrack
-from wattest.energy.design import Thresholds
 from wattest.energy.gpu.board import GpuReader, Vitals
 from wattest.energy.gpu.nvml import FIELD_POWER_CAP, THROTTLE_FIELDS
-from wattest.energy.types import NS, Clock, CounterSpec, ReadingError
+from wattest.energy.types import NS, CounterSpec, ReadingError
 
 _THROTTLE_FIELDS = (FIELD_POWER_CAP, *THROTTLE_FIELDS)
 
@@ -136,12 +138,10 @@ class GpuTrack:
         longest_call_ns: The longest of them.
     """
 
-    def __init__(self, reader: GpuReader, thresholds: Thresholds, clock: Clock) -> None:
+    def __init__(self, reader: GpuReader) -> None:
         gpu = reader.gpu
         self.reader = reader
-        self.counter = (
-            CounterTrack(_spec(reader, thresholds), thresholds) if gpu.has_counter else None
-        )
+        self.counter = CounterTrack(_spec(reader)) if gpu.has_counter else None
         self.power = Integral()
         self.second_power = Integral()
         self.failed_power_reads = self.failed_vitals = 0
@@ -152,8 +152,8 @@ class GpuTrack:
         self.sm_clock, self.memory_clock, self.memory_used = Mean(), Mean(), Mean()
         self.throttled: dict[int, float | None] = {}
         self._throttle_start: dict[int, float | None] = {}
-        self._monotonic_ns = clock.monotonic_ns
-        self._slow_ns = int(thresholds.slow_call_seconds * NS)
+        self._monotonic_ns = time.monotonic_ns
+        self._slow_ns = int(design.SLOW_CALL_SECONDS * NS)
 
     def read_power(self) -> float | None:
         """Read power once and integrate it; None if that failed."""
@@ -224,9 +224,9 @@ class GpuTrack:
         return (before_ns + after_ns) // 2
 
 
-def _spec(reader: GpuReader, thresholds: Thresholds) -> CounterSpec:
+def _spec(reader: GpuReader) -> CounterSpec:
     probed = reader.gpu.probed
-    assumed = thresholds.assumed_gpu_period_seconds
+    assumed = design.ASSUMED_GPU_PERIOD_SECONDS
     period = probed.period_seconds if probed else None
     longest = probed.longest_seconds if probed else None
     return CounterSpec(
@@ -237,6 +237,6 @@ def _spec(reader: GpuReader, thresholds: Thresholds) -> CounterSpec:
         max_range=None,
         period_seconds=period,
         step_seconds=assumed if longest is None else longest,
-        wrap_watts=thresholds.jump_power_watts,
-        jump_watts=thresholds.jump_power_watts,
+        wrap_watts=design.JUMP_POWER_WATTS,
+        jump_watts=design.JUMP_POWER_WATTS,
     )

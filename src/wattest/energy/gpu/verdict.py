@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from wattest.energy import design
 from wattest.energy.counter import CounterTrack
-from wattest.energy.design import Thresholds
 from wattest.energy.gates import (
     counter_against_integral,
     mean_power,
@@ -28,13 +28,13 @@ Verdict = tuple[list[Reason], list[Reason]]
 """Faults and flags."""
 
 
-def judge_gpus(window: GpuWindow, schedule: Schedule, thresholds: Thresholds) -> DomainResult:
+def judge_gpus(window: GpuWindow, schedule: Schedule) -> DomainResult:
     """Judge each GPU and add them up, or say why that may not be done."""
-    ones = [_judge(track, window, schedule, thresholds) for track in window.tracks]
+    ones = [_judge(track, window, schedule) for track in window.tracks]
     faults = tuple(fault for one in ones for fault in one.faults)
     flags = tuple(flag for one in ones for flag in one.flags)
     gap_ns = max((track.power.longest_gap_ns for track in window.tracks), default=0)
-    flags += sampling("gpu", "gpu", schedule, gap_ns / NS, thresholds)
+    flags += sampling("gpu", "gpu", schedule, gap_ns / NS)
     flags += tuple(Reason("gpu_choice", note, "gpu") for note in window.notes)
     metrics = state_metrics(window.tracks)
     if window.refusal or not ones:
@@ -51,30 +51,28 @@ def judge_gpus(window: GpuWindow, schedule: Schedule, thresholds: Thresholds) ->
     )
 
 
-def _judge(
-    track: GpuTrack, window: GpuWindow, schedule: Schedule, thresholds: Thresholds
-) -> JudgedGpu:
+def _judge(track: GpuTrack, window: GpuWindow, schedule: Schedule) -> JudgedGpu:
     gpu = track.reader.gpu
     start_ns, end_ns = _span(track, window)
     first = track.power.over(start_ns, end_ns)
     second = track.second_power.over(start_ns, end_ns)
     if track.counter is not None:
-        faults, flags = _judge_counter(track.counter, track, first, second, thresholds)
+        faults, flags = _judge_counter(track.counter, track, first, second)
         joules: float | None = track.counter.joules if track.counter.opened_ns is not None else None
         edge_joules = track.counter.edge_joules(track.power.high_watts or 0.0)
     else:
-        faults, flags = _judge_integral(track, window, schedule, thresholds)
+        faults, flags = _judge_integral(track, window, schedule)
         joules = first
         edge_joules = 2e-9 * schedule.period_ns * (track.power.high_watts or 0.0)
         if gpu.averages_power:
             edge_joules += _lag_joules(track.power)
     if joules is not None and not faults and window.seconds > 0:
         watts, idle = joules / ((end_ns - start_ns) / NS), window.idle_watts.get(gpu.uuid)
-        unlikely = mean_power("gpu", gpu.uuid, watts, idle, gpu.limit_watts, thresholds)
+        unlikely = mean_power("gpu", gpu.uuid, watts, idle, gpu.limit_watts)
         faults += [unlikely] if unlikely else []
     if joules is not None and not faults and not joules > 0:
         faults = [Reason("no_value", f"{gpu.uuid}: {gpu.source} gives {joules:g} J", "gpu", joules)]
-    flags += throttling(gpu.uuid, throttled_seconds(track), thresholds)
+    flags += throttling(gpu.uuid, throttled_seconds(track))
     return JudgedGpu(
         track=track,
         joules=None if faults else joules,
@@ -100,22 +98,19 @@ def _judge_counter(
     track: GpuTrack,
     first: float | None,
     second: float | None,
-    thresholds: Thresholds,
 ) -> Verdict:
     """Judge a counter, beside both integrals in joules."""
     if counter.fault:
         return [counter.fault], []
     flags = list(counter.flags())
     spec = counter.spec
-    short = too_few_periods(
-        "gpu", spec.label, counter.span_seconds, counter.period_seconds, thresholds
-    )
+    short = too_few_periods("gpu", spec.label, counter.span_seconds, counter.period_seconds)
     if short:
         return [short], flags
     if first is None:
         return [], flags
     opinion = None if second is None else (second, _lag_joules(track.second_power))
-    fault, flag = counter_against_integral(spec.label, counter.joules, first, opinion, thresholds)
+    fault, flag = counter_against_integral(spec.label, counter.joules, first, opinion)
     return [fault] if fault else [], [*flags, flag] if flag else flags
 
 
@@ -129,9 +124,7 @@ def _range_watts(power: Integral) -> float:
     return 0.0 if high is None or low is None else high - low
 
 
-def _judge_integral(
-    track: GpuTrack, window: GpuWindow, schedule: Schedule, thresholds: Thresholds
-) -> Verdict:
+def _judge_integral(track: GpuTrack, window: GpuWindow, schedule: Schedule) -> Verdict:
     """Judge integrated power, where there is no counter."""
     uuid = track.reader.gpu.uuid
     if track.power_lost_ns is not None or track.power.first_ns is None:
@@ -139,18 +132,18 @@ def _judge_integral(
         text = f"no power reading at the closing edge; lost {max(0, lost_ns) / NS:.1f} s before the"
         return [Reason("source_lost", f"{uuid}: {text} end: {track.power_failure}", "gpu")], []
     period_seconds = schedule.period_ns / NS
-    short = too_few_periods("gpu", uuid, window.seconds, period_seconds, thresholds)
+    short = too_few_periods("gpu", uuid, window.seconds, period_seconds)
     if short:
         return [short], []
     gap_seconds = track.power.gap_ns(window.opened_ns, window.closed_ns) / NS
-    gaps = integral_gap(uuid, gap_seconds, window.seconds, period_seconds, thresholds)
-    powers = _compare_readings(track, window, period_seconds, thresholds)
+    gaps = integral_gap(uuid, gap_seconds, window.seconds, period_seconds)
+    powers = _compare_readings(track, window, period_seconds)
     verdicts = (gaps, powers)
     return [fault for fault, _ in verdicts if fault], [flag for _, flag in verdicts if flag]
 
 
 def _compare_readings(
-    track: GpuTrack, window: GpuWindow, period_seconds: float, thresholds: Thresholds
+    track: GpuTrack, window: GpuWindow, period_seconds: float
 ) -> tuple[Reason | None, Reason | None]:
     """Compare both readings of power, as (fault, flag); nothing to say where there is but one."""
     uuid, edges = track.reader.gpu.uuid, (window.opened_ns, window.closed_ns)
@@ -158,12 +151,12 @@ def _compare_readings(
     if first is None or second is None:
         return None, None
     share = 100 * track.second_power.gap_ns(*edges) / NS / window.seconds
-    most = thresholds.integral_gap_invalid_percent
+    most = design.INTEGRAL_GAP_INVALID_PERCENT
     if share > most:
         text = f"{uuid}: its second power reading misses {share:.1f} % of the window: not compared"
         return None, Reason("power_readings", text, "gpu", share, most)
     doubt_joules = _lag_joules(track.second_power) + period_seconds * _range_watts(track.power)
-    return power_readings(uuid, first, second, doubt_joules, thresholds)
+    return power_readings(uuid, first, second, doubt_joules)
 
 
 def integral_gap(
@@ -171,14 +164,13 @@ def integral_gap(
     gap_seconds: float,
     window_seconds: float,
     period_seconds: float,
-    thresholds: Thresholds,
 ) -> tuple[Reason | None, Reason | None]:
     """Judge the longest time without a power reading, as (fault, flag).
 
     A gap is one that exceeds the nominal period by half of it.
     """
-    most = thresholds.integral_gap_invalid_percent
-    least, share = thresholds.integral_gap_flag_percent, 100 * gap_seconds / window_seconds
+    most = design.INTEGRAL_GAP_INVALID_PERCENT
+    least, share = design.INTEGRAL_GAP_FLAG_PERCENT, 100 * gap_seconds / window_seconds
     text = f"{label}: {gap_seconds:.2f} s without a power reading"
     if share > most:
         text += " cannot be integrated"
@@ -194,7 +186,6 @@ def power_readings(
     first_joules: float,
     second_joules: float,
     doubt_joules: float,
-    thresholds: Thresholds,
 ) -> tuple[Reason | None, Reason | None]:
     """Compare the integrals of a GPU's two power readings, as (fault, flag).
 
@@ -203,13 +194,12 @@ def power_readings(
         first_joules: Energy by the preferred reading, which looks at a part of the time only.
         second_joules: Energy by the running average, which cannot alias.
         doubt_joules: How far the two may differ without a fault, as the average lags behind.
-        thresholds: The design values.
     """
     base_joules = second_joules if second_joules > 0 else first_joules
     if base_joules <= 0:
         return None, None
-    most = thresholds.counter_integral_invalid_percent
-    least = thresholds.counter_integral_flag_percent
+    most = design.COUNTER_INTEGRAL_INVALID_PERCENT
+    least = design.COUNTER_INTEGRAL_FLAG_PERCENT
     percent = 100 * (first_joules - second_joules) / base_joules
     sure_percent = abs(percent) - 100 * doubt_joules / base_joules
     text = f"{label}: aliasing: its two power readings disagree by {percent:+.1f} %"
