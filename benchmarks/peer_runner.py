@@ -52,13 +52,13 @@ class Work:
 
 def wattest(hertz: float, work: Work) -> Joules:
     """Ours, every source at the same rate."""
-    from wattest.energy import SensorConfig, design, find_sensors
+    from wattest.energy import design, find_sensors
 
     design.CPU_PERIOD_SECONDS = design.GPU_POWER_PERIOD_SECONDS = 1 / hertz
     with (
         tempfile.TemporaryDirectory() as folder,
-        find_sensors(SensorConfig()) as sensors,
-        sensors.meter().open(Path(folder) / "window") as window,
+        find_sensors() as sensors,
+        sensors.open_window(Path(folder) / "window") as window,
     ):
         work.begin()
         assert work.process is not None

@@ -79,13 +79,10 @@ def _calibrate(options: argparse.Namespace) -> int:
     from wattest.calibration.measure import calibrate
     from wattest.calibration.model import store
     from wattest.calibration.table import lines_of
-    from wattest.energy import SensorConfig
-    from wattest.energy.perfchild import perf_launcher
 
-    root, accepted = sys_root(options.sysfs), frozenset({"cpu", "gpu"})
-    config = SensorConfig.of_environment(root, accepted, perf_launcher())
+    root = sys_root(options.sysfs)
     try:
-        found = calibrate(config, options.seconds, lambda line: print(line, file=sys.stderr))
+        found = calibrate(root, options.seconds, lambda line: print(line, file=sys.stderr))
         if options.output is not None:
             store(found, options.output)
     except EnergyError as error:

@@ -8,26 +8,35 @@ from collections.abc import Callable
 import pytest
 from fakes.profile import Profile, bursts, ramp, square, steady
 
-from wattest.energy.counter import CounterTrack
-from wattest.energy.types import NS, CounterSpec, ReadingError
+from wattest.energy.counter import Counter, Seen
+from wattest.energy.track import CounterTrack
+from wattest.energy.types import NS, ReadingError
 
 REAL_RANGE = 262_143_328_850
 UPDATE_SECONDS = 0.01
 
 
+def unread() -> int:
+    raise AssertionError("this track is given its readings")
+
+
+def seen(period: float | None) -> Seen:
+    return Seen(spans_ns=[int(period * NS)] if period else [])
+
+
 def track_of(max_range: int | None = REAL_RANGE, period: float | None = UPDATE_SECONDS):
-    spec = CounterSpec(
+    counter = Counter(
         label="package-0",
         domain="cpu_pkg",
+        read=unread,
         joules_per_count=1e-6,
+        most_watts=1000.0,
+        unseen_step_seconds=0.5,
         wraps=True,
         max_range=max_range,
-        period_seconds=period,
-        step_seconds=0.5 if period is None else period,
-        wrap_watts=1000.0,
-        jump_watts=1000.0,
+        seen=seen(period),
     )
-    return CounterTrack(spec)
+    return CounterTrack(counter)
 
 
 class Hardware:
@@ -243,7 +252,7 @@ def test_a_counter_that_stands_still_and_catches_up_is_flagged_only():
 
     track = follow(track_of(), read, 20.0, 1.0)
     assert track.fault is None
-    assert [flag.gate for flag in track.flags()] == ["counter_paused"]
+    assert [flag.gate for flag in track.flags] == ["counter_paused"]
     assert track.joules == pytest.approx(1600, abs=1)
 
 
@@ -289,8 +298,7 @@ def test_the_edge_uncertainty_covers_one_step():
 
 
 def test_a_counter_without_wraps_takes_any_decrease_for_a_reset():
-    spec = CounterSpec("GPU-1", "gpu", 1e-3, False, None, 0.1, 0.1, 5000.0, 5000.0)
-    track = CounterTrack(spec)
+    track = CounterTrack(Counter("GPU-1", "gpu", unread, 1e-3, 5000.0, 0.1, seen=seen(0.1)))
     track.open(0, 1_000_000)
     for tick, value in enumerate([1_100_000, 1_200_000, 20_000, 120_000], start=1):
         track.read(tick * NS // 2, value)
@@ -309,7 +317,7 @@ def test_a_pause_that_catches_up_is_forgiven_and_flagged():
     track = follow(track_of(), read, 10.0, 0.2)
     assert track.fault is None
     assert track.joules == pytest.approx(late.profile.joules(0, 10), rel=0.01)
-    assert [flag.gate for flag in track.flags()] == ["counter_paused"]
+    assert [flag.gate for flag in track.flags] == ["counter_paused"]
 
 
 def test_readings_that_miss_the_edges_by_much_are_refused_and_by_less_flagged():
@@ -317,7 +325,7 @@ def test_readings_that_miss_the_edges_by_much_are_refused_and_by_less_flagged():
         track = follow(track_of(), Hardware(steady(60), 0, REAL_RANGE).value, 10.0, 0.2)
         track.add_edge_delay(0, int((10 - late_seconds) * NS))
         assert track.fault is None
-        assert [flag.gate for flag in track.flags()] == gates
+        assert [flag.gate for flag in track.flags] == gates
     track = follow(track_of(), Hardware(steady(60), 0, REAL_RANGE).value, 10.0, 0.2)
     track.add_edge_delay(0, 8 * NS)
     assert track.fault is not None

@@ -146,9 +146,9 @@ def test_an_estimate_of_the_unknown_is_unknown():
 )
 def test_the_total_of_the_cpu_is_known_only_if_its_parts_are(package, dram, total):
     results = (
-        DomainResult("cpu_pkg", *package, {}),
-        DomainResult("cpu_ram", *dram, {}),
-        DomainResult("gpu", "unavailable", None, {}),
+        DomainResult("cpu_pkg", package[0], None, package[1]),
+        DomainResult("cpu_ram", dram[0], None, dram[1]),
+        DomainResult("gpu", "unavailable", None),
     )
     measurement = Measurement(0, 1, 1.0, results, (), (), {})
     assert measurement.energy_metrics()["cpu_energy_total_joules"] == total

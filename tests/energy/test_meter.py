@@ -16,11 +16,10 @@ from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import square, steady
 
-from wattest.energy import METRICS, Meter, SensorConfig, find_sensors
+from wattest.energy import METRICS, Window, find_sensors
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, Live
-from wattest.energy.window import Rig
+from wattest.energy.types import NS
 from wattest.errors import EnergyError
 
 
@@ -31,14 +30,9 @@ class TickingKind:
         self.period_ns = int(period_seconds * NS)
         self.slow_seconds = slow_seconds
         self.calls: list[tuple[str, int]] = []
-        self.is_closed = False
 
     def _note(self, what: str) -> None:
         self.calls.append((what, time.monotonic_ns()))
-
-    def record(self, traces):
-        self._note("record")
-        return self
 
     def prepare(self):
         self._note("prepare")
@@ -60,17 +54,14 @@ class TickingKind:
         return ()
 
     def live(self):
-        return Live("cpu", 12.0, 34.0)
-
-    def close(self):
-        self.is_closed = True
+        return {"cpu_watts": 12.0, "cpu_joules": 34.0}
 
     def times(self, what: str) -> list[int]:
         return [at for name, at in self.calls if name == what]
 
 
-def meter_of(*kinds: TickingKind) -> Meter:
-    return Meter(Rig(kinds, {}, Path("/proc")))
+def open_window(folder: Path, *kinds: TickingKind) -> Window:
+    return Window(folder, lambda traces: kinds, {}, Path("/proc"))
 
 
 @pytest.fixture
@@ -83,18 +74,18 @@ def pipe():
 
 def test_the_edges_are_read_last_before_and_first_after_the_window(tmp_path):
     kind = TickingKind()
-    window = meter_of(kind).open(tmp_path / "energy")
-    assert [name for name, _ in kind.calls] == ["record", "prepare", "opening"]
+    window = open_window(tmp_path / "energy", kind)
+    assert [name for name, _ in kind.calls] == ["prepare", "opening"]
     assert 0 <= window.opened_ns - kind.times("opening")[0] < 5_000_000
     before_ns = time.monotonic_ns()
     window.close()
-    assert [name for name, _ in kind.calls][3:] == ["closing", "finish"]
+    assert [name for name, _ in kind.calls][2:] == ["closing", "finish"]
     assert kind.times("closing")[0] - before_ns < 5_000_000
 
 
 def test_a_ready_descriptor_ends_the_wait_at_once(tmp_path, pipe):
     reading, writing = pipe
-    window = meter_of(TickingKind(period_seconds=5.0)).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", TickingKind(period_seconds=5.0))
     os.write(writing, b"x")
     before_ns = time.monotonic_ns()
     assert window.wait([reading]) == (reading,)
@@ -103,7 +94,7 @@ def test_a_ready_descriptor_ends_the_wait_at_once(tmp_path, pipe):
 
 def test_the_end_of_a_process_is_seen_at_once(tmp_path):
     kind = TickingKind()
-    window = meter_of(kind).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", kind)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.3)"])
     fd = os.pidfd_open(child.pid)
     try:
@@ -115,21 +106,21 @@ def test_the_end_of_a_process_is_seen_at_once(tmp_path):
 
 
 def test_the_wait_ends_at_its_time_with_nothing(tmp_path, pipe):
-    window = meter_of(TickingKind()).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", TickingKind())
     until_ns = window.opened_ns + 230_000_000
     assert window.wait([pipe[0]], until_ns) == ()
     assert 0 <= time.monotonic_ns() - until_ns < 100_000_000
 
 
 def test_a_wait_whose_time_has_passed_still_looks_at_its_descriptors(tmp_path, pipe):
-    window = meter_of(TickingKind()).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", TickingKind())
     assert window.wait([pipe[0]], window.opened_ns) == ()
     os.write(pipe[1], b"x")
     assert window.wait([pipe[0]], window.opened_ns) == (pipe[0],)
 
 
 def test_a_closed_descriptor_is_handed_back_instead_of_waited_for(tmp_path):
-    window = meter_of(TickingKind()).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", TickingKind())
     reading, writing = os.pipe()
     os.close(reading)
     os.close(writing)
@@ -137,13 +128,13 @@ def test_a_closed_descriptor_is_handed_back_instead_of_waited_for(tmp_path):
 
 
 def test_waiting_for_nothing_is_refused(tmp_path):
-    window = meter_of(TickingKind()).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", TickingKind())
     with pytest.raises(ValueError, match="neither"):
         window.wait([])
 
 
 def test_an_interrupt_comes_through_the_wait(tmp_path, pipe):
-    window = meter_of(TickingKind()).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", TickingKind())
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.1)
     try:
@@ -155,7 +146,7 @@ def test_an_interrupt_comes_through_the_wait(tmp_path, pipe):
 
 def test_sampling_times_are_absolute_and_do_not_drift(tmp_path):
     kind = TickingKind(period_seconds=0.05)
-    window = meter_of(kind).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", kind)
     for _ in range(20):
         window.wait((), time.monotonic_ns() + 37_000_000)
     window.close()
@@ -166,7 +157,7 @@ def test_sampling_times_are_absolute_and_do_not_drift(tmp_path):
 
 def test_missed_sampling_times_are_skipped_and_counted(tmp_path):
     kind = TickingKind(period_seconds=0.02, slow_seconds=0.05)
-    window = meter_of(kind).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", kind)
     window.wait((), window.opened_ns + 500_000_000)
     cost = window.close().meter_cost
     assert cost["missed_ticks"] >= 8
@@ -176,7 +167,7 @@ def test_missed_sampling_times_are_skipped_and_counted(tmp_path):
 
 def test_kinds_are_sampled_each_at_its_own_period(tmp_path):
     fast, slow = TickingKind(0.02), TickingKind(0.2)
-    window = meter_of(fast, slow).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", fast, slow)
     window.wait((), window.opened_ns + 650_000_000)
     window.close()
     assert len(slow.times("sample")) == 3
@@ -184,7 +175,7 @@ def test_kinds_are_sampled_each_at_its_own_period(tmp_path):
 
 
 def test_without_any_source_a_window_measures_time_and_nothing_else(tmp_path):
-    window = meter_of().open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy")
     window.wait((), window.opened_ns + 100_000_000)
     measurement = window.close()
     assert measurement.energy_metrics() == dict.fromkeys(METRICS)
@@ -197,7 +188,7 @@ def test_without_any_source_a_window_measures_time_and_nothing_else(tmp_path):
 
 
 def test_the_duration_ends_with_what_was_measured(tmp_path):
-    window = meter_of().open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy")
     ended_ns = window.opened_ns + 50_000_000
     window.wait((), window.opened_ns + 150_000_000)
     measurement = window.close(ended_ns)
@@ -206,23 +197,28 @@ def test_the_duration_ends_with_what_was_measured(tmp_path):
 
 
 def test_a_closed_window_waits_no_more(tmp_path):
-    window = meter_of(TickingKind()).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", TickingKind())
     window.close()
     with pytest.raises(EnergyError, match="closed"):
         window.wait((), time.monotonic_ns())
 
 
-def test_leaving_a_window_on_an_error_releases_its_sources(tmp_path):
+def test_leaving_a_window_on_an_error_closes_its_traces_and_measures_nothing(tmp_path):
     kind = TickingKind()
-    with pytest.raises(RuntimeError), meter_of(kind).open(tmp_path / "energy"):
+
+    def record(traces: TraceFolder) -> list[TickingKind]:
+        traces.open("t.csv", "timestamp,a").write(time.monotonic_ns(), 1.0)
+        return [kind]
+
+    with pytest.raises(RuntimeError), Window(tmp_path / "energy", record, {}, Path("/proc")):
         raise RuntimeError
-    assert kind.is_closed
+    assert len((tmp_path / "energy" / "t.csv").read_text().splitlines()) == 2
     assert kind.times("closing") == []
 
 
 def test_the_progress_line_reads_nothing(tmp_path):
     kind = TickingKind()
-    window = meter_of(kind).open(tmp_path / "energy")
+    window = open_window(tmp_path / "energy", kind)
     calls = len(kind.calls)
     snapshot = window.latest()
     assert (snapshot.cpu_watts, snapshot.cpu_joules, snapshot.gpu_watts) == (12.0, 34.0, None)
@@ -234,16 +230,16 @@ def test_what_an_earlier_run_left_is_never_taken_for_a_result(tmp_path):
     (tmp_path / "energy").mkdir()
     (tmp_path / "energy" / "cpu_energy.txt").write_text("8,441.42 Joules power/energy-pkg/\n")
     with pytest.raises(EnergyError, match=r"holds cpu_energy\.txt of an earlier run"):
-        meter_of().open(tmp_path / "energy")
+        open_window(tmp_path / "energy")
 
 
 def test_an_empty_folder_is_taken_and_a_file_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    meter_of().open(tmp_path / "empty").close()
+    open_window(tmp_path / "empty").close()
     assert (tmp_path / "empty" / "cpu_energy.txt").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(EnergyError, match="file: cannot hold the energy of a run"):
-        meter_of().open(tmp_path / "file")
+        open_window(tmp_path / "file")
 
 
 def test_a_full_disk_ends_the_trace_and_not_the_measurement(tmp_path):
@@ -308,10 +304,9 @@ def test_the_meter_says_what_it_cost(cost):
 
 def test_a_window_over_a_live_tree_closes_at_once(tmp_path):
     tree = PowercapTree(tmp_path / "sys")
-    config = SensorConfig(sys_root=tree.root, proc_root=Path("/proc"))
-    with PowercapWriter({tree.add_package(0): steady(60)}), find_sensors(config) as sensors:
+    with PowercapWriter({tree.add_package(0): steady(60)}), find_sensors(tree.root) as sensors:
         began_ns = time.monotonic_ns()
-        window = sensors.meter().open(tmp_path / "energy")
+        window = sensors.open_window(tmp_path / "energy")
         measurement = window.close()
         took_ns = time.monotonic_ns() - began_ns
     assert took_ns < 200_000_000

@@ -1,221 +1,330 @@
-"""CPU energy through `perf stat`, where the powercap tree gives nothing."""
+"""CPU energy by perf events, where the powercap tree gives nothing: true within 1 %, or refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import errno
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fakes.perf import DRAM, PACKAGE, ChildOfTest, install_fake_perf
-from fakes.powercap import PowercapTree
+from fakes.child import Job, start_energy_child
+from fakes.perf import DRAM, PACKAGE, PerfUnit, build_fake_perf, perf_environment
+from fakes.powercap import Event, PowercapTree, PowercapWriter
+from fakes.profile import Profile, bursts, steady
 
-from wattest.energy import Measurement, SensorConfig, find_sensors
-from wattest.energy.cpu.perf_log import IntervalLog
+from wattest.energy import Finding, find_sensors
+from wattest.energy.cpu import perf
 from wattest.errors import SensorPermissionError
 
-NO_PERMISSION = (
-    "Error: No permission to enable power/energy-pkg/ event. "
-    "Consider adjusting /proc/sys/kernel/perf_event_paranoid"
-)
+SECONDS = 3.0
+STARTUP_SECONDS = 4.0
+"""Time for the child to start; the scenes' time 0 is when their windows open."""
+STEP_SECONDS = 0.02
+EVENT = "power/energy-pkg/"
 
 
-@pytest.fixture(autouse=True)
-def children() -> Iterator[list[ChildOfTest]]:
-    """Every perf that was started; none may be left over."""
-    ChildOfTest.started.clear()
-    yield ChildOfTest.started
-    left = [child for child in ChildOfTest.started if child.poll() is None]
-    for child in left:
-        child.close()
-    assert not left
+@dataclass
+class Scene:
+    """One machine with the unit: the power of its packages, and what happens to the first.
+
+    Attributes:
+        packages: One profile per package.
+        events: What happens to the counter of the first, in seconds of the window.
+        dram_watts: Power of its DRAM; None if the unit does not count that.
+        limit_watts: Limit that the powercap zone of the first states, which cannot be read.
+        settings: Further ones for `find_sensors`.
+    """
+
+    packages: Sequence[Profile] = (steady(60),)
+    events: Sequence[Event] = ()
+    dram_watts: float | None = None
+    limit_watts: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    zones: dict[Path, Profile] = field(default_factory=dict)
+
+    def build(self, sys_root: Path, stage: Path, number: int) -> None:
+        """Lay out its /sys and its counters."""
+        unit = PerfUnit(sys_root, stage, number, tuple(range(0, 8 * len(self.packages), 8)))
+        self.zones = dict(zip(unit.add_event(PACKAGE), self.packages, strict=True))
+        if self.dram_watts is not None:
+            self.zones |= dict.fromkeys(unit.add_event(DRAM), steady(self.dram_watts))
+        if self.limit_watts is not None:
+            zone = PowercapTree(sys_root).add_package(limit_watts=self.limit_watts)
+            (zone / "energy_uj").unlink()
+            (zone / "energy_uj").mkdir()
+            topology = sys_root / "devices" / "system" / "cpu" / "cpu0" / "topology"
+            topology.mkdir(parents=True)
+            (topology / "physical_package_id").write_text("0\n")
 
 
-@pytest.fixture
-def perf(tmp_path, monkeypatch):
-    """Installs a fake perf as the only one."""
-
-    def install(**plan) -> SensorConfig:
-        folder = install_fake_perf(tmp_path / "bin", **plan)
-        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-        (tmp_path / "proc" / "sys" / "kernel").mkdir(parents=True)
-        (tmp_path / "proc" / "sys" / "kernel" / "perf_event_paranoid").write_text("2\n")
-        return SensorConfig(
-            sys_root=tmp_path / "sys", proc_root=tmp_path / "proc", perf_launcher=ChildOfTest
-        )
-
-    return install
-
-
-def measure(config: SensorConfig, folder: Path, seconds: float) -> Measurement:
-    with find_sensors(config) as sensors:
-        window = sensors.meter().open(folder)
-        window.wait((), window.opened_ns + int(seconds * 1e9))
-        return window.close()
-
-
-def test_perf_measures_packages_and_dram_from_edge_to_edge(perf, tmp_path, children):
-    config = perf(watts={PACKAGE: 80.0, DRAM: 6.0})
-    measurement = measure(config, tmp_path / "energy", 1.25)
-    seconds = (measurement.closed_ns - measurement.opened_ns) / 1e9
-    metrics = measurement.energy_metrics()
-    domain = measurement.provenance()["domains"]["cpu_pkg"]
-    assert measurement.faults == ()
-    assert domain["source"] == "perf"
-    assert domain["edge_uncertainty_percent"] < 8
-    assert metrics["cpu_energy_pkg_joules"] == pytest.approx(
-        80 * seconds, abs=domain["edge_uncertainty_joules"] + 0.3
-    )
-    assert metrics["cpu_energy_ram_joules"] == pytest.approx(6 * seconds, rel=0.08)
-    assert children[-1].command[:2] == ["env", "LC_ALL=C"]
-
-
-def test_perf_without_dram_leaves_dram_null(perf, tmp_path):
-    measurement = measure(perf(watts={PACKAGE: 80.0}), tmp_path / "energy", 0.5)
-    assert measurement.energy_metrics()["cpu_energy_ram_joules"] is None
-    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is not None
-    assert measurement.provenance()["domains"]["cpu_ram"]["status"] == "unavailable"
-
-
-def test_powercap_comes_before_perf(perf, tmp_path, children):
-    config = perf(watts={PACKAGE: 80.0})
-    PowercapTree(config.sys_root).add_package()
-    with find_sensors(config) as sensors:
-        assert [finding.source for finding in sensors.findings if finding.source] == ["powercap"]
-    assert children == []
-
-
-def test_perf_is_used_where_a_zone_exists_but_cannot_be_read(perf, tmp_path):
-    config = perf(watts={PACKAGE: 80.0})
-    zone = PowercapTree(config.sys_root).add_package()
-    (zone / "energy_uj").unlink()
-    (zone / "energy_uj").mkdir()
-    with find_sensors(config) as sensors:
-        sources = {finding.name: finding.source for finding in sensors.findings}
-    assert sources == {PACKAGE: "perf", "package-0": None, "gpu": None}
-
-
-FAILURES = {
-    "dies": ({"dies_after": 0.7}, "source_lost", "perf ended with exit code 1"),
-    "is stuck": ({"stuck_after": 0.6}, "counter_frozen", "frozen"),
-    "stands still for a while": ({"zero": [0.7, 1.3]}, "counter_frozen", "did not catch up"),
-    "is blind": ({"blind_after": 0.7}, "read_failed", "could not count"),
-    "stops": ({"stops_after": 0.7}, "source_lost", "it printed no interval for 1."),
-    "stops late": ({"stops_after": 1.6}, "source_lost", "of a window of 2.0"),
-    "falls silent": ({"quiet": [0.7, 1e9]}, "source_lost", "it printed no interval for 1."),
-    "falls silent late": ({"quiet": [1.6, 1e9]}, "source_lost", "of a window of 2.0"),
-    "is silent for a while": ({"quiet": [0.5, 1.8]}, "source_lost", "printed no interval for 1."),
+SCENES = {
+    "steady, with DRAM": Scene(dram_watts=6.0),
+    "two packages": Scene([steady(60), steady(90)], dram_watts=4.0),
+    "burst in the first 200 ms": Scene([bursts(8, [(0, 0.2, 700)])]),
+    "burst in the last 200 ms": Scene([bursts(8, [(SECONDS - 0.2, SECONDS, 700)])]),
+    "within its limit": Scene(limit_watts=125),
+    "beyond its limit": Scene(limit_watts=30),
+    "is stuck": Scene(events=[Event("freeze", 1.2)]),
+    "stands still for a while": Scene(events=[Event("freeze", 0.7), Event("thaw", 2.2)]),
+    "is given up": Scene(events=[Event("unlink", 1.5)]),
+    "fails": Scene(events=[Event("directory", 1.5)]),
+    "fails for a moment": Scene(events=[Event("text", 1.2, "?"), Event("restore", 1.9)]),
+    "jumps": Scene(events=[Event("jump", 1.2, "900")]),
+    "falls": Scene(events=[Event("jump", 1.2, "-30")]),
+    "DRAM at 0": Scene(dram_watts=0.0),
 }
 
 
-@pytest.fixture(scope="module")
-def failures(tmp_path_factory) -> Mapping[str, Measurement]:
-    """A window under each perf that fails, all at once."""
-    root = tmp_path_factory.mktemp("failures")
+@dataclass(frozen=True)
+class Outcome:
+    """What one scene gave."""
 
-    def play(name: str) -> Measurement:
-        folder = root / name
-        own = install_fake_perf(folder / "bin", watts={PACKAGE: 80.0}, **FAILURES[name][0]) / "perf"
+    scene: Scene
+    found: Mapping[str, Any]
+    truths: Mapping[Path, float]
 
-        def launch(command: Sequence[str], log: Path) -> ChildOfTest:
-            return ChildOfTest([str(own) if one == found else one for one in command], log)
+    @property
+    def domain(self) -> Mapping[str, Any]:
+        return self.found["provenance"]["domains"]["cpu_pkg"]
 
-        config = SensorConfig(
-            sys_root=folder / "sys", proc_root=folder / "proc", perf_launcher=launch
+    def assert_true(self) -> None:
+        assert self.found["faults"] == []
+        peak = sum(max(watts for _, watts in one.points) for one in self.scene.zones.values())
+        assert self.found["metrics"]["cpu_energy_total_joules"] == pytest.approx(
+            sum(self.truths.values()), rel=0.01, abs=STEP_SECONDS * peak
         )
-        return measure(config, folder / "energy", 2.0)
-
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(FAILURES)) as pool:
-        found = str(install_fake_perf(root / "bin") / "perf")
-        patch.setenv("PATH", f"{root / 'bin'}:/usr/bin:/bin")
-        return dict(zip(FAILURES, pool.map(play, FAILURES), strict=True))
 
 
-@pytest.mark.parametrize("name", FAILURES)
-def test_a_perf_that_fails_midway_is_refused(failures, name):
-    _, gate, words = FAILURES[name]
-    measurement = failures[name]
-    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
-    assert [fault.gate for fault in measurement.faults] == [gate]
-    assert words in measurement.faults[0].text
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    return build_fake_perf(tmp_path_factory.mktemp("library"))
 
 
-def test_a_perf_that_hangs_shows_no_more_power(perf, tmp_path):
-    config = perf(watts={PACKAGE: 80.0}, stops_after=1.4)
-    with find_sensors(config) as sensors, sensors.meter().open(tmp_path / "energy") as window:
-        window.wait((), window.opened_ns + 1_000_000_000)
-        before = window.latest()
-        window.wait((), window.opened_ns + 3_000_000_000)
-        after = window.latest()
-    assert before.cpu_watts == pytest.approx(80, rel=0.1)
-    assert (after.cpu_watts, after.cpu_joules) == (None, None)
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory, library) -> Mapping[str, Outcome]:
+    """Every scene at once, in one process, on one writer."""
+    root = tmp_path_factory.mktemp("perf")
+    for number, scene in enumerate(SCENES.values()):
+        scene.build(root / f"sys {number}", root / "stage", number)
+    zones = {zone: profile for scene in SCENES.values() for zone, profile in scene.zones.items()}
+    events = {next(iter(one.zones)): one.events for one in SCENES.values() if one.events}
+    trigger = root / "trigger"
+    with PowercapWriter(zones, events, trigger=trigger, log=root / "writer.jsonl") as writer:
+        open_at_ns = time.monotonic_ns() + int(STARTUP_SECONDS * 1e9)
+        jobs = [
+            Job(
+                root / f"energy {number}",
+                SECONDS,
+                open_at_ns,
+                {"sys_root": str(root / f"sys {number}")},
+            )
+            for number in range(len(SCENES))
+        ]
+        child = start_energy_child(jobs, perf_environment(library, root / "stage"))
+        time.sleep(max(0, open_at_ns - time.monotonic_ns()) / 1e9)
+        trigger.touch()
+        results = child.results()
+        return {
+            name: Outcome(
+                scene,
+                found,
+                {
+                    zone: writer.energy_joules(zone, found["opened_ns"], found["closed_ns"])
+                    for zone in scene.zones
+                },
+            )
+            for (name, scene), found in zip(SCENES.items(), results, strict=True)
+        }
 
 
-def test_an_interval_that_was_cut_short_is_counted_as_lost(tmp_path):
-    path = tmp_path / "log"
-    log = IntervalLog(path, [PACKAGE])
-    lines = f"  1.0,5.00,Joules,{PACKAGE},1,100.00,,\n  1.1,5.  1.2,5.00,Joules,{PACKAGE},1,100,,\n"
-    path.write_text(lines)
-    log.read()
-    assert (log.sums[PACKAGE].intervals, log.sums[PACKAGE].failed) == (1, 1)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "steady, with DRAM",
+        "two packages",
+        "burst in the first 200 ms",
+        "burst in the last 200 ms",
+        "within its limit",
+        "fails for a moment",
+    ],
+)
+def test_what_perf_counts_is_true(outcomes, name):
+    outcomes[name].assert_true()
 
 
-def test_another_unit_than_joules_is_no_energy(tmp_path):
-    path = tmp_path / "log"
-    log = IntervalLog(path, [PACKAGE])
-    path.write_text(f"1.0,5.00,Joules,{PACKAGE},1,100.00,,\n1.1,500.00,mJ,{PACKAGE},1,100.00,,\n")
-    log.read()
-    assert (log.sums[PACKAGE].joules, log.sums[PACKAGE].failed) == (5.0, 1)
+def test_a_number_says_that_it_comes_from_perf(outcomes):
+    outcome = outcomes["steady, with DRAM"]
+    domain = outcome.domain
+    assert (domain["status"], domain["source"], domain["event"]) == ("measured", "perf", EVENT)
+    assert domain["wraps"] is None
+    assert 0 < domain["edge_uncertainty_percent"] < 3
+    assert 0.005 < domain["update_period_seconds"] < 0.2
+    (zone,) = domain["zones"]
+    assert zone["label"] == EVENT
+    assert zone["path"].endswith("bus/event_source/devices/power/events/energy-pkg")
+    assert outcome.found["promised"] == [EVENT, "power/energy-ram/"]
+    assert outcome.found["describe"].startswith(f"CPU {EVENT}, power/energy-ram/ by perf; GPU not")
+    assert outcome.found["metrics"]["cpu_energy_ram_joules"] == pytest.approx(18, rel=0.05)
 
 
-def test_the_rounding_of_every_interval_is_part_of_the_uncertainty(perf, tmp_path):
-    measurement = measure(perf(watts={PACKAGE: 0.54}), tmp_path / "energy", 2.0)
-    domain = measurement.provenance()["domains"]["cpu_pkg"]
-    seconds = (measurement.closed_ns - measurement.opened_ns) / 1e9
-    assert domain["resolution_joules"] == 0.01
-    assert domain["edge_uncertainty_joules"] >= 0.005 * domain["samples"]
-    truth = pytest.approx(0.54 * seconds, abs=domain["edge_uncertainty_joules"] + 0.01)
-    assert domain["energy_joules"] == truth
+def test_every_package_is_counted_by_itself_and_added_up(outcomes):
+    zones = outcomes["two packages"].domain["zones"]
+    assert [zone["label"] for zone in zones] == [f"{EVENT} (CPU 0)", f"{EVENT} (CPU 8)"]
+    assert zones[1]["joules"] / zones[0]["joules"] == pytest.approx(1.5, rel=0.02)
 
 
-def test_a_perf_that_may_not_count_stops_the_session_with_the_remedy(perf, tmp_path):
-    config = perf(refuses=NO_PERMISSION)
-    (config.sys_root / "bus" / "event_source" / "devices" / "power").mkdir(parents=True)
+def test_perf_without_dram_leaves_dram_null(outcomes):
+    found = outcomes["is stuck"].found
+    assert found["metrics"]["cpu_energy_ram_joules"] is None
+    domain = found["provenance"]["domains"]["cpu_ram"]
+    assert (domain["status"], domain["reason"]) == ("unavailable", "perf cannot count it here")
+
+
+def test_dram_that_stands_at_0_is_rejected_and_never_0_joules(outcomes):
+    found = outcomes["DRAM at 0"].found
+    assert found["promised"] == [EVENT]
+    assert "not wired" in found["provenance"]["domains"]["cpu_ram"]["reason"]
+    assert found["metrics"]["cpu_energy_ram_joules"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "gate", "words"),
+    [
+        ("is stuck", "counter_frozen", "frozen"),
+        ("stands still for a while", "counter_frozen", "did not catch up"),
+        ("is given up", "source_lost", "the kernel counts it no more"),
+        ("fails", "read_failed", "Input/output error"),
+        ("jumps", "counter_jump", "jumped"),
+        ("falls", "counter_reset", "which no counter does: reset"),
+        ("beyond its limit", "power_range", "above its limit of 30.0 W"),
+    ],
+)
+def test_a_counter_that_fails_midway_is_refused(outcomes, name, gate, words):
+    found = outcomes[name].found
+    assert found["metrics"]["cpu_energy_pkg_joules"] is None
+    assert [fault["gate"] for fault in found["faults"]] == [gate]
+    assert words in found["faults"][0]["text"]
+    assert found["faults"][0]["text"].startswith(EVENT)
+
+
+def test_a_reading_that_fails_is_counted_and_loses_nothing(outcomes):
+    assert outcomes["fails for a moment"].domain["failed_reads"] >= 1
+
+
+def test_perf_is_used_where_a_zone_exists_but_cannot_be_read(outcomes):
+    findings = outcomes["within its limit"].found["findings"]
+    assert {one["name"]: (one["status"], one["source"]) for one in findings} == {
+        "package-0": ("unavailable", None),
+        EVENT: ("measured", "perf"),
+        "gpu": ("unavailable", None),
+    }
+    assert findings[1]["details"]["limit_watts"] == 125
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Roots for /sys and /proc, with the unit."""
+    (tmp_path / "proc" / "sys" / "kernel").mkdir(parents=True)
+    (tmp_path / "proc" / "sys" / "kernel" / "perf_event_paranoid").write_text("2\n")
+    PerfUnit(tmp_path / "sys", tmp_path / "stage").add_event()
+    return tmp_path
+
+
+def refuse(number: int):
+    """A kernel that answers the system call with an error."""
+
+    def answer(kind: int, event: int, cpu: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return answer
+
+
+def test_powercap_comes_before_perf(machine, monkeypatch):
+    monkeypatch.setattr(perf, "perf_event_open", refuse(errno.EACCES))
+    PowercapTree(machine / "sys").add_package()
+    with find_sensors(machine / "sys", machine / "proc") as sensors:
+        assert [finding.source for finding in sensors.findings if finding.source] == ["powercap"]
+
+
+def test_a_perf_that_may_not_count_stops_the_session_with_the_remedy(machine, monkeypatch):
+    monkeypatch.setattr(perf, "perf_event_open", refuse(errno.EACCES))
     with pytest.raises(SensorPermissionError) as stopped:
-        find_sensors(config)
-    assert "sudo sysctl kernel.perf_event_paranoid=0 (now 2)" in str(stopped.value)
-    assert "cap_perfmon" in str(stopped.value)
-
-
-def test_a_machine_without_the_power_unit_is_a_stated_absence(perf):
-    config = perf(refuses="event syntax error: Cannot find PMU `power'. Missing kernel support?")
-    with find_sensors(config) as sensors:
+        find_sensors(machine / "sys", machine / "proc")
+    (line,) = str(stopped.value).splitlines()
+    assert line.startswith("cpu: perf may not count energy: ")
+    assert f"{EVENT}: Permission denied" in line
+    assert "sudo sysctl kernel.perf_event_paranoid=0 (now 2)" in line
+    assert "sudo setcap cap_perfmon=ep /" in line
+    assert line.endswith("or accept it with --allow-missing cpu")
+    with find_sensors(machine / "sys", machine / "proc", frozenset({"cpu"})) as sensors:
         assert sensors.promised() == ()
-        assert {finding.status for finding in sensors.findings} == {"unavailable"}
+        assert "accepted by --allow-missing cpu" in sensors.describe()
 
 
-def test_a_window_that_is_abandoned_leaves_no_perf(perf, tmp_path, children):
-    def interrupted() -> None:
-        config = perf(watts={PACKAGE: 80.0})
-        with find_sensors(config) as sensors, sensors.meter().open(tmp_path / "energy"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert all(child.poll() is not None for child in children)
+def absence(machine: Path) -> Finding:
+    with find_sensors(machine / "sys", machine / "proc") as sensors:
+        assert sensors.promised() == ()
+        return sensors.findings[0]
 
 
-def test_the_log_is_read_as_it_grows_even_in_the_middle_of_a_line(tmp_path):
-    path = tmp_path / "log"
-    log = IntervalLog(path, [PACKAGE])
-    log.read()
-    path.write_text(f"# started on some day\n     1.0,5.00,Joules,{PACKAGE},1,100.00,,\n  2.0,7.")
-    log.read()
-    assert log.sums[PACKAGE].joules == 5.0
-    with path.open("a") as file:
-        file.write(f"50,Joules,{PACKAGE},1,100.00,,\n 3.0,nan,Joules,{PACKAGE},1,100.00,,\n")
-        file.write(f" 4.0,-3.0,Joules,{PACKAGE},1,100.00,,\nperf: warning\n")
-    log.read()
-    one = log.sums[PACKAGE]
-    assert (one.joules, one.intervals, one.failed) == (12.5, 2, 2)
-    assert log.others == ["perf: warning"]
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENODEV, errno.EINVAL, errno.ENOSYS])
+def test_a_kernel_that_does_not_count_is_a_stated_absence(machine, monkeypatch, number):
+    monkeypatch.setattr(perf, "perf_event_open", refuse(number))
+    assert absence(machine).status == "unavailable"
+    assert "no energy counters under" in absence(machine).reason
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("events/energy-pkg.unit", "mJ"),
+        ("events/energy-pkg.scale", "much"),
+        ("events/energy-pkg", "umask=0x02"),
+        ("type", ""),
+        ("cpumask", "all"),
+    ],
+)
+def test_a_unit_that_does_not_say_what_it_counts_is_not_used(machine, file, text):
+    (machine / "sys" / "bus/event_source/devices/power" / file).write_text(text)
+    assert absence(machine).status == "unavailable"
+
+
+def test_the_system_call_itself_is_made_and_answered(machine):
+    """On any kernel: the event is of a type that none has."""
+    with pytest.raises(OSError, match=r"\[Errno") as refused:
+        perf.perf_event_open(2**31 - 1, 2, 0)
+    assert refused.value.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOSYS)
+
+
+def test_nothing_stays_open_when_the_sensors_are_closed(machine, monkeypatch):
+    opened = []
+
+    def answer(kind: int, event: int, cpu: int) -> int:
+        opened.append(os.open("/dev/zero", os.O_RDONLY))
+        return opened[-1]
+
+    monkeypatch.setattr(perf, "perf_event_open", answer)
+    with find_sensors(machine / "sys", machine / "proc") as sensors:
+        assert sensors.promised() == (EVENT,)
+        os.fstat(opened[0])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
+
+
+def test_an_idle_baseline_judges_what_perf_counts_later(machine, library):
+    (counter,) = (machine / "stage" / "24").iterdir()
+    trigger, settings = machine / "trigger", {"sys_root": str(machine / "sys")}
+    with PowercapWriter({counter: bursts(100, [(0.0, 60.0, 20)])}, trigger=trigger):
+        open_at_ns = time.monotonic_ns() + int(STARTUP_SECONDS * 1e9)
+        job = Job(machine / "energy", 0.6, open_at_ns, settings, idle_seconds=0.4)
+        child = start_energy_child([job], perf_environment(library, machine / "stage"))
+        time.sleep(max(0, open_at_ns - time.monotonic_ns()) / 1e9 - 0.1)
+        trigger.touch()
+        (found,) = child.results()
+    (fault,) = found["faults"]
+    assert fault["gate"] == "power_range"
+    assert "far below its" in fault["text"]

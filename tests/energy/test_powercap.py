@@ -13,7 +13,7 @@ import pytest
 from fakes.powercap import REAL_RANGE_UJ, Event, PowercapTree, PowercapWriter
 from fakes.profile import Profile, bursts, ramp, steady
 
-from wattest.energy import Finding, Measurement, SensorConfig, find_sensors
+from wattest.energy import Finding, Measurement, find_sensors
 
 WINDOW_SECONDS = 4.05
 STEP_SECONDS = 0.02
@@ -183,9 +183,10 @@ def measure(
     scene: Scene, writer: PowercapWriter, barrier: threading.Barrier, folder: Path
 ) -> Outcome:
     assert scene.tree is not None
-    with find_sensors(SensorConfig(sys_root=scene.tree.root)) as sensors:
+    with find_sensors(scene.tree.root) as sensors:
+        sensors.learn_periods()
         barrier.wait(60)
-        window = sensors.meter().open(folder)
+        window = sensors.open_window(folder)
         window.wait((), window.opened_ns + int(WINDOW_SECONDS * 1e9))
         found = window.close()
         truths = {

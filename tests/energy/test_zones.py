@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from fakes.powercap import PowercapTree
 
-from wattest.energy.cpu.powercap import PowercapSearch, search_powercap
+from wattest.energy.cpu.powercap import Powercap, search_powercap
 
 LONG = pytest.param("7" * 65, id="65 digits")
 HUGE = pytest.param("9" * 5000, id="5000 digits")
 
 
-def search(root: Path) -> PowercapSearch:
-    return search_powercap(root, 0.05)
+def search(root: Path) -> Powercap:
+    return search_powercap(root)
 
 
-def labels(found: PowercapSearch) -> list[str]:
-    return [member.zone.label for member in found.members]
+def labels(found: Powercap) -> list[str]:
+    return [counter.label for counter in found.counters]
 
 
 @pytest.mark.parametrize("layout", ["class", "device"])
@@ -45,7 +45,7 @@ def test_links_that_lead_nowhere_are_a_problem_and_no_zone(tmp_path):
     PowercapTree(tmp_path, "device").add_package()
     shutil.rmtree(tmp_path / "devices")
     found = search(tmp_path)
-    assert found.members == ()
+    assert found.counters == []
     assert "which is not there" in found.problems[0]
 
 
@@ -171,7 +171,7 @@ def test_what_no_sum_needs_may_be_broken_and_is_listed_with_the_reason(tmp_path,
         break_it(folder)
     found = search(tmp_path)
     assert labels(found) == ["package-0"]
-    assert found.unreadable == ()
+    assert found.unreadable == []
     reasons = {zone.id: zone.reason for zone in found.rejected}
     assert sorted(reasons) == [folder.name for folder in spare]
     assert all(FAULTS[break_it] in reason for reason in reasons.values())
@@ -184,7 +184,7 @@ def test_a_zone_that_is_no_package_may_lack_a_counter(tmp_path, name):
     lose_counter(tree.add_zone("intel-rapl:1", name))
     found = search(tmp_path)
     assert labels(found) == ["package-0"]
-    assert found.unreadable == ()
+    assert found.unreadable == []
 
 
 def test_the_folders_of_control_types_are_no_zones(tmp_path):
@@ -193,7 +193,7 @@ def test_the_folders_of_control_types_are_no_zones(tmp_path):
     control.symlink_to(Path("..") / ".." / "devices" / "virtual" / "powercap" / "intel-rapl")
     found = search(tmp_path)
     assert labels(found) == ["package-0"]
-    assert (found.rejected, found.unreadable) == ((), ())
+    assert (found.rejected, found.unreadable) == ([], [])
 
 
 def test_a_dead_link_does_not_matter_where_the_device_itself_is_found(tmp_path):
@@ -203,45 +203,45 @@ def test_a_dead_link_does_not_matter_where_the_device_itself_is_found(tmp_path):
     link.symlink_to("nowhere")
     found = search(tmp_path)
     assert labels(found) == ["package-0"]
-    assert found.unreadable == ()
+    assert found.unreadable == []
 
 
 @pytest.mark.parametrize("text", ["", "lots", "-1", "0", "12.5", LONG, HUGE])
 def test_a_range_that_is_no_number_is_unknown(tmp_path, text):
     PowercapTree(tmp_path).add_package(range_uj=text)
-    assert search(tmp_path).members[0].max_range is None
+    assert search(tmp_path).counters[0].max_range is None
 
 
 def test_a_range_below_the_counter_is_unknown(tmp_path):
     PowercapTree(tmp_path).add_package(energy_uj=5_000, range_uj=1_000)
-    assert search(tmp_path).members[0].max_range is None
+    assert search(tmp_path).counters[0].max_range is None
 
 
 def test_the_highest_of_the_stated_limits_is_the_limit(tmp_path):
     folder = PowercapTree(tmp_path).add_package(limit_watts=125)
     (folder / "constraint_1_power_limit_uw").write_text("253000000\n")
     (folder / "constraint_2_max_power_uw").write_text("garbage\n")
-    assert search(tmp_path).members[0].limit_watts == 253
+    assert search(tmp_path).counters[0].limit_watts == 253
 
 
 def test_a_limit_of_too_many_digits_is_none(tmp_path):
     folder = PowercapTree(tmp_path).add_package(limit_watts=125)
     (folder / "constraint_0_power_limit_uw").write_text("9" * 5000)
-    assert search(tmp_path).members[0].limit_watts is None
+    assert search(tmp_path).counters[0].limit_watts is None
 
 
 def test_pipes_in_the_place_of_files_keep_nobody_waiting(tmp_path):
     folder = PowercapTree(tmp_path).add_package(range_uj=None)
     for name in ("max_energy_range_uj", "enabled", "constraint_0_power_limit_uw"):
         os.mkfifo(folder / name)
-    (member,) = search(tmp_path).members
-    assert (member.max_range, member.limit_watts) == (None, None)
+    (counter,) = search(tmp_path).counters
+    assert (counter.max_range, counter.limit_watts) == (None, None)
 
 
 def test_a_limit_that_is_switched_off_is_none(tmp_path):
     folder = PowercapTree(tmp_path).add_package(limit_watts=125)
     (folder / "enabled").write_text("0\n")
-    assert search(tmp_path).members[0].limit_watts is None
+    assert search(tmp_path).counters[0].limit_watts is None
 
 
 @pytest.mark.parametrize("content", ["", "banana", "-5", "0x10", "1 2", LONG])
@@ -249,7 +249,7 @@ def test_a_counter_that_shows_no_number_is_unreadable(tmp_path, content):
     folder = PowercapTree(tmp_path).add_package()
     (folder / "energy_uj").write_text(content)
     found = search(tmp_path)
-    assert found.members == ()
+    assert found.counters == []
     zone, error = found.unreadable[0]
     assert zone.label == "package-0"
     assert error.gate == "read_failed"
@@ -257,4 +257,4 @@ def test_a_counter_that_shows_no_number_is_unreadable(tmp_path, content):
 
 def test_an_empty_machine_has_nothing_and_no_problem(tmp_path):
     found = search(tmp_path / "missing")
-    assert (found.members, found.rejected, found.unreadable, found.problems) == ((), (), (), ())
+    assert (found.counters, found.rejected, found.unreadable, found.problems) == ([], [], [], [])

@@ -81,12 +81,12 @@ ASSUMED_GPU_PERIOD_SECONDS = 0.1
 """Update period of a GPU counter that did not move in the probe."""
 SLOW_CALL_SECONDS = 0.05
 """A driver call that takes longer is counted as slow."""
+SEARCH_SECONDS = 0.2
+"""For how long the search for sensors watches counters, to infer their update periods …"""
 PROBE_SECONDS = 0.5
-"""For how long update periods are inferred at the start of a session."""
+"""… and all in all, where that was not enough, by the time the first window opens."""
 PROBE_SLOW_SECONDS = 2.2
 """The same for counters that changed less than twice by then."""
-PERF_INTERVAL_SECONDS = 0.1
-"""Interval at which `perf stat` reports."""
 
 
 def design_values() -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The gates of the verdict that concern energy: pure functions from figures to reasons.
 
-A gate returns None when it has nothing to say. Which of them flag and which make an attempt invalid
-is said by the name of the list that its reason is put into, never here.
+A gate returns None when it has nothing to say. Whether its reason flags or makes an attempt invalid
+is said by the list that it is put into; where both may be, it returns a `Verdict`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from wattest.energy import design
 from wattest.energy.schedule import Schedule
 from wattest.energy.types import Reason
+
+Verdict = tuple[Reason | None, Reason | None]
+"""A fault, and a flag."""
 
 
 def window_is_short(seconds: float) -> Reason | None:
@@ -82,8 +85,8 @@ def counter_against_integral(
     counter_joules: float,
     integral_joules: float,
     second_opinion: tuple[float, float] | None,
-) -> tuple[Reason | None, Reason | None]:
-    """Compare a GPU's counter with its integrated power, as (fault, flag).
+) -> Verdict:
+    """Compare a GPU's counter with its integrated power.
 
     Args:
         label: The GPU.
@@ -113,6 +116,59 @@ def _bears_out(
         return False
     joules, doubt_joules = opinion
     return abs(joules - counter_joules) + doubt_joules <= counter_joules * most_percent / 100
+
+
+def compare_readings(
+    label: str, first_joules: float, second_joules: float, doubt_joules: float
+) -> Verdict:
+    """Compare the integrals of the two power readings of a GPU without a counter.
+
+    Args:
+        label: The GPU.
+        first_joules: Energy by the preferred reading, which looks at a part of the time only.
+        second_joules: Energy by the running average, which cannot alias.
+        doubt_joules: How far the two may differ without a fault, as the average lags behind.
+    """
+    base_joules = second_joules if second_joules > 0 else first_joules
+    if base_joules <= 0:
+        return None, None
+    most = design.COUNTER_INTEGRAL_INVALID_PERCENT
+    least = design.COUNTER_INTEGRAL_FLAG_PERCENT
+    percent = 100 * (first_joules - second_joules) / base_joules
+    sure_percent = abs(percent) - 100 * doubt_joules / base_joules
+    text = f"{label}: aliasing: its two power readings disagree by {percent:+.1f} %"
+    if sure_percent > most:
+        return Reason("power_readings", text, "gpu", percent, most), None
+    if sure_percent > least:
+        return None, Reason("power_readings", text, "gpu", percent, least)
+    return None, None
+
+
+def second_reading_gap(label: str, gap_seconds: float, window_seconds: float) -> Reason | None:
+    """Flag a second power reading that misses too much of a window to be compared."""
+    share, most = 100 * gap_seconds / window_seconds, design.INTEGRAL_GAP_INVALID_PERCENT
+    if share <= most:
+        return None
+    text = f"{label}: its second power reading misses {share:.1f} % of the window: not compared"
+    return Reason("power_readings", text, "gpu", share, most)
+
+
+def integral_gap(
+    label: str, gap_seconds: float, window_seconds: float, period_seconds: float
+) -> Verdict:
+    """Judge the longest time without a power reading of a GPU without a counter.
+
+    A gap is one that exceeds the nominal period by half of it.
+    """
+    most, least = design.INTEGRAL_GAP_INVALID_PERCENT, design.INTEGRAL_GAP_FLAG_PERCENT
+    share = 100 * gap_seconds / window_seconds
+    text = f"{label}: {gap_seconds:.2f} s without a power reading"
+    if share > most:
+        return Reason("integral_gap", f"{text} cannot be integrated", "gpu", share, most), None
+    if share <= least or gap_seconds <= 1.5 * period_seconds:
+        return None, None
+    text += f", {share:.1f} % of the window, were bridged by a straight line"
+    return None, Reason("integral_gap", text, "gpu", share, least)
 
 
 def throttling(label: str, seconds: Mapping[str, float | None]) -> tuple[Reason, ...]:

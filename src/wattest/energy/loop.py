@@ -6,8 +6,9 @@ import select
 import time
 from collections.abc import Sequence
 
+from wattest.energy.recording import Recording
 from wattest.energy.schedule import Schedule
-from wattest.energy.types import NS, Recording
+from wattest.energy.types import NS
 
 _LONGEST_WAIT_NS = 60 * NS
 _MS = 1_000_000

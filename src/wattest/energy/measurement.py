@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from wattest.energy.machine import MachineCpu
 from wattest.energy.types import DomainResult, Reason
@@ -95,7 +95,7 @@ class Measurement:
                 result.domain: {
                     "status": result.status,
                     "energy_joules": result.energy_joules,
-                    **result.details,
+                    **result.provenance(),
                 }
                 for result in self.results
             },
@@ -105,8 +105,8 @@ class Measurement:
                 "opened_ns": self.opened_ns,
                 "closed_ns": self.closed_ns,
             },
-            "faults": [fault.as_dict() for fault in self.faults],
-            "flags": [flag.as_dict() for flag in self.flags],
+            "faults": [asdict(fault) for fault in self.faults],
+            "flags": [asdict(flag) for flag in self.flags],
         }
 
 

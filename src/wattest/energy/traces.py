@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from wattest.energy.types import Reason
+from wattest.energy.types import DomainResult, Reason
 from wattest.errors import EnergyError
 
 _FLUSH_ROWS = 32
+_EVENTS = {"cpu_pkg": "power/energy-pkg/", "cpu_ram": "power/energy-ram/"}
 
 Cell = float | str | None
 """What stands in a column after the time; None is not known."""
@@ -147,3 +149,36 @@ class TraceFolder:
             for trace in self._traces
             if trace.failure
         )
+
+
+def cpu_report(started_at: datetime, seconds: float, results: Sequence[DomainResult]) -> str:
+    """`cpu_energy.txt`: the CPU's energy of one window, for people, laid out like `perf stat`.
+
+    Args:
+        started_at: Wall-clock time of the opening edge.
+        seconds: Length of the window.
+        results: One per domain; those that are not the CPU's are left out.
+    """
+    lines = [
+        f"# started on {started_at:%a %b %d %H:%M:%S %Y}",
+        "",
+        "",
+        " Energy counter stats for 'system wide':",
+        "",
+    ]
+    for result in results:
+        if result.domain in _EVENTS:
+            lines += _domain_lines(result)
+    lines += ["", f"     {seconds:.9f} seconds time elapsed", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _domain_lines(result: DomainResult) -> list[str]:
+    event = _EVENTS[result.domain]
+    if result.energy_joules is None:
+        word = "<invalid>" if result.status == "invalid" else "<not counted>"
+        return [f"{word:>18} Joules {event}", f"{'':18}   # {result.reason}"]
+    lines = [f"{result.energy_joules:18,.2f} Joules {event}"]
+    for part in result.parts:
+        lines.append(f"{'':18}   # {part.joules:,.6f} Joules {part.name} ({part.facts['zone']})")
+    return lines

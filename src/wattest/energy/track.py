@@ -1,54 +1,65 @@
-"""The readings of a counter between the edges: added up, wraps followed, odd ones doubted."""
+"""One counter in one window: added up, wraps followed, odd readings doubted, faults named.
+
+Differences between readings are added up, so that nothing which falls between two of them is lost.
+A failed reading never becomes a value, and what cannot be decided is refused, with a reason.
+"""
 
 from __future__ import annotations
 
 from wattest.energy import design
-from wattest.energy.stillness import Stillness
-from wattest.energy.types import NS, CounterSpec, ReadingError, Reason
-from wattest.energy.wraps import Look, WrapJudge
+from wattest.energy.counter import Counter
+from wattest.energy.pace import Move, Pace
+from wattest.energy.types import NS, ReadingError, Reason
 
 _MAX_GARBLED_IN_A_ROW = 3
 _LEAST_GROWTH = 0.5
+_USUAL_PERIODS = 3
 
 
-class CounterReadings:
-    """The readings of one counter in one window, added up.
+class CounterTrack:
+    """What one counter did in one window.
 
     Attributes:
+        counter: The counter.
         samples: Readings that gave a value.
         failed: Readings that gave none, or one that the next reading took back.
         wraps: Times that the counter started again within its range.
         fault: Why the number is refused; None as long as it stands.
+        flags: What the reader must know although it stands.
         opened_ns: Monotonic time of the opening reading; None without one.
         longest_gap_ns: Longest time between two readings that gave a value.
+        longest_still_ns: Longest time for which it was seen not to move.
         max_watts: Highest power over any interval in which it moved.
         last_watts: Power over the last such interval.
     """
 
-    def __init__(self, spec: CounterSpec) -> None:
-        self.spec = spec
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
         self.samples = self.failed = self.wraps = 0
         self.fault: Reason | None = None
+        self.flags: list[Reason] = []
         self.opened_ns: int | None = None
-        self.longest_gap_ns = 0
+        self.longest_gap_ns = self.longest_still_ns = 0
         self.max_watts = 0.0
         self.last_watts: float | None = None
-        period = spec.period_seconds
-        frozen_seconds = max(design.FROZEN_SECONDS, design.FROZEN_PERIODS * (period or 0.0))
-        pause_seconds = max(design.PAUSE_SECONDS, design.PAUSE_PERIODS * (period or 0.0))
-        self.stillness = Stillness(int(NS * frozen_seconds), int(NS * pause_seconds))
-        self._moves = 0
-        self._judge = WrapJudge(spec, design.WRAP_RANGE_SHARE)
-        self._total = self._value = self._at_ns = 0
+        self.frozen_ns = counter.still_ns(design.FROZEN_SECONDS, design.FROZEN_PERIODS)
+        self._pause_ns = counter.still_ns(design.PAUSE_SECONDS, design.PAUSE_PERIODS)
+        self._step_seconds = counter.step_seconds
+        self._total = self._moves = self._value = 0
+        self._at_ns = self._moved_ns = 0
         self._suspect: tuple[int, int] | None = None
         self._garbled_in_a_row = 0
         self._dead_since_ns: int | None = None
         self._failure: ReadingError | None = None
+        self._watched_ns: int | None = None
+        self._edge_slack_ns = 0
+        self._paused_seconds = 0.0
+        self._pace = Pace()
 
     @property
     def joules(self) -> float:
         """Energy since the opening edge, as far as it was followed."""
-        return self._total * self.spec.joules_per_count
+        return self._total * self.counter.joules_per_count
 
     @property
     def is_suspicious(self) -> bool:
@@ -63,20 +74,25 @@ class CounterReadings:
     @property
     def period_seconds(self) -> float | None:
         """Update period as inferred before the window; else the mean time between movements."""
-        if self.spec.period_seconds is not None:
-            return self.spec.period_seconds
+        if self.counter.period_seconds is not None:
+            return self.counter.period_seconds
         return self.span_seconds / self._moves if self._moves else None
 
     def refuse(self, gate: str, text: str, value: float | None = None) -> None:
         """Refuse the number, unless it already is."""
         if self.fault is None:
-            self.fault = Reason(gate, f"{self.spec.label}: {text}", self.spec.domain, value)
+            text = f"{self.counter.label}: {text}"
+            self.fault = Reason(gate, text, self.counter.domain, value)
+
+    def _flag(self, gate: str, text: str, value: float, threshold: float | None = None) -> None:
+        text = f"{self.counter.label}: {text}"
+        self.flags.append(Reason(gate, text, self.counter.domain, value, threshold))
 
     def open(self, at_ns: int, value: int) -> None:
         """Take the reading at the opening edge; called again, forget the one before as garbled."""
         self.failed += self.opened_ns is not None
         self.samples += 1
-        self.opened_ns = self._at_ns = self.stillness.moved_ns = at_ns
+        self.opened_ns = self._at_ns = self._moved_ns = at_ns
         self._value = value
         self._total = 0
         self._suspect = self._dead_since_ns = None
@@ -97,7 +113,8 @@ class CounterReadings:
         self.longest_gap_ns = max(self.longest_gap_ns, at_ns - self._at_ns)
         if self._suspect is not None:
             self._settle_suspect(self._suspect, at_ns, value)
-        self._look_for_missed_wraps(at_ns)
+        watts = max(self._pace.watts, default=0.0)
+        self._refuse_missed_wraps(watts, (at_ns - self._at_ns) / NS)
         if self.fault is None:
             self._step(at_ns, value)
 
@@ -120,81 +137,159 @@ class CounterReadings:
         """
         if value < self._value or self._value <= odd <= value:
             return False
-        watts = self._judge.neighbours.least_watts
+        watts = min(self._pace.watts, default=None)
         if watts is None:
             return odd > self._value and odd - value > value - self._value
-        seconds = max(0.0, (at_ns - self.stillness.moved_ns) / NS - self.spec.step_seconds)
-        grown_joules = (value - self._value) * self.spec.joules_per_count
+        seconds = max(0.0, (at_ns - self._moved_ns) / NS - self._step_seconds)
+        grown_joules = (value - self._value) * self.counter.joules_per_count
         return grown_joules >= _LEAST_GROWTH * watts * seconds
 
     def _step(self, at_ns: int, value: int) -> None:
+        """Add a reading up, or keep it for the next one to judge."""
         if value == self._value:
             self._at_ns = at_ns
-            self.stillness.stand(at_ns)
+            self.longest_still_ns = max(self.longest_still_ns, at_ns - self._moved_ns)
             return
-        joules, seconds = self._interval(at_ns, value)
-        fell = value < self._value
-        look = Look.ODD if joules is None else self._judge.look(joules, seconds, fell=fell)
-        if joules is None or look is Look.ODD:
+        move = self._move_to(at_ns, value)
+        is_usual = move is not None and self._pace.is_usual(move)
+        if move is None or (not is_usual and self.counter.is_odd(move)):
             self._suspect = (at_ns, value)
             return
-        if look is Look.SOUND:
-            self._judge.note(joules, seconds)
-        else:
-            self._judge.doubt(joules, seconds, is_plausible_alone=True)
-        self._add(at_ns, value, joules, seconds)
+        self._add(at_ns, value, move, is_doubtful=value < self._value and not is_usual)
 
-    def _interval(self, at_ns: int, value: int) -> tuple[float | None, float]:
-        """Joules (None for a decrease that cannot be a wrap) and seconds since it last moved.
-
-        One update period is added to the time: a reading just after an update holds a whole step.
-        """
-        seconds = (at_ns - self.stillness.moved_ns) / NS + self.spec.step_seconds
-        return self.spec.joules_between(self._value, value), seconds
+    def _move_to(self, at_ns: int, value: int) -> Move | None:
+        """The movement to another value; None for a decrease that cannot be a wrap."""
+        return self.counter.move(self._value, value, max(1, at_ns - self._moved_ns) / NS)
 
     def _confirm(self, at_ns: int, value: int) -> None:
         """Act on an odd reading that the next one bore out."""
-        unit = self.spec.joules_per_count
+        unit, fell = self.counter.joules_per_count, value < self._value
         change = f"from {self._value * unit:.3f} J to {value * unit:.3f} J"
-        joules, seconds = self._interval(at_ns, value)
-        fell = value < self._value
-        if joules is None:
-            why = "and its range is not known" if self.spec.wraps else "which no counter does"
+        move = self._move_to(at_ns, value)
+        if move is None:
+            why = "and its range is not known" if self.counter.wraps else "which no counter does"
             self.refuse("counter_reset", f"the counter fell {change}, {why}: reset")
-            return
-        watts = joules / seconds
-        if watts > self.spec.bound_watts(fell=fell):
-            gate = "counter_reset" if fell else "counter_jump"
-            reset = f"the counter fell {change}; a wrap would mean {watts:.0f} W: reset"
-            jump = f"the counter jumped {change}, which would mean {watts:.0f} W"
-            self.refuse(gate, reset if fell else jump, watts)
-            return
-        if fell:
-            self._judge.doubt(joules, seconds, is_plausible_alone=False)
+        elif move.watts <= self.counter.most_watts:
+            self._add(at_ns, value, move, is_doubtful=fell)
+        elif fell:
+            text = f"the counter fell {change}; a wrap would mean {move.watts:.0f} W: reset"
+            self.refuse("counter_reset", text, move.watts)
         else:
-            self._judge.note(joules, seconds)
-        self._add(at_ns, value, joules, seconds)
+            text = f"the counter jumped {change}, which would mean {move.watts:.0f} W"
+            self.refuse("counter_jump", text, move.watts)
 
-    def _add(self, at_ns: int, value: int, joules: float, seconds: float) -> None:
-        counts = value - self._value
-        if counts < 0:
-            self.wraps += 1
-            counts += (self.spec.max_range or 0) + 1
-        self._total += counts
+    def _add(self, at_ns: int, value: int, move: Move, *, is_doubtful: bool) -> None:
+        """Add a movement; one that is beyond doubt vouches for others."""
+        if is_doubtful:
+            self._pace.note_fall(move)
+        if self._at_ns - self._moved_ns >= self._pause_ns:
+            self._paused_seconds += move.seconds
+            self._pace.note_pause(move)
+        elif not is_doubtful:
+            self._pace.note(move)
+        # Two readings may be closer than two updates: what they differ by then took one period.
+        self.last_watts = move.joules / max(move.seconds, self._step_seconds)
+        self.max_watts = max(self.max_watts, self.last_watts)
+        self._total += move.counts
+        self.wraps += value < self._value
         self._moves += 1
         self._garbled_in_a_row = 0
-        # Two readings may be closer than two updates: what they differ by then took one period.
-        self.last_watts = joules / max(seconds - self.spec.step_seconds, self.spec.step_seconds)
-        self.max_watts = max(self.max_watts, self.last_watts)
-        self.stillness.move(at_ns, self._at_ns, joules)
-        self._at_ns = at_ns
+        self._at_ns = self._moved_ns = at_ns
         self._value = value
 
-    def _look_for_missed_wraps(self, at_ns: int) -> None:
-        self._refuse_missed_wraps(self._judge.neighbours.watts, (at_ns - self._at_ns) / NS)
-
     def _refuse_missed_wraps(self, watts: float, seconds: float) -> None:
-        if self._judge.may_have_missed_a_wrap(watts, seconds):
+        """Refuse it if twice that power could have crossed the whole range unseen."""
+        reach = self.counter.range_joules
+        if reach is not None and 2 * watts * seconds >= reach:
             text = f"nothing was seen of it for {seconds:.3f} s at {watts:.0f} W: its range of"
-            reach = f"{self.spec.range_joules:.0f} J may have been crossed"
-            self.refuse("wrap_missed", f"{text} {reach}", seconds)
+            self.refuse("wrap_missed", f"{text} {reach:.0f} J may have been crossed", seconds)
+
+    def is_watchable(self) -> bool:
+        """Whether a reading after the closing edge can still tell something."""
+        is_dead = self.opened_ns is None or self._dead_since_ns is not None
+        return not is_dead and self.fault is None and not self.is_suspicious
+
+    def watch(self, at_ns: int, value: int | None) -> bool:
+        """See after the closing edge whether the counter still moves; true once that is known."""
+        seen_still_ns = (self._watched_ns or 0) - self._moved_ns
+        self._watched_ns = at_ns
+        if value is None or value == self._value:
+            return at_ns - self._moved_ns >= self.frozen_ns
+        move = self._move_to(at_ns, value)
+        if move is None or move.watts > self.counter.most_watts:
+            text = "the counter shows after the closing edge that it was reset or garbled there"
+            self.refuse("counter_reset", text)
+        if seen_still_ns > _USUAL_PERIODS * NS * self._step_seconds:
+            self._edge_slack_ns += seen_still_ns
+        self._watched_ns = self._moved_ns
+        return True
+
+    def settle(self, edge_ns: int) -> None:
+        """Decide what is still open at the closing edge."""
+        if seconds := self._paused_seconds:
+            text = f"the counter stood still for {seconds:.1f} s in all"
+            self._flag("counter_paused", text, seconds)
+        gate = self._failure.gate if self._failure else "no_value"
+        if self.opened_ns is None:
+            self.refuse(gate, f"no reading at the opening edge: {self._failure}")
+            return
+        if self._dead_since_ns is not None:
+            lost_seconds = (edge_ns - self._dead_since_ns) / NS
+            text = f"no reading at the closing edge; lost {lost_seconds:.1f} s before the end"
+            self.refuse(gate, f"{text}: {self._failure}", lost_seconds)
+            return
+        if self._suspect is not None and self.fault is None:
+            self._confirm(*self._suspect)
+        doubtful_joules = self._pace.excess_joules()
+        if doubtful_joules > self.joules * design.WRAP_DOUBT_PERCENT / 100:
+            text = "the counter fell back and may have wrapped or been reset; in doubt are"
+            self.refuse("counter_reset", f"{text} {doubtful_joules:.3f} J", doubtful_joules)
+        self._settle_stillness(edge_ns)
+        unseen_ns = max(self.longest_gap_ns, self.longest_still_ns)
+        self._refuse_missed_wraps(self.max_watts, unseen_ns / NS)
+
+    def _settle_stillness(self, edge_ns: int) -> None:
+        """Refuse a counter that is frozen, or that paused and did not catch up."""
+        watched_ns = edge_ns if self._watched_ns is None else self._watched_ns
+        still_ns = watched_ns - self._moved_ns
+        self.longest_still_ns = max(self.longest_still_ns, still_ns)
+        why = ""
+        if still_ns >= self.frozen_ns:
+            why = f"did not move in {still_ns / NS:.1f} s up to the end"
+        elif self._pace.lost_joules() > self.joules * design.FROZEN_LOSS_PERCENT / 100:
+            why = f"stood still for {self._paused_seconds:.1f} s and did not catch up"
+        if why:
+            text = f"frozen: the counter {why}"
+            self.refuse("counter_frozen", text, self.longest_still_ns / NS)
+        elif self._total == 0:
+            self.refuse("window_short", "the counter did not move within the window")
+
+    def add_edge_delay(self, opened_ns: int, ended_ns: int) -> None:
+        """Judge how far the edge readings lie outside the window that they stand for.
+
+        Args:
+            opened_ns: When the window was open, after every source had been read.
+            ended_ns: When what was measured ended.
+        """
+        if self.opened_ns is not None:
+            self._edge_slack_ns += max(0, opened_ns - self.opened_ns)
+            self._edge_slack_ns += max(0, self._at_ns - ended_ns)
+        percent = 100 * self._edge_slack_ns / max(1, ended_ns - opened_ns)
+        missed = f"{self._edge_slack_ns / NS:.3f} s, {percent:.1f} % of the window"
+        text = f"the readings at its edges missed them by {missed}"
+        if percent > design.EDGE_SLACK_INVALID_PERCENT:
+            self.refuse("edge_slack", text, percent)
+        elif percent > design.EDGE_SLACK_FLAG_PERCENT:
+            self._flag("edge_slack", text, percent, design.EDGE_SLACK_FLAG_PERCENT)
+
+    def edge_joules(self, power_watts: float = 0.0) -> float:
+        """How far the edges may be off: one step of the counter, and the delay of the readings.
+
+        Args:
+            power_watts: The highest power seen by other means, if that is known.
+        """
+        step_seconds = self._step_seconds
+        if self.counter.period_seconds is None:
+            step_seconds = max(step_seconds, self.period_seconds or 0.0)
+        seconds = step_seconds + self._edge_slack_ns / NS
+        return max(self.max_watts, power_watts) * seconds + self.counter.joules_per_count

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,25 +12,10 @@ from wattest.energy.gates import window_is_short
 from wattest.energy.loop import SamplingLoop
 from wattest.energy.machine import machine_cpu
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
-from wattest.energy.report import cpu_report
-from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, DomainResult, Live, Reason, Recording, SourceKind
+from wattest.energy.recording import Recording
+from wattest.energy.traces import TraceFolder, cpu_report
+from wattest.energy.types import NS, DomainResult, Reason
 from wattest.errors import EnergyError
-
-
-@dataclass(frozen=True)
-class Rig:
-    """What every window of a session needs.
-
-    Attributes:
-        kinds: The kinds of sources, the slowest to read first.
-        absences: Why a domain has no source, by domain.
-        proc_root: /proc.
-    """
-
-    kinds: Sequence[SourceKind]
-    absences: Mapping[str, str]
-    proc_root: Path
 
 
 class Window:
@@ -40,8 +24,10 @@ class Window:
     Leaving it as a context manager without having closed it abandons it.
 
     Args:
-        rig: The sources, and how to read them.
         folder: Where the traces go; must not exist, or be empty.
+        record: Begins the recordings, the slowest to read first; their traces go to the folder.
+        absences: Why a domain has no source, by domain.
+        proc_root: /proc.
 
     Attributes:
         opened_ns: The opening edge on the monotonic clock: every source has just been read.
@@ -50,18 +36,24 @@ class Window:
         EnergyError: The folder cannot be used.
     """
 
-    def __init__(self, rig: Rig, folder: Path) -> None:
-        self._rig = rig
+    def __init__(
+        self,
+        folder: Path,
+        record: Callable[[TraceFolder], Sequence[Recording]],
+        absences: Mapping[str, str],
+        proc_root: Path,
+    ) -> None:
+        self._absences = absences
+        self._proc_root = proc_root
         self._edges_cpu_ns = -time.thread_time_ns()
         begun_ns = time.monotonic_ns()
         self._traces = TraceFolder(folder)
-        self._recordings: list[Recording] = []
         self._measurement: Measurement | None = None
         try:
-            self._recordings += [kind.record(self._traces) for kind in rig.kinds]
+            self._recordings = record(self._traces)
             for recording in self._recordings:
                 recording.prepare()
-            self._cpu_start = machine_cpu(rig.proc_root)
+            self._cpu_start = machine_cpu(proc_root)
             self._started_at = datetime.fromtimestamp(time.time_ns() / NS)
             for recording in self._recordings:
                 recording.read_opening()
@@ -107,18 +99,10 @@ class Window:
 
     def latest(self) -> Snapshot:
         """The values of the last samples; nothing is read."""
-        nothing = Live("", None, None)
-        lives = {live.domain: live for live in (one.live() for one in self._recordings)}
-        cpu, gpu = lives.get("cpu", nothing), lives.get("gpu", nothing)
-        return Snapshot(
-            elapsed_seconds=(time.monotonic_ns() - self.opened_ns) / NS,
-            cpu_watts=cpu.watts,
-            cpu_joules=cpu.joules,
-            gpu_watts=gpu.watts,
-            gpu_joules=gpu.joules,
-            gpu_temperature_celsius=gpu.temperature_celsius,
-            gpu_utilization_percent=gpu.utilization_percent,
-        )
+        values: dict[str, float | None] = {}
+        for recording in self._recordings:
+            values.update(recording.live())
+        return Snapshot((time.monotonic_ns() - self.opened_ns) / NS, **values)
 
     def close(self, ended_ns: int | None = None) -> Measurement:
         """Read every source at once, then judge; a second call gives the same measurement.
@@ -143,12 +127,10 @@ class Window:
 
     def abandon(self) -> None:
         """Release everything without measuring; may be called at any time, and twice."""
-        for recording in self._recordings:
-            recording.close()
         self._traces.close()
 
     def _measure(self, closed_ns: int, ended_ns: int) -> Measurement:
-        cpu_end = machine_cpu(self._rig.proc_root)
+        cpu_end = machine_cpu(self._proc_root)
         for recording, schedule in zip(self._recordings, self._loop.schedules, strict=True):
             schedule.close(closed_ns)
             recording.finish(self.opened_ns, ended_ns)
@@ -182,8 +164,7 @@ class Window:
         return tuple(found.get(domain) or self._absent(domain) for domain in DOMAINS)
 
     def _absent(self, domain: str) -> DomainResult:
-        reason = self._rig.absences.get(domain, "no source")
-        return DomainResult(domain, "unavailable", None, {"source": None, "reason": reason})
+        return DomainResult(domain, "unavailable", self._absences.get(domain, "no source"))
 
     def _flags(self, results: Sequence[DomainResult], seconds: float) -> tuple[Reason, ...]:
         flags = [flag for result in results for flag in result.flags]

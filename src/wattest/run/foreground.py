@@ -155,7 +155,6 @@ class Foreground:
         progress: Progress | None,
     ) -> None:
         """Run the training between two edges; everything slow lies outside of them."""
-        meter = self._sensors.meter()
         owner = command.run_as or sudo_user()
         try:
             tree = Tree(command, log, rung=self._rung, owners=self._owners, log_owner=owner)
@@ -171,7 +170,7 @@ class Foreground:
             self._look_at_gpus(run, load)
             make_folder(energy_folder)
             own_began = time.process_time()
-            window = meter.open(energy_folder)
+            window = self._sensors.open_window(energy_folder)
             try:
                 timeout_seconds = experiment.entry.timeout_seconds
                 run.pid = tree.start(timeout_seconds + _HELD_UP_SECONDS)

@@ -11,8 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import SensorConfig, Sensors, design_values, find_sensors
-from wattest.energy.perfchild import perf_launcher
+from wattest.energy import Sensors, design_values, find_sensors
 from wattest.errors import EnergyError, ProcessError, RecordError, WattestError
 from wattest.interrupts import OrderlySignals
 from wattest.machine import facts
@@ -89,14 +88,7 @@ class Session:
         """
         rung = choose_rung(options.supervision)
         ResultsFolder(options.results_folder).prepare()
-        sensors = find_sensors(
-            SensorConfig.of_environment(
-                options.sys_root,
-                options.allow_missing,
-                perf_launcher(rung, options.extra_owners),
-                options.proc_root,
-            )
-        )
+        sensors = find_sensors(options.sys_root, options.proc_root, options.allow_missing)
         if options.require_energy and not sensors.promised():
             sensors.close()
             raise EnergyError(f"--require-energy: no energy can be measured: {sensors.describe()}")

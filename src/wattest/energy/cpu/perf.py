@@ -1,246 +1,177 @@
-"""CPU packages and DRAM through `perf stat`, where the powercap tree may not be read.
+"""The `power` unit of perf events: energy counters that the kernel keeps, 64 bits wide.
 
-`perf` runs as a child of its own for one window and prints an interval ten times a second. Its
-first interval is waited for, so that the window opens where an interval ends; at the closing edge
-it gets SIGINT, upon which it prints the interval so far.
+Files of the unit: Documentation/ABI/testing/sysfs-bus-event_source-devices-events of the Linux
+kernel; the unit itself: arch/x86/events/rapl.c. An event is opened once, for every package, and its
+descriptor is read like a file: it counts from 0 on, and never wraps.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import os
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from wattest.energy import design
-from wattest.energy.cpu.perf_log import EventSum, IntervalLog
-from wattest.energy.cpu.perf_search import (
-    EVENTS,
-    FIRST_INTERVAL_SECONDS,
-    LOG_NAME,
-    PerfLauncher,
-    await_perf,
-    perf_command,
-)
-from wattest.energy.gates import sampling
-from wattest.energy.probe import Probed
-from wattest.energy.schedule import Schedule
-from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, DomainResult, Finding, Live, Reason, Status
+from wattest.energy.counter import Counter
+from wattest.energy.cpu.powercap import most_watts
+from wattest.energy.cpu.zones import Zone, gate_of, read_small
+from wattest.energy.types import ReadingError
 
-_LAST_INTERVAL_SECONDS = 1.0
-_SILENT_SECONDS = 1.0
-_SILENT_INTERVALS = 3
-_SPAN_INTERVALS = 2
-_SPAN_SHARE = 0.001
+EVENTS = {"cpu_pkg": "power/energy-pkg/", "cpu_ram": "power/energy-ram/"}
+"""The events of the unit that are added up, by domain."""
+
+# Of the architecture that has the unit: x86, 64 and 32 bits wide.
+_SYSCALL = 298 if sys.maxsize > 2**32 else 336
+_ATTRIBUTES = struct.Struct("=IIQ48x")  # struct perf_event_attr in its first version
+_CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
+_EVERY_PROCESS, _NO_GROUP = -1, -1
+_COUNT_BYTES = 8
+_TEXT_BYTES = 4096
 
 
-class Perf:
-    """The CPU's energy through `perf stat`.
+def perf_event_open(kind: int, event: int, cpu: int) -> int:
+    """Open an event of all that runs on `cpu`, by the system call of that name; its descriptor.
 
-    Args:
-        perf: The program.
-        events: Those of `EVENTS` that it can count here.
-        launcher: Starts it under supervision.
+    Raises:
+        OSError: The kernel does not grant it.
+    """
+    import ctypes
+
+    attributes = ctypes.create_string_buffer(_ATTRIBUTES.pack(kind, _ATTRIBUTES.size, event))
+    numbers = (_EVERY_PROCESS, cpu, _NO_GROUP, _CLOSE_ON_EXEC)
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    descriptor: int = syscall(
+        ctypes.c_long(_SYSCALL), attributes, *(ctypes.c_long(number) for number in numbers)
+    )
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return descriptor
+
+
+@dataclass(frozen=True)
+class PerfEvents:
+    """What the unit offers.
+
+    Attributes:
+        counters: One per event and package; empty if not even packages can be counted.
+        reason: Why packages cannot be counted; empty if they can.
+        is_forbidden: Whether only a permission is missing for that.
+        closing: Closes what they are read by.
     """
 
-    def __init__(
-        self,
-        perf: str,
-        events: Sequence[str],
-        launcher: PerfLauncher,
-    ) -> None:
-        self._perf = perf
-        self._events = tuple(events)
-        self._launcher = launcher
+    counters: Sequence[Counter] = ()
+    reason: str = ""
+    is_forbidden: bool = False
+    closing: ExitStack = field(default_factory=ExitStack)
 
-    def counters(self) -> Mapping[str, Callable[[], int]]:
-        """Nothing to probe: perf's own interval is its period."""
-        return {}
 
-    def learn(self, probed: Mapping[str, Probed]) -> None:
-        """Nothing to learn."""
+def search_perf(sys_root: Path, zones: Sequence[Zone]) -> PerfEvents:
+    """Open every event of the unit that there is, and read it once.
 
-    def findings(self) -> tuple[Finding, ...]:
-        """One per event."""
-        details = {
-            "program": self._perf,
-            "interval_seconds": design.PERF_INTERVAL_SECONDS,
-        }
-        return tuple(
-            Finding("cpu", event, "measured", "", None, "perf", details) for event in self._events
+    Args:
+        sys_root: Root of /sys.
+        zones: The powercap zones, which may tell the power limits.
+    """
+    counters: list[Counter] = []
+    closing = ExitStack()
+    for domain, event in EVENTS.items():
+        try:
+            with ExitStack() as opened:
+                counters += _open_event(sys_root, domain, event, zones, opened)
+                closing.enter_context(opened.pop_all())
+        except ReadingError as error:
+            if domain == "cpu_pkg":
+                reason = f"perf counts no energy: {error}"
+                return PerfEvents(reason=reason, is_forbidden=error.gate == "permission_lost")
+    return PerfEvents(counters, closing=closing)
+
+
+def _open_event(
+    sys_root: Path, domain: str, event: str, zones: Sequence[Zone], opened: ExitStack
+) -> list[Counter]:
+    """Open one event on every CPU that stands for a package.
+
+    Raises:
+        ReadingError: It does not exist, cannot be opened, or does not count joules.
+    """
+    unit = sys_root / "bus" / "event_source" / "devices" / "power"
+    path = unit / "events" / event.split("/")[1]
+    try:
+        kind, number = int(_text(unit / "type")), int(_text(path).removeprefix("event="), 0)
+        scale, cpus = float(_text(path.with_name(f"{path.name}.scale"))), _cpus(unit)
+    except ValueError as error:
+        raise ReadingError("read_failed", f"{event}: {error}") from error
+    if (what := _text(path.with_name(f"{path.name}.unit"))) != "Joules":
+        raise ReadingError("read_failed", f"{event}: counts {what!r} instead of Joules")
+    counters = []
+    for cpu in cpus:
+        label = event if len(cpus) == 1 else f"{event} (CPU {cpu})"
+        limit_watts = _limit_watts(sys_root, cpu, domain, zones)
+        counter = Counter(
+            label=label,
+            domain=domain,
+            read=_reader(label, kind, number, cpu, opened),
+            joules_per_count=scale,
+            most_watts=most_watts(limit_watts),
+            unseen_step_seconds=design.PROBE_SECONDS,
+            limit_watts=limit_watts,
+            zone=event,
+            path=str(path),
         )
-
-    def record(self, traces: TraceFolder) -> PerfRecording:
-        """Begin a window."""
-        return PerfRecording(
-            perf_command(self._perf, self._events, design.PERF_INTERVAL_SECONDS),
-            self._events,
-            self._launcher,
-            traces,
-        )
-
-    def close(self) -> None:
-        """Nothing is held open between windows."""
+        counter.read()
+        counters.append(counter)
+    return counters
 
 
-class PerfRecording:
-    """One `perf stat` over one window."""
+def _text(path: Path) -> str:
+    return read_small(path, _TEXT_BYTES).decode("ascii", "replace")
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        events: Sequence[str],
-        launcher: PerfLauncher,
-        traces: TraceFolder,
-    ) -> None:
-        self.period_ns = int(NS * design.CPU_PERIOD_SECONDS)
-        self._events = events
-        longest = _SILENT_INTERVALS * design.PERF_INTERVAL_SECONDS
-        self._most_silent_seconds = max(_SILENT_SECONDS, longest)
-        self._log = IntervalLog(traces.folder / LOG_NAME, events)
-        self._child = launcher(command, self._log.path)
-        self._opened_ns = self._closed_ns = 0
-        self._died = ""
-        self._edge_seconds = 0.0
 
-    def prepare(self) -> None:
-        """Wait until perf has printed its first interval."""
-        self._wait(FIRST_INTERVAL_SECONDS, lambda: self._log.has_interval)
+def _cpus(unit: Path) -> list[int]:
+    """One CPU of every package, from a list such as `0,18` or `0-1`."""
+    found: list[int] = []
+    for span in _text(unit / "cpumask").split(","):
+        first, _, last = span.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
-    def read_opening(self) -> None:
-        """Wait for the end of an interval and let the window begin there."""
-        before = {event: one.last_end for event, one in self._log.sums.items()}
-        seconds = 2 * design.PERF_INTERVAL_SECONDS
-        self._wait(
-            seconds,
-            lambda: all(one.last_end != before[event] for event, one in self._log.sums.items()),
-        )
-        self._log.start()
-        self._opened_ns = time.monotonic_ns()
 
-    def sample(self, now_ns: int) -> None:
-        """Take in the intervals since the last call, and notice when there are none."""
-        self._log.read()
-        self._log.compare((now_ns - self._opened_ns) / NS)
-        self._notice_death(now_ns)
+def _reader(label: str, kind: int, event: int, cpu: int, opened: ExitStack) -> Callable[[], int]:
+    """Open a counter, which `opened` closes; what reads it once.
 
-    def read_closing(self) -> None:
-        """Let perf print the interval so far, and end."""
-        self._closed_ns = time.monotonic_ns()
-        self._notice_death(self._closed_ns)
-        self._child.interrupt()
+    Raises:
+        ReadingError: The kernel does not grant it.
+    """
 
-    def finish(self, opened_ns: int, ended_ns: int) -> None:
-        """Take in the last interval, and see how well the intervals fit the window."""
-        self._wait(_LAST_INTERVAL_SECONDS, lambda: False)
-        self._log.read()
-        self._child.close()
-        seconds = self._window_seconds
-        self._log.compare(seconds)
-        self._edge_seconds = max(abs(one.span_seconds - seconds) for one in self._sums)
-        self._edge_seconds += max(0, opened_ns - self._opened_ns) / NS
-        self._edge_seconds += max(0, self._closed_ns - ended_ns) / NS
+    def read() -> int:
+        try:
+            count = os.read(descriptor, _COUNT_BYTES)
+        except OSError as error:
+            raise ReadingError(gate_of(error), f"{label}: {error.strerror}") from error
+        if len(count) != _COUNT_BYTES:
+            raise ReadingError("source_lost", f"{label}: the kernel counts it no more")
+        return int.from_bytes(count, sys.byteorder)
 
-    def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
-        """Judge each event; a domain without one is unavailable."""
-        judged = tuple(self._judge(event, one, schedule) for event, one in self._log.sums.items())
-        missing = set(EVENTS.values()) - {EVENTS[event] for event in self._events}
-        absent = tuple(
-            DomainResult(domain, "unavailable", None, {"reason": "perf cannot count it here"})
-            for domain in sorted(missing)
-        )
-        return judged + absent
+    try:
+        descriptor = perf_event_open(kind, event, cpu)
+    except OSError as error:
+        raise ReadingError(gate_of(error), f"{label}: {error.strerror}") from error
+    opened.callback(os.close, descriptor)
+    return read
 
-    def live(self) -> Live:
-        """Sums over the events, as long as perf reports them all."""
-        silent = max(one.longest_silence_seconds for one in self._sums)
-        if self._died or silent > self._most_silent_seconds:
-            return Live("cpu", None, None)
-        watts = [one.last_watts for one in self._sums if one.last_watts is not None]
-        return Live("cpu", sum(watts) if watts else None, sum(one.joules for one in self._sums))
 
-    def close(self) -> None:
-        """End perf; may be called twice."""
-        self._child.close()
-
-    @property
-    def _sums(self) -> tuple[EventSum, ...]:
-        return tuple(self._log.sums.values())
-
-    @property
-    def _window_seconds(self) -> float:
-        return (self._closed_ns - self._opened_ns) / NS
-
-    def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
-        await_perf(self._child, self._log, seconds, is_done)
-
-    def _notice_death(self, now_ns: int) -> None:
-        code = self._child.poll()
-        if code is None or self._died:
-            return
-        said = f": {self._log.others[-1]}" if self._log.others else ""
-        after = (now_ns - self._opened_ns) / NS
-        self._died = f"perf ended with exit code {code} after {after:.1f} s{said}"
-
-    def _judge(self, event: str, one: EventSum, schedule: Schedule) -> DomainResult:
-        domain = EVENTS[event]
-        faults = self._faults(event, one)
-        flags = sampling(domain, event, schedule, one.longest_gap_seconds)
-        energy = None if faults else one.joules
-        edge_joules = one.max_watts * self._edge_seconds + one.rounding_joules
-        details: dict[str, object] = {
-            "source": "perf",
-            "reason": "; ".join(fault.text for fault in faults) or None,
-            "event": event,
-            "joules_until_failure": one.joules if faults and one.intervals else None,
-            "samples": one.intervals,
-            "failed_reads": one.failed,
-            "wraps": None,
-            "longest_gap_seconds": one.longest_gap_seconds,
-            "update_period_seconds": design.PERF_INTERVAL_SECONDS,
-            "resolution_joules": one.resolution_joules,
-            "edge_uncertainty_joules": edge_joules,
-            "edge_uncertainty_percent": 100 * edge_joules / energy if energy else None,
-        }
-        status: Status = "invalid" if faults else "measured"
-        return DomainResult(domain, status, energy, details, tuple(faults), flags)
-
-    def _faults(self, event: str, one: EventSum) -> list[Reason]:
-        domain = EVENTS[event]
-        if self._died:
-            return [Reason("source_lost", f"{event}: {self._died}", domain)]
-        if not one.intervals:
-            return [Reason("no_value", f"{event}: perf printed no interval", domain)]
-        if one.failed:
-            text = f"{event}: perf could not count {one.failed} of its intervals"
-            return [Reason("read_failed", text, domain, one.failed, 0)]
-        lost = self._why_lost(event, one)
-        if lost is not None:
-            return [lost]
-        still, most = one.longest_still_seconds, design.FROZEN_SECONDS
-        if one.joules <= 0 or still >= most:
-            text = f"{event}: frozen: the counter did not move for {still:.1f} s"
-            return [Reason("counter_frozen", text, domain, still, most)]
-        loss, share = one.lost_joules, design.FROZEN_LOSS_PERCENT / 100
-        if loss > share * one.joules + one.rounding_joules:
-            text = f"{event}: frozen: the counter stood still and did not catch up: {loss:.2f} J"
-            return [Reason("counter_frozen", text, domain, loss)]
-        bound = design.JUMP_POWER_WATTS
-        if one.max_watts > bound:
-            text = f"{event}: an interval of {one.max_watts:.0f} W is beyond any machine"
-            return [Reason("counter_jump", text, domain, one.max_watts, bound)]
-        return []
-
-    def _why_lost(self, event: str, one: EventSum) -> Reason | None:
-        """Refuse intervals that are too far apart, or do not cover the window."""
-        domain = EVENTS[event]
-        silent, most = one.longest_silence_seconds, self._most_silent_seconds
-        if silent > most:
-            text = f"{event}: perf was silent: it printed no interval for {silent:.1f} s"
-            return Reason("source_lost", text, domain, silent, most)
-        seconds = self._window_seconds
-        apart = abs(one.span_seconds - seconds)
-        most = _SPAN_INTERVALS * design.PERF_INTERVAL_SECONDS + _SPAN_SHARE * seconds
-        if apart <= most:
-            return None
-        text = f"{event}: perf's intervals cover {one.span_seconds:.2f} s of a window of"
-        return Reason("source_lost", f"{text} {seconds:.2f} s", domain, apart, most)
+def _limit_watts(sys_root: Path, cpu: int, domain: str, zones: Sequence[Zone]) -> float | None:
+    """The power limit that the zone of a CPU's package states, if there is one."""
+    topology = sys_root / "devices" / "system" / "cpu" / f"cpu{cpu}" / "topology"
+    names: list[str] = []
+    with suppress(ReadingError):
+        names.append(f"package-{_text(topology / 'physical_package_id')}")
+        names.append(f"{names[0]}-die-{_text(topology / 'die_id')}")
+    labels = [name if domain == "cpu_pkg" else f"{name}/dram" for name in names]
+    return next((zone.limit_watts() for zone in zones if zone.label in labels), None)

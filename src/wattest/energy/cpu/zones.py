@@ -10,17 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.energy.types import ReadingError
 
-_ZONE_ID = re.compile(r"^(?P<control>[A-Za-z][\w-]*?)(?P<numbers>(:\d+)+)$")
+_ZONE_ID = re.compile(r"^[A-Za-z][\w-]*(:\d+)+$")
 _PERMISSION = frozenset({errno.EACCES, errno.EPERM})
 _GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EISDIR})
-_MICRO = 1e-6
-_MAX_DEPTH = 4
 _NAME_BYTES = 256
 _NUMBER_BYTES = 64
 
@@ -44,20 +41,25 @@ class Zone:
     """One zone of the powercap tree.
 
     Attributes:
-        id: `intel-rapl:0` or `intel-rapl:0:1`.
-        name: What it measures: `package-0`, `dram`, `core` …
-        folder: Where its files are.
+        folder: Where its files are; it bears its id, e.g. `intel-rapl:0:1`.
+        name: What it measures: `package-0`, `dram`, `core` …; empty if that cannot be read.
+        fault: Why it cannot be used; None if it can.
         domain: `cpu_pkg` or `cpu_ram`; empty for what is not added up.
         label: `package-0` or `package-0/dram`; unique among the zones of a machine.
         reason: Why it is not added up; empty if it is.
     """
 
-    id: str
-    name: str
     folder: Path
+    name: str = ""
+    fault: ReadingError | None = None
     domain: str = ""
     label: str = ""
     reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """`intel-rapl:0` or `intel-rapl:0:1`."""
+        return self.folder.name
 
     @property
     def control_type(self) -> str:
@@ -69,20 +71,9 @@ class Zone:
         """Whether it lies in no other zone."""
         return self.id.count(":") <= 1
 
-    @property
-    def parent_id(self) -> str:
-        """The zone that contains it, or the control type."""
-        return self.id.rpartition(":")[0]
-
-    @property
-    def energy_path(self) -> Path:
-        """Its counter, in microjoules."""
-        return self.folder / "energy_uj"
-
     def max_range(self) -> int | None:
         """The greatest value of its counter in microjoules; None if that cannot be read."""
-        value = _number(self.folder / "max_energy_range_uj")
-        return value if value else None
+        return _number(self.folder / "max_energy_range_uj") or None
 
     def limit_watts(self) -> float | None:
         """The highest power limit that is stated for it; None if there is none or it is off."""
@@ -90,7 +81,7 @@ class Zone:
             return None
         patterns = ("constraint_*_power_limit_uw", "constraint_*_max_power_uw")
         values = [_number(path) or 0 for pattern in patterns for path in self.folder.glob(pattern)]
-        return max(values) * _MICRO if any(values) else None
+        return max(values) * 1e-6 if any(values) else None
 
 
 def read_small(path: str | Path, most_bytes: int = _NUMBER_BYTES) -> bytes:
@@ -106,13 +97,14 @@ def read_small(path: str | Path, most_bytes: int = _NUMBER_BYTES) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
-        raise ReadingError(_gate(error), f"{path}: {error.strerror}") from error
+        raise ReadingError(gate_of(error), f"{path}: {error.strerror}") from error
     if len(text) > most_bytes:
         raise ReadingError("read_failed", f"{path}: holds more than {most_bytes} bytes")
     return text.strip()
 
 
-def _gate(error: OSError) -> str:
+def gate_of(error: OSError) -> str:
+    """Which gate refuses a counter that fails so."""
     if error.errno in _PERMISSION:
         return "permission_lost"
     return "source_lost" if error.errno in _GONE else "read_failed"
@@ -126,118 +118,81 @@ def _number(path: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-@dataclass
-class Search:
-    """What a powercap tree holds.
+def find_zones(sys_root: Path) -> tuple[list[Zone], list[str]]:
+    """Look for zones under `class/powercap` and `devices/virtual/powercap`.
 
-    Attributes:
-        zones: Every zone by its id, each once.
-        faults: Why a zone cannot be used, by its id, for each that cannot.
-        problems: What made the tree hard to read, in words.
+    Either may be missing where only part of a host's /sys is mounted; of a zone that appears in
+    both, the one in order counts. Where neither could be listed whole, a folder that is closed
+    stands for a zone. Where there are only links that lead nowhere, there is no zone.
+
+    Returns:
+        The zones, and what made the tree hard to read.
     """
-
-    zones: dict[str, Zone] = field(default_factory=dict)
-    faults: dict[str, ZoneError] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def look_into(self, folder: Path, depth: int = _MAX_DEPTH) -> list[ZoneError]:
-        """Take in the zones in `folder`; the folders that may not be listed and may hold more."""
-        try:
-            entries = sorted(folder.iterdir()) if depth else []
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            fault = _folder_fault(folder, error)
-            self.problems.append(str(fault))
-            return [fault] if fault.gate == "permission_lost" else []
-        closed: list[ZoneError] = []
-        for entry in entries:
-            is_zone = _is_zone(entry)
-            is_folder, entry_fault = _look_at(entry)
-            if is_zone:
-                self._take(entry, entry_fault)
-            if entry_fault is not None:
-                self.problems.append(str(entry_fault))
-            elif is_folder and (is_zone or depth == _MAX_DEPTH):
-                # A link of the class folder leads to the device; its children are listed there.
-                closed += self.look_into(entry, depth - 1)
-        return [] if any(map(_is_zone, entries)) else closed
-
-    def _take(self, folder: Path, fault: ZoneError | None) -> None:
-        """Take in a zone, unless it was found in order elsewhere."""
-        zone_id = folder.name
-        if zone_id in self.zones and zone_id not in self.faults:
-            return
-        name = ""
-        if fault is None:
-            name, fault = _examine(folder)
-        self.zones[zone_id] = Zone(zone_id, name, folder)
-        self.faults.pop(zone_id, None)
-        if fault is not None:
-            self.faults[zone_id] = fault
-
-    def forget_dead_links(self) -> None:
-        """Drop the zones where there is nothing but links that lead nowhere."""
-        dead = [
-            one for one in self.faults.values() if one.hides_parts and one.gate == "source_lost"
-        ]
-        if len(dead) == len(self.zones):
-            self.zones.clear()
-            self.faults.clear()
-
-
-def find_zones(sys_root: Path) -> Search:
-    """Look for zones below `sys_root`, under `class/powercap` and `devices/virtual/powercap`.
-
-    Either may be missing where only part of a host's /sys is mounted; a zone that appears in both
-    counts once. Where neither could be listed whole, a folder that is closed stands for a zone.
-    """
-    search = Search()
+    zones: dict[str, Zone] = {}
     closed: list[ZoneError] = []
+    problems: list[str] = []
     is_whole = False
     for top in (sys_root / "class" / "powercap", sys_root / "devices" / "virtual" / "powercap"):
-        closed_here = search.look_into(top)
-        is_whole |= bool(search.zones) and not closed_here
+        found, faults = _look_into(top)
+        for zone in found:
+            if zone.id not in zones or zones[zone.id].fault is not None:
+                zones[zone.id] = zone
+        problems += [str(fault) for fault in faults]
+        closed_here = [fault for fault in faults if fault.gate == "permission_lost"]
+        is_whole |= bool(zones) and not closed_here
         closed += closed_here
-    search.forget_dead_links()
-    for fault in () if is_whole else closed:
-        search.zones[fault.path.name] = Zone(fault.path.name, "", fault.path)
-        search.faults[fault.path.name] = fault
-    return search
+    dead = [str(zone.fault) for zone in zones.values() if _leads_nowhere(zone)]
+    if len(dead) == len(zones):
+        zones.clear()
+    hidden = [] if is_whole else [Zone(fault.path, fault=fault) for fault in closed]
+    return [*zones.values(), *hidden], dead + problems
 
 
-def _is_zone(entry: Path) -> bool:
-    return _ZONE_ID.match(entry.name) is not None
+def _look_into(top: Path) -> tuple[list[Zone], list[ZoneError]]:
+    """The zones below a folder, and why other folders below it cannot be listed.
+
+    The kernel links every zone into the class folder; those links are not followed any further.
+    """
+    errors: list[OSError] = []
+    zones = [
+        _examine(Path(folder, name))
+        for folder, folders, others in os.walk(top, onerror=errors.append)
+        for name in sorted(filter(_ZONE_ID.match, folders + others))
+    ]
+    faults = [_folder_fault(Path(one.filename), one) for one in errors if one.errno != errno.ENOENT]
+    return zones, [one for one in faults if not any(map(_ZONE_ID.match, _below(top, one.path)))]
 
 
-def _look_at(entry: Path) -> tuple[bool, ZoneError | None]:
-    """Whether `entry` is a folder, and why that cannot be told."""
-    try:
-        return stat.S_ISDIR(entry.stat().st_mode), None
-    except OSError as error:
-        return False, _folder_fault(entry, error)
+def _below(top: Path, path: Path) -> tuple[str, ...]:
+    return path.relative_to(top).parts
+
+
+def _leads_nowhere(zone: Zone) -> bool:
+    fault = zone.fault
+    return isinstance(fault, ZoneError) and fault.hides_parts and fault.gate == "source_lost"
 
 
 def _folder_fault(folder: Path, error: OSError) -> ZoneError:
     text = f"{folder}: {error.strerror}"
     if error.errno == errno.ENOENT and folder.is_symlink():
         text = f"{folder} points to {folder.readlink()}, which is not there"
-    return ZoneError(_gate(error), text, folder, hides_parts=True)
+    return ZoneError(gate_of(error), text, folder, hides_parts=True)
 
 
-def _examine(folder: Path) -> tuple[str, ZoneError | None]:
-    """The name of a zone, and why it cannot be used, if it cannot."""
-    fault, path = None, folder / "name"
+def _examine(folder: Path) -> Zone:
+    """A zone by its folder: its name, and why it cannot be used, if it cannot."""
+    path, fault = folder / "name", None
     try:
-        os.lstat(folder / "energy_uj")
-    except FileNotFoundError:
-        fault = ZoneError("source_lost", f"{folder}: has no energy_uj", folder)
+        folder.stat()
+        (folder / "energy_uj").lstat()
     except OSError as error:
-        return "", _folder_fault(folder, error)
+        if error.errno != errno.ENOENT or not folder.exists():
+            return Zone(folder, fault=_folder_fault(folder, error))
+        fault = ZoneError("source_lost", f"{folder}: has no energy_uj", folder)
     try:
         name = read_small(path, _NAME_BYTES).decode("utf-8", "replace")
     except ReadingError as error:
-        return "", fault or ZoneError(error.gate, str(error), path)
+        return Zone(folder, fault=fault or ZoneError(error.gate, str(error), path))
     if not name or not name.isprintable():
-        return "", fault or ZoneError("read_failed", f"{path}: holds no name", path)
-    return name, fault
+        return Zone(folder, fault=fault or ZoneError("read_failed", f"{path}: holds no name", path))
+    return Zone(folder, name, fault)

@@ -1,18 +1,19 @@
-"""One GPU: what the start of a session found of it, and asking it in few calls."""
+"""One GPU: what the search found of it, and asking it in few calls."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from wattest.energy.counter import Counter
 from wattest.energy.gpu.nvml import (
+    CLOCK_MEMORY,
+    CLOCK_SM,
     FIELD_POWER_AVERAGE,
     FIELD_POWER_INSTANT,
-    Handle,
+    TEMPERATURE_GPU,
     Nvml,
-    ask,
-    field_number,
 )
-from wattest.energy.probe import Probed
 from wattest.energy.types import ReadingError
 
 _POWER_FIELDS = {
@@ -20,40 +21,76 @@ _POWER_FIELDS = {
     FIELD_POWER_AVERAGE: "field 185 (POWER_AVERAGE)",
 }
 _MEGA = 1e6
-_BOARD = 0  # NVML_POWER_SCOPE_GPU: not the module, which on Grace-Hopper contains the CPU
+_COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """One GPU at one moment; None where it does not tell.
+
+    Attributes:
+        uuid: `GPU-…`.
+        index: Its index in NVML.
+        name: Its marketing name.
+        power_watts: Its power.
+        limit_watts: Its enforced power limit.
+        temperature_celsius: Temperature of the chip.
+        utilization_percent: Share of the last sampling period in which a kernel ran.
+        memory_free_mb: Free memory in megabytes (10⁶ bytes).
+        memory_used_mb: Used memory, likewise.
+        memory_total_mb: All its memory, likewise.
+        memory_utilization_percent: Share of that period in which memory was read or written.
+        sm_clock_mhz: Clock of the multiprocessors.
+        memory_clock_mhz: Clock of the memory.
+    """
+
+    uuid: str
+    index: int
+    name: str
+    power_watts: float | None
+    limit_watts: float | None
+    temperature_celsius: float | None
+    utilization_percent: float | None
+    memory_free_mb: float | None
+    memory_used_mb: float | None
+    memory_total_mb: float | None
+    memory_utilization_percent: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One visible GPU, with what the start of the session found of it.
+    """One visible GPU.
 
     Attributes:
+        nvml: The library.
         handle: NVML's handle.
         index: Its index in NVML, the order of the PCI bus.
         uuid: `GPU-…`.
         name: Its marketing name.
-        has_counter: Whether it has an energy counter that can be believed.
+        counter: Its energy counter; None if it has none that can be believed.
         power_fields: Fields that give its power, the preferred one first; empty if only
             `nvmlDeviceGetPowerUsage` does.
-        has_power: Whether it gives its power at all.
+        read_power: Reads its power in watts by the preferred reading, and by the second one if
+            there are two; raises `ReadingError`. None if it does not give its power at all.
         limit_watts: Its enforced power limit; None if unknown.
-        probed: What the probe saw of its counter; None before.
     """
 
-    handle: Handle
+    nvml: Nvml
+    handle: object
     index: int
     uuid: str
     name: str
-    has_counter: bool
+    counter: Counter | None
     power_fields: tuple[int, ...]
-    has_power: bool
+    read_power: Callable[[], tuple[float, float | None]] | None
     limit_watts: float | None
-    probed: Probed | None = None
 
     @property
     def source(self) -> str:
         """Where its energy comes from."""
-        return "nvml-counter" if self.has_counter else "nvml-power-integral"
+        return "nvml-counter" if self.counter else "nvml-power-integral"
 
     @property
     def averages_power(self) -> bool:
@@ -65,98 +102,61 @@ class Gpu:
         """Which reading its power comes from; None if there is none."""
         if self.power_fields:
             return _POWER_FIELDS[self.power_fields[0]]
-        return "nvmlDeviceGetPowerUsage" if self.has_power else None
+        return "nvmlDeviceGetPowerUsage" if self.read_power else None
 
-
-@dataclass(frozen=True)
-class Vitals:
-    """What is read once a second; None where the GPU does not tell."""
-
-    temperature_celsius: float | None
-    utilization_percent: float | None
-    memory_utilization_percent: float | None
-    sm_clock_mhz: float | None
-    memory_clock_mhz: float | None
-    memory_used_mb: float | None
-    memory_free_mb: float | None
-    memory_total_mb: float | None
-
-
-class GpuReader:
-    """Asks one GPU, without looking anything up in the sampling loop.
-
-    Args:
-        nvml: The module, initialised.
-        gpu: The GPU.
-    """
-
-    __slots__ = ("_energy", "_error", "_fields", "_nvml", "_power", "_read_fields", "gpu")
-
-    def __init__(self, nvml: Nvml, gpu: Gpu) -> None:
-        self.gpu = gpu
-        self._nvml = nvml
-        self._error = nvml.NVMLError
-        self._energy = nvml.nvmlDeviceGetTotalEnergyConsumption
-        self._power = nvml.nvmlDeviceGetPowerUsage
-        self._read_fields = nvml.nvmlDeviceGetFieldValues
-        self._fields = [(field, _BOARD) for field in gpu.power_fields]
-
-    def millijoules(self) -> int:
-        """Its energy counter.
-
-        Raises:
-            ReadingError: It did not answer.
-        """
+    def watts(self) -> float | None:
+        """Its power now; None if it does not tell."""
         try:
-            return self._energy(self.gpu.handle)
-        except self._error as error:
-            raise self._lost(error) from error
+            return self.read_power()[0] if self.read_power else None
+        except ReadingError:
+            return None
 
-    def watts(self) -> tuple[float, float | None]:
-        """Its power by the preferred reading, and by the second one if it has two.
-
-        Raises:
-            ReadingError: The preferred reading did not answer.
-        """
-        try:
-            if not self._fields:
-                return self._power(self.gpu.handle) / 1e3, None
-            answers = self._read_fields(self.gpu.handle, self._fields)
-        except self._error as error:
-            raise self._lost(error) from error
-        first = field_number(answers[0])
-        if first is None:
-            text = f"NVML: field {self._fields[0][0]} answered error {answers[0].nvmlReturn}"
-            raise ReadingError("source_lost", text)
-        second = field_number(answers[1]) if len(self._fields) > 1 else None
-        return first / 1e3, None if second is None else second / 1e3
-
-    def vitals(self) -> Vitals:
-        """Temperature, utilisation, clocks and memory."""
-        nvml, handle = self._nvml, self.gpu.handle
-        temperature = ask(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
-        newer = getattr(nvml, "nvmlDeviceGetTemperatureV", None)
-        if temperature is None and newer is not None:
-            temperature = ask(nvml, newer, handle, nvml.NVML_TEMPERATURE_GPU)
-        rates = ask(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
-        memory = ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
-        return Vitals(
+    def state(self, power_watts: float | None) -> GpuState:
+        """Its state now, with its power as it is known."""
+        ask, handle = self.nvml.ask, self.handle
+        temperature = ask("DeviceGetTemperature", handle, TEMPERATURE_GPU)
+        if temperature is None:
+            temperature = ask("DeviceGetTemperatureV", handle, TEMPERATURE_GPU)
+        rates = ask("DeviceGetUtilizationRates", handle)
+        memory = ask("DeviceGetMemoryInfo", handle)
+        return GpuState(
+            uuid=self.uuid,
+            index=self.index,
+            name=self.name,
+            power_watts=power_watts,
+            limit_watts=self.limit_watts,
             temperature_celsius=temperature,
             utilization_percent=rates.gpu if rates else None,
-            memory_utilization_percent=rates.memory if rates else None,
-            sm_clock_mhz=ask(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
-            memory_clock_mhz=ask(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
-            memory_used_mb=memory.used / _MEGA if memory else None,
             memory_free_mb=memory.free / _MEGA if memory else None,
+            memory_used_mb=memory.used / _MEGA if memory else None,
             memory_total_mb=memory.total / _MEGA if memory else None,
+            memory_utilization_percent=rates.memory if rates else None,
+            sm_clock_mhz=ask("DeviceGetClockInfo", handle, CLOCK_SM),
+            memory_clock_mhz=ask("DeviceGetClockInfo", handle, CLOCK_MEMORY),
         )
 
-    def fields(self, numbers: tuple[int, ...]) -> dict[int, float | None]:
-        """Several fields by number; None for those that are not answered."""
-        answers = ask(self._nvml, self._read_fields, self.gpu.handle, [(one, 0) for one in numbers])
-        if answers is None:
-            return dict.fromkeys(numbers)
-        return {number: field_number(one) for number, one in zip(numbers, answers, strict=True)}
-
-    def _lost(self, error: Exception) -> ReadingError:
-        return ReadingError("source_lost", f"NVML: {error}")
+    def hardware(self) -> dict[str, object]:
+        """What a paper will ask for, ready for JSON; None where it does not tell."""
+        ask, handle, state = self.nvml.ask, self.handle, self.state(None)
+        persistence = ask("DeviceGetPersistenceMode", handle)
+        compute = ask("DeviceGetComputeMode", handle)
+        mig = ask("DeviceGetMigMode", handle)
+        default_limit = ask("DeviceGetPowerManagementDefaultLimit", handle)
+        return {
+            "name": self.name,
+            "uuid": self.uuid,
+            "index": self.index,
+            "vbios": ask("DeviceGetVbiosVersion", handle),
+            "power_limit_watts": self.limit_watts,
+            "power_limit_default_watts": default_limit / 1e3 if default_limit else None,
+            "sm_clock_mhz": state.sm_clock_mhz,
+            "memory_clock_mhz": state.memory_clock_mhz,
+            "sm_clock_max_mhz": ask("DeviceGetMaxClockInfo", handle, CLOCK_SM),
+            "memory_clock_max_mhz": ask("DeviceGetMaxClockInfo", handle, CLOCK_MEMORY),
+            "memory_total_mb": state.memory_total_mb,
+            "persistence_mode": None if persistence is None else bool(persistence),
+            "compute_mode": None if compute is None else _COMPUTE_MODES.get(compute, str(compute)),
+            "mig_mode": None if mig is None else bool(mig[0]),
+            "power_source": self.power_source,
+            "has_energy_counter": self.counter is not None,
+        }

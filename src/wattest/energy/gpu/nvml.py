@@ -1,14 +1,16 @@
-"""What this package uses of `pynvml`, with types, since that module has none.
+"""The driver's library, through `pynvml`: the only place that knows how it is called.
 
-Field numbers and their units: nvml.h of the NVIDIA Management Library (`NVML_FI_DEV_*`).
+Functions, field numbers (`NVML_FI_DEV_*`), codes and units: nvml.h of the NVIDIA Management
+Library.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar, cast
+from typing import Any
+
+from wattest.energy.types import ReadingError
 
 FIELD_POWER_INSTANT = 186
 FIELD_POWER_AVERAGE = 185
@@ -23,138 +25,100 @@ THROTTLE_FIELDS = {
 }
 """Cumulative counters in nanoseconds that tell of throttling a reader must know of."""
 
+NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED = 3, 4, 9
+LIBRARY_NOT_FOUND, FUNCTION_NOT_FOUND = 12, 13
+CLOCK_SM, CLOCK_MEMORY = 1, 2
+TEMPERATURE_GPU = 0
+
+_BOARD = 0  # NVML_POWER_SCOPE_GPU: not the module, which on Grace-Hopper contains the CPU
 _VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+
+class Nvml:
+    """The library.
+
+    Attributes:
+        Error: What its functions raise.
+    """
+
+    def __init__(self) -> None:
+        self._library: Any = importlib.import_module("pynvml")
+        self.Error: type[Exception] = self._library.NVMLError
+        self._is_open = False
+
+    def open(self) -> None:
+        """Initialise it; raises `Error`."""
+        self.call("Init")
+        self._is_open = True
+
+    def close(self) -> None:
+        """Shut it down if it is initialised; may be called twice."""
+        if self._is_open:
+            self._is_open = False
+            self.ask("Shutdown")
+
+    def call(self, function: str, *arguments: object) -> Any:
+        """Call a function by its name without `nvml`; raises `Error`."""
+        return getattr(self._library, f"nvml{function}")(*arguments)
+
+    def ask(self, function: str, *arguments: object) -> Any:
+        """Call a function; None where it is not answered, which means: not known."""
+        try:
+            return self.call(function, *arguments)
+        except (self.Error, AttributeError):
+            return None
+
+    def reader(self, function: str, *arguments: object) -> Callable[[], Any]:
+        """Return what calls a function again and again, and raises `ReadingError`."""
+        called, failure = getattr(self._library, f"nvml{function}"), self.Error
+
+        def read() -> Any:
+            try:
+                return called(*arguments)
+            except failure as error:
+                raise ReadingError("source_lost", f"NVML: {error}") from error
+
+        return read
+
+    def fields(self, handle: object, numbers: Sequence[int]) -> dict[int, float | None]:
+        """Several fields of one GPU by number; None for those that are not answered."""
+        answers = self.ask("DeviceGetFieldValues", handle, [(one, _BOARD) for one in numbers])
+        if answers is None:
+            return dict.fromkeys(numbers)
+        return {number: _number(one) for number, one in zip(numbers, answers, strict=True)}
+
+    def power_reader(
+        self, handle: object, fields: Sequence[int]
+    ) -> Callable[[], tuple[float, float | None]]:
+        """Return what reads a GPU's power in watts: by the first field, and by the second.
+
+        Without fields it is `nvmlDeviceGetPowerUsage`, and there is no second.
+        """
+        if not fields:
+            usage = self.reader("DeviceGetPowerUsage", handle)
+            return lambda: (usage() / 1e3, None)
+        values = self.reader("DeviceGetFieldValues", handle, [(one, _BOARD) for one in fields])
+
+        def read() -> tuple[float, float | None]:
+            answers = values()
+            first, *others = map(_number, answers)
+            if first is None:
+                text = f"NVML: field {fields[0]} answered error {answers[0].nvmlReturn}"
+                raise ReadingError("source_lost", text)
+            second = others[0] if others else None
+            return first / 1e3, None if second is None else second / 1e3
+
+        return read
+
+    @staticmethod
+    def code(error: Exception) -> object:
+        """The code of an `Error`."""
+        return getattr(error, "value", None)
 
 
-class Handle(Protocol):
-    """NVML's handle of a device; opaque."""
-
-
-class FieldValue(Protocol):
-    """`nvmlFieldValue_t`: one answer of `nvmlDeviceGetFieldValues`."""
-
-    fieldId: int
-    scopeId: int
-    valueType: int
-    nvmlReturn: int
-    value: object
-
-
-class Memory(Protocol):
-    """`nvmlMemory_t`, in bytes."""
-
-    total: int
-    free: int
-    used: int
-
-
-class Utilization(Protocol):
-    """`nvmlUtilization_t`, in per cent."""
-
-    gpu: int
-    memory: int
-
-
-class Process(Protocol):
-    """`nvmlProcessInfo_t`."""
-
-    pid: int
-
-
-class NvmlFault(Exception):
-    """Stands for `pynvml.NVMLError`, whose instances carry the code; never raised itself."""
-
-    value: int
-
-
-class Nvml(Protocol):
-    """The functions of `pynvml` that are used here; each raises its `NVMLError`."""
-
-    NVMLError: type[NvmlFault]
-    NVML_ERROR_NOT_SUPPORTED: int
-    NVML_ERROR_FUNCTION_NOT_FOUND: int
-    NVML_ERROR_NO_PERMISSION: int
-    NVML_ERROR_LIBRARY_NOT_FOUND: int
-    NVML_ERROR_DRIVER_NOT_LOADED: int
-    NVML_TEMPERATURE_GPU: int
-    NVML_CLOCK_SM: int
-    NVML_CLOCK_MEM: int
-
-    nvmlInit: Callable[[], None]
-    nvmlShutdown: Callable[[], None]
-    nvmlSystemGetDriverVersion: Callable[[], str]
-    nvmlSystemGetNVMLVersion: Callable[[], str]
-    nvmlSystemGetCudaDriverVersion: Callable[[], int]
-    nvmlDeviceGetCount: Callable[[], int]
-    nvmlDeviceGetHandleByIndex: Callable[[int], Handle]
-    nvmlDeviceGetUUID: Callable[[Handle], str]
-    nvmlDeviceGetName: Callable[[Handle], str]
-    nvmlDeviceGetVbiosVersion: Callable[[Handle], str]
-    nvmlDeviceGetMigMode: Callable[[Handle], Sequence[int]]
-    nvmlDeviceGetComputeMode: Callable[[Handle], int]
-    nvmlDeviceGetPersistenceMode: Callable[[Handle], int]
-    nvmlDeviceGetEnforcedPowerLimit: Callable[[Handle], int]
-    nvmlDeviceGetPowerManagementDefaultLimit: Callable[[Handle], int]
-    nvmlDeviceGetMaxClockInfo: Callable[[Handle, int], int]
-    nvmlDeviceGetClockInfo: Callable[[Handle, int], int]
-    nvmlDeviceGetTemperature: Callable[[Handle, int], int]
-    nvmlDeviceGetUtilizationRates: Callable[[Handle], Utilization]
-    nvmlDeviceGetMemoryInfo: Callable[[Handle], Memory]
-    nvmlDeviceGetPowerUsage: Callable[[Handle], int]
-    nvmlDeviceGetTotalEnergyConsumption: Callable[[Handle], int]
-    nvmlDeviceGetComputeRunningProcesses: Callable[[Handle], Sequence[Process]]
-    nvmlDeviceGetFieldValues: Callable[[Handle, Sequence[tuple[int, int]]], Sequence[FieldValue]]
-
-
-def load_nvml() -> Nvml:
-    """Import `pynvml`; nothing is initialised yet."""
-    return cast(Nvml, importlib.import_module("pynvml"))
-
-
-def is_unsupported(nvml: Nvml, error: NvmlFault) -> bool:
-    """Whether the device or the driver does not offer this at all."""
-    return error.value in (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
-
-
-def ask(
-    nvml: Nvml, function: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs
-) -> _T | None:
-    """Call a function of NVML; None where it is not answered, which means: not known."""
-    try:
-        return function(*arguments, **named)
-    except nvml.NVMLError:
-        return None
-
-
-def field_number(answer: FieldValue) -> float | None:
-    """The number in one answer; None if this field was not answered."""
+def _number(answer: Any) -> float | None:
+    """The number in an `nvmlFieldValue_t`; None if this field was not answered."""
     if answer.nvmlReturn != 0 or not 0 <= answer.valueType < len(_VALUE_MEMBERS):
         return None
     number: float = getattr(answer.value, _VALUE_MEMBERS[answer.valueType])
     return number
-
-
-def read_fields(nvml: Nvml, handle: Handle, fields: Sequence[int]) -> dict[int, float | None]:
-    """Several fields of one GPU by number; None for those that are not answered."""
-    answers = ask(nvml, nvml.nvmlDeviceGetFieldValues, handle, [(one, 0) for one in fields])
-    if answers is None:
-        return dict.fromkeys(fields)
-    return {field: field_number(one) for field, one in zip(fields, answers, strict=True)}
-
-
-def why_absent(nvml: Nvml, error: NvmlFault, proc_root: Path) -> tuple[str, str | None] | None:
-    """Reason and remedy if NVML could not start because there is no GPU to use; else None."""
-    if error.value == nvml.NVML_ERROR_DRIVER_NOT_LOADED:
-        return "NVML is present, but the NVIDIA driver is not loaded", "sudo modprobe nvidia"
-    if error.value != nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-        return None
-    if (proc_root / "driver" / "nvidia" / "version").exists():
-        return (
-            "the NVIDIA driver is loaded, but libnvidia-ml.so.1 is not found",
-            "install the driver's libraries, or start the container with the GPU's utilities "
-            "(--gpus all, NVIDIA_DRIVER_CAPABILITIES=compute,utility)",
-        )
-    return "no NVIDIA GPU: libnvidia-ml.so.1 is not found", None

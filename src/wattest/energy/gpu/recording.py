@@ -1,27 +1,28 @@
-"""All visible GPUs in one window: what is read when, and the traces."""
+"""All visible GPUs in one window: what is read when, the traces, and what it adds up to."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from wattest.energy import design
-from wattest.energy.edges import (
-    read_closing_edge,
-    read_opening_edge,
-    watch_after_edge,
-    watch_before_edge,
-)
-from wattest.energy.gpu.board import GpuReader, Vitals
-from wattest.energy.gpu.provenance import GpuWindow
+from wattest.energy.gates import sampling
+from wattest.energy.gpu.board import Gpu, GpuState
 from wattest.energy.gpu.track import GpuTrack
-from wattest.energy.gpu.verdict import judge_gpus
+from wattest.energy.gpu.verdict import Span, judge_gpu
+from wattest.energy.recording import Recording
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, DomainResult, Live
+from wattest.energy.types import NS, DomainResult, Part, Reason
+
+_STATE_METRICS = (
+    ("temp", "temperature_celsius", "celsius"),
+    ("util", "utilization_percent", "percent"),
+)
 
 
-class _Traces:
+class GpuTraces:
     """The CSV files of the GPUs; the first columns are those that earlier tools read."""
 
     def __init__(self, folder: TraceFolder) -> None:
@@ -34,7 +35,8 @@ class _Traces:
         header = "timestamp,sm_clock_mhz,memory_clock_mhz,memory_used_mb,gpu"
         self.clocks = folder.open("gpu_clocks.csv", header, 0)
 
-    def write_vitals(self, at_ns: int, one: Vitals, uuid: str) -> None:
+    def write_vitals(self, at_ns: int, one: GpuState, uuid: str) -> None:
+        """Write what was read of one GPU."""
         self.temperature.write(at_ns, one.temperature_celsius, None, uuid)
         loads = (one.utilization_percent, one.memory_utilization_percent)
         self.utilization.write(at_ns, *loads, uuid)
@@ -42,11 +44,11 @@ class _Traces:
         self.clocks.write(at_ns, *clocks, one.memory_used_mb, uuid)
 
 
-class GpuRecording:
+class GpuRecording(Recording):
     """The visible GPUs in one window.
 
     Args:
-        readers: One per GPU.
+        gpus: They.
         refusal: Why their energy cannot be added up; empty if it can.
         notes: What the reader should know of how they were chosen.
         idle_watts: Idle baselines by UUID.
@@ -55,42 +57,37 @@ class GpuRecording:
 
     def __init__(
         self,
-        readers: Sequence[GpuReader],
+        gpus: Sequence[Gpu],
         refusal: str,
         notes: Sequence[str],
         idle_watts: Mapping[str, float],
         folder: TraceFolder,
     ) -> None:
-        self._tracks = [GpuTrack(reader) for reader in readers]
-        self._counters = [
-            (track.counter, track.reader.millijoules)
-            for track in self._tracks
-            if track.counter is not None
-        ]
+        self._gpus = [GpuTrack(gpu) for gpu in gpus]
+        counters = [track.counter for track in self._gpus if track.counter is not None]
+        super().__init__(counters, design.GPU_POWER_PERIOD_SECONDS)
         self._refusal = refusal
         self._notes = notes
         self._idle_watts = idle_watts
-        self._traces = _Traces(folder)
-        self.period_ns = int(NS * design.GPU_POWER_PERIOD_SECONDS)
+        self._traces = GpuTraces(folder)
         self._counter_every_ns = int(NS * design.GPU_COUNTER_PERIOD_SECONDS)
         self._vitals_every_ns = int(NS * design.GPU_STATE_PERIOD_SECONDS)
-        self._counter_due_ns = self._vitals_due_ns = 0
-        self._opened_ns = self._closed_ns = 0
+        self._opened_ns = self._counter_due_ns = self._vitals_due_ns = 0
         self._low_watts: float | None = None
         self._high_watts: float | None = None
         self._last_watts: float | None = None
 
     def prepare(self) -> None:
         """Read throttling and vital signs, and see that every counter moves."""
-        for track in self._tracks:
+        for track in self._gpus:
             track.read_throttling()
         self._read_vitals(time.monotonic_ns())
-        watch_before_edge(self._counters)
+        super().prepare()
 
     def read_opening(self) -> None:
         """Read power, then the counters."""
         self._read_power_patiently()
-        read_opening_edge(self._counters, design.EDGE_RETRY_SECONDS)
+        super().read_opening()
         self._opened_ns = time.monotonic_ns()
         # Half a tick early, so that a tick which comes a little early is not put off to the next.
         early_ns = self._opened_ns - self.period_ns // 2
@@ -103,7 +100,7 @@ class GpuRecording:
         if now_ns >= self._counter_due_ns:
             self._counter_due_ns = max(self._counter_due_ns, now_ns - self.period_ns)
             self._counter_due_ns += self._counter_every_ns
-            for track in self._tracks:
+            for track in self._gpus:
                 if track.read_counter():
                     self._write_energy(now_ns, track)
         if now_ns >= self._vitals_due_ns:
@@ -113,94 +110,133 @@ class GpuRecording:
 
     def read_closing(self) -> None:
         """Read the counters, then power."""
-        read_closing_edge(self._counters, design.EDGE_RETRY_SECONDS)
-        self._closed_ns = time.monotonic_ns()
+        super().read_closing()
         self._read_power_patiently()
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """Read throttling and vital signs again, and decide what is open."""
-        for track in self._tracks:
+        for track in self._gpus:
             track.read_throttling()
         self._read_vitals(time.monotonic_ns())
-        watch_after_edge(self._counters)
-        for counter, _ in self._counters:
-            counter.settle(self._closed_ns)
-            counter.add_edge_delay(opened_ns, ended_ns)
-        for track in self._tracks:
-            self._write_energy(self._closed_ns, track)
+        super().finish(opened_ns, ended_ns)
+        for track in self._gpus:
+            self._write_energy(self.closed_ns, track)
+
+    def live(self) -> Mapping[str, float | None]:
+        """The latest values of all GPUs together."""
+        temperatures = _known([one.vitals["temperature_celsius"].last for one in self._gpus])
+        loads = _known([one.vitals["utilization_percent"].last for one in self._gpus])
+        is_whole = all(track.fault is None for track in self.tracks)
+        joules = sum((track.counter or track.power).joules for track in self._gpus)
+        return {
+            "gpu_watts": self._last_watts,
+            "gpu_joules": joules if is_whole else None,
+            "gpu_temperature_celsius": max(temperatures, default=None),
+            "gpu_utilization_percent": fmean(loads) if loads else None,
+        }
 
     def results(self, schedule: Schedule) -> tuple[DomainResult, ...]:
-        """Judge the GPUs, each and together."""
-        window = GpuWindow(
-            tracks=self._tracks,
-            refusal=self._refusal,
-            notes=self._notes,
-            opened_ns=self._opened_ns,
-            closed_ns=self._closed_ns,
-            low_watts=self._low_watts,
-            high_watts=self._high_watts,
-            idle_watts=self._idle_watts,
+        """Judge each GPU and add them up, or say why that may not be done."""
+        span = Span(self._opened_ns, self.closed_ns, schedule.period_ns / NS)
+        parts = tuple(
+            judge_gpu(track, span, self._idle_watts.get(track.gpu.uuid)) for track in self._gpus
         )
-        return (judge_gpus(window, schedule),)
-
-    def live(self) -> Live:
-        """Sums over the GPUs; the hottest one's temperature."""
-        joules: float | None = 0.0
-        for track in self._tracks:
-            own = track.counter.joules if track.counter else track.power.joules
-            joules = (
-                None if joules is None or (track.counter and track.counter.fault) else joules + own
-            )
-        temperatures = [track.temperature.last for track in self._tracks]
-        loads = [track.utilization.last for track in self._tracks]
-        known_loads = [load for load in loads if load is not None]
-        return Live(
-            "gpu",
-            self._last_watts,
-            joules,
-            max((one for one in temperatures if one is not None), default=None),
-            sum(known_loads) / len(known_loads) if known_loads else None,
+        faults = () if self._refusal else tuple(fault for part in parts for fault in part.faults)
+        reason = self._refusal or "; ".join(fault.text for fault in faults) or None
+        partial = sum(_known([part.joules_until_failure for part in parts]))
+        gap_seconds = max(track.power.longest_gap_ns for track in self._gpus) / NS
+        result = DomainResult(
+            domain="gpu",
+            status="unavailable" if self._refusal else "invalid" if faults else "measured",
+            reason=reason,
+            energy_joules=None if reason else sum(_known([part.joules for part in parts])),
+            source=" + ".join(sorted({track.gpu.source for track in self._gpus})),
+            parts=parts,
+            facts=self._facts(parts),
+            joules_until_failure=partial or None,
+            wraps=0,
+            faults=faults,
+            flags=(
+                *(flag for part in parts for flag in part.flags),
+                *sampling("gpu", "gpu", schedule, gap_seconds),
+                *(Reason("gpu_choice", note, "gpu") for note in self._notes),
+            ),
+            metrics=self._state_metrics() | ({} if reason else self._power_metrics()),
         )
+        return (result,)
 
-    def close(self) -> None:
-        """Nothing is held open."""
+    def _facts(self, parts: Sequence[Part]) -> dict[str, object]:
+        gpus = [part.as_dict() for part in parts]
+        counted = [track.joules for track in self.tracks]
+        integrals = [one for gpu in gpus if isinstance(one := gpu["integral_joules"], float)]
+        return {
+            "uuids": [part.name for part in parts],
+            "gpus": gpus,
+            "counter_joules": sum(counted) if len(counted) == len(parts) else None,
+            "integral_joules": sum(integrals) if len(integrals) == len(parts) else None,
+        }
+
+    def _power_metrics(self) -> dict[str, float | None]:
+        """Mean, greatest and least power of all boards together; empty without whole samples.
+
+        The mean is over time, from the first sample to the last: it lies between the others.
+        """
+        means = _known([track.power.mean_watts for track in self._gpus])
+        if len(means) < len(self._gpus) or self._low_watts is None:
+            return {}
+        return {
+            "gpu_power_avg_watts": sum(means),
+            "gpu_power_max_watts": self._high_watts,
+            "gpu_power_min_watts": self._low_watts,
+        }
+
+    def _state_metrics(self) -> dict[str, float | None]:
+        """Temperature and utilisation: mean over time and GPUs, and the highest of any GPU.
+
+        None unless every GPU told it to the end: what stopped midway speaks for a part of the time.
+        """
+        metrics: dict[str, float | None] = {}
+        for key, name, unit in _STATE_METRICS:
+            whole = [one.vitals[name] for one in self._gpus if one.vitals[name].last is not None]
+            is_whole = len(whole) == len(self._gpus)
+            means, highs = _known([one.value for one in whole]), _known([one.high for one in whole])
+            metrics[f"gpu_{key}_avg_{unit}"] = fmean(means) if is_whole else None
+            metrics[f"gpu_{key}_max_{unit}"] = max(highs) if is_whole else None
+        return metrics
 
     def _read_power(self, now_ns: int) -> None:
-        total = 0.0
-        complete = True
-        for track in self._tracks:
-            if not track.reader.gpu.has_power:
-                complete = False
-                continue
-            watts = track.read_power()
-            if watts is None:
-                complete = False
-                continue
-            total += watts
+        readings = [self._read_power_of(track, now_ns) for track in self._gpus]
+        known = _known(readings)
+        self._last_watts = total = sum(known) if len(known) == len(readings) else None
+        if total is not None:
+            self._low_watts = min(total, total if self._low_watts is None else self._low_watts)
+            self._high_watts = max(total, self._high_watts or 0.0)
+
+    def _read_power_of(self, track: GpuTrack, now_ns: int) -> float | None:
+        watts = track.read_power()
+        if watts is not None:
             second = track.second_power.last_watts if track.second_power.samples else None
-            self._traces.power.write(now_ns, watts, second, track.reader.gpu.uuid)
-        self._last_watts = total if complete else None
-        if not complete:
-            return
-        if self._low_watts is None or total < self._low_watts:
-            self._low_watts = total
-        if self._high_watts is None or total > self._high_watts:
-            self._high_watts = total
+            self._traces.power.write(now_ns, watts, second, track.gpu.uuid)
+        return watts
 
     def _read_power_patiently(self) -> None:
         """Read power; again for a short while where it is the only source of energy."""
         deadline_ns = time.monotonic_ns() + int(design.EDGE_RETRY_SECONDS * NS)
         self._read_power(time.monotonic_ns())
         while time.monotonic_ns() < deadline_ns and any(
-            track.counter is None and track.power_lost_ns is not None for track in self._tracks
+            track.counter is None and track.power_lost_ns is not None for track in self._gpus
         ):
             time.sleep(0.01)
             self._read_power(time.monotonic_ns())
 
     def _read_vitals(self, now_ns: int) -> None:
-        for track in self._tracks:
-            self._traces.write_vitals(now_ns, track.read_vitals(), track.reader.gpu.uuid)
+        for track in self._gpus:
+            self._traces.write_vitals(now_ns, track.read_vitals(), track.gpu.uuid)
 
     def _write_energy(self, at_ns: int, track: GpuTrack) -> None:
         if track.counter is not None and track.counter.fault is None:
-            self._traces.energy.write(at_ns, track.counter.joules, track.reader.gpu.uuid)
+            self._traces.energy.write(at_ns, track.counter.joules, track.gpu.uuid)
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from wattest.energy import design
+from wattest.energy.counter import Counter
+from wattest.energy.gpu import nvml
 from wattest.energy.gpu.board import Gpu
-from wattest.energy.gpu.nvml import (
-    FIELD_POWER_AVERAGE,
-    FIELD_POWER_INSTANT,
-    Handle,
-    Nvml,
-    NvmlFault,
-    ask,
-    is_unsupported,
-    read_fields,
-    why_absent,
-)
+from wattest.energy.gpu.sensors import GpuSensors
 from wattest.energy.gpu.visible import Visible, visible_gpus
 from wattest.energy.types import Finding
 
@@ -30,115 +23,110 @@ _FAULT_REMEDY = (
 )
 
 
-@dataclass(frozen=True)
-class GpuSearch:
-    """What NVML offers.
-
-    Attributes:
-        gpus: Visible GPUs whose energy can be read.
-        findings: GPUs that are not measured, and absences, with reasons.
-        faults: GPUs that exist but cannot be read, one line each with its remedy.
-        refusal: Why the energy of the visible GPUs cannot be added up; empty if it can.
-        notes: What the reader should know, e.g. of CUDA's order of devices.
-    """
-
-    gpus: tuple[Gpu, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    faults: tuple[str, ...] = ()
-    refusal: str = ""
-    notes: tuple[str, ...] = ()
-
-
-def search_gpus(
-    nvml: Nvml,
-    proc_root: Path,
-    visible_devices: str | None,
-    device_order: str | None,
-    allow_missing: frozenset[str] = frozenset(),
-) -> GpuSearch:
-    """Initialise NVML and see what is there; the caller shuts it down.
+def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
+    """Initialise NVML and see what is there; it is shut down again where nothing is to be read.
 
     Args:
-        nvml: The module.
         proc_root: /proc, to tell a driver without its library from a machine without a GPU.
-        visible_devices: The value of `CUDA_VISIBLE_DEVICES`.
-        device_order: The value of `CUDA_DEVICE_ORDER`.
-        allow_missing: If it holds `gpu`, what cannot be read is an absence and no fault.
+        environment: What `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` are taken from.
     """
-    search = _search(nvml, proc_root, visible_devices, device_order)
-    if not search.faults or "gpu" not in allow_missing:
-        return search
-    accepted = "accepted by --allow-missing gpu"
-    absences = tuple(
-        Finding("gpu", "gpu", "unavailable", f"{fault}; {accepted}") for fault in search.faults
-    )
-    return replace(
-        search,
-        findings=search.findings + absences,
-        faults=(),
-        refusal="; ".join(filter(None, (search.refusal, *search.faults))),
-    )
-
-
-def _search(
-    nvml: Nvml, proc_root: Path, visible_devices: str | None, device_order: str | None
-) -> GpuSearch:
+    library = nvml.Nvml()
+    found = GpuSensors(library)
     try:
-        nvml.nvmlInit()
-        count = nvml.nvmlDeviceGetCount()
-    except nvml.NVMLError as error:
-        absent = why_absent(nvml, error, proc_root)
-        if absent is None:
-            return GpuSearch(faults=(_fault(nvml, "gpu", "NVML cannot start", error),))
-        return GpuSearch(findings=(Finding("gpu", "gpu", "unavailable", *absent),))
-    if not count:
-        return _absence("NVML sees no GPU")
-    devices = [_identify(nvml, index) for index in range(count)]
-    visible = visible_gpus(visible_devices, [device.uuid for device in devices])
-    if visible.mig:
-        return _mig(visible.note)
-    silent = _silent(visible_devices, visible, devices)
-    if not visible.indices and not silent.faults:
-        note = visible.note or f"CUDA_VISIBLE_DEVICES={visible_devices!r}"
-        return _absence(f"{note}: no GPU is visible")
-    search = _merge([*(_look(nvml, devices[index]) for index in visible.indices), silent])
-    names = {gpu.name for gpu in search.gpus}
-    notes = [visible.note] if visible.note and not silent.faults else []
-    if visible.by_index and len(names) > 1 and device_order != "PCI_BUS_ID":
-        notes.append(
-            "GPUs of different models are chosen by index: CUDA orders them by speed, NVML by bus; "
-            "set CUDA_DEVICE_ORDER=PCI_BUS_ID or choose by UUID"
+        library.open()
+        devices = [_identify(library, index) for index in range(library.call("DeviceGetCount"))]
+    except library.Error as error:
+        found.absences.append(_why_absent(library, error, proc_root))
+    else:
+        _choose(found, devices, environment)
+    if not found.gpus:
+        found.close()
+    return found
+
+
+def _why_absent(library: nvml.Nvml, error: Exception, proc_root: Path) -> Finding:
+    """Why NVML could not start: there is no GPU to use, or something is wrong with it."""
+    reason, remedy = "no NVIDIA GPU: libnvidia-ml.so.1 is not found", None
+    code = library.code(error)
+    if code == nvml.DRIVER_NOT_LOADED:
+        reason = "NVML is present, but the NVIDIA driver is not loaded"
+        remedy = "sudo modprobe nvidia"
+    elif code != nvml.LIBRARY_NOT_FOUND:
+        return _fault(library, "gpu", "NVML cannot start", error)
+    elif (proc_root / "driver" / "nvidia" / "version").exists():
+        reason = "the NVIDIA driver is loaded, but libnvidia-ml.so.1 is not found"
+        remedy = (
+            "install the driver's libraries, or start the container with the GPU's utilities "
+            "(--gpus all, NVIDIA_DRIVER_CAPABILITIES=compute,utility)"
         )
-    return replace(search, notes=tuple(notes))
+    return Finding("gpu", "gpu", "unavailable", reason, remedy)
 
 
-def _absence(reason: str) -> GpuSearch:
-    return GpuSearch(findings=(Finding("gpu", "gpu", "unavailable", reason),))
-
-
-def _mig(name: str) -> GpuSearch:
-    reason = f"{name}: the energy of a board is not that of one of its MIG instances"
-    return GpuSearch(findings=(Finding("gpu", "gpu", "rejected", reason),))
+def _fault(library: nvml.Nvml, name: str, what: str, error: Exception) -> Finding:
+    is_forbidden = library.code(error) == nvml.NO_PERMISSION
+    remedy = _PERMISSION_REMEDY if is_forbidden else _FAULT_REMEDY
+    reason = f"{name}: {what}: {error}"
+    line = f"{reason}. Remedy: {remedy}"
+    return Finding("gpu", "gpu", "unreadable", reason, remedy, refusal=line)
 
 
 @dataclass(frozen=True)
 class _Device:
+    """One GPU of the machine; one that does not answer has a fault, and `gpu N` for its UUID."""
+
     index: int
     uuid: str
-    handle: Handle | None
-    fault: str = ""
+    handle: object = None
+    fault: Finding | None = None
 
 
-def _identify(nvml: Nvml, index: int) -> _Device:
+def _identify(library: nvml.Nvml, index: int) -> _Device:
     try:
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        return _Device(index, nvml.nvmlDeviceGetUUID(handle), handle)
-    except nvml.NVMLError as error:
+        handle = library.call("DeviceGetHandleByIndex", index)
+        return _Device(index, library.call("DeviceGetUUID", handle), handle)
+    except library.Error as error:
         name = f"gpu {index}"
-        return _Device(index, name, None, _fault(nvml, name, "it does not answer", error))
+        fault = _fault(library, name, "it does not answer", error)
+        return _Device(index, name, fault=fault)
 
 
-def _silent(variable: str | None, visible: Visible, devices: Sequence[_Device]) -> GpuSearch:
+def _choose(found: GpuSensors, devices: Sequence[_Device], environment: Mapping[str, str]) -> None:
+    """Look at the visible devices."""
+    variable = environment.get("CUDA_VISIBLE_DEVICES")
+    visible = visible_gpus(variable, [device.uuid for device in devices])
+    silent = _silent(variable, visible, devices)
+    absent = ""
+    if not devices:
+        absent = "NVML sees no GPU"
+    elif not visible.indices and not silent and not visible.mig:
+        note = visible.note or f"CUDA_VISIBLE_DEVICES={variable!r}"
+        absent = f"{note}: no GPU is visible"
+    if absent:
+        found.absences.append(Finding("gpu", "gpu", "unavailable", absent))
+        return
+    if visible.mig:
+        reason = f"{visible.note}: the energy of a board is not that of one of its MIG instances"
+        found.absences.append(Finding("gpu", "gpu", "rejected", reason))
+        return
+    for index in visible.indices:
+        one = _look_at(found.nvml, devices[index])
+        if isinstance(one, Gpu):
+            found.gpus.append(one)
+        else:
+            found.leave_out(one)
+    for fault in silent:
+        found.leave_out(fault)
+    if visible.note and not silent:
+        found.notes.append(visible.note)
+    is_by_bus = environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    if visible.by_index and not is_by_bus and len({gpu.name for gpu in found.gpus}) > 1:
+        found.notes.append(
+            "GPUs of different models are chosen by index: CUDA orders them by speed, NVML by bus; "
+            "set CUDA_DEVICE_ORDER=PCI_BUS_ID or choose by UUID"
+        )
+
+
+def _silent(variable: str | None, visible: Visible, devices: Sequence[_Device]) -> list[Finding]:
     """Faults of the devices that do not answer, if one of them may be what `variable` names.
 
     A UUID that no answering device bears may be that of one which did not even tell its UUID.
@@ -146,59 +134,57 @@ def _silent(variable: str | None, visible: Visible, devices: Sequence[_Device]) 
     rest = () if variable is None else variable.split(",")[len(visible.indices) :]
     entry = rest[0].strip().lower() if rest else ""
     if not entry.startswith("gpu-") or any(one.uuid.lower().startswith(entry) for one in devices):
-        return GpuSearch()
-    return GpuSearch(faults=tuple(device.fault for device in devices if device.fault))
+        return []
+    return [device.fault for device in devices if device.fault is not None]
 
 
-def _fault(nvml: Nvml, name: str, what: str, error: NvmlFault) -> str:
-    forbidden = error.value == nvml.NVML_ERROR_NO_PERMISSION
-    remedy = _PERMISSION_REMEDY if forbidden else _FAULT_REMEDY
-    return f"{name}: {what}: {error}. Remedy: {remedy}"
-
-
-def _look(nvml: Nvml, device: _Device) -> GpuSearch:
-    """See what one GPU offers."""
-    handle, uuid = device.handle, device.uuid
-    if handle is None:
-        return GpuSearch(faults=(device.fault,))
-    mode = ask(nvml, nvml.nvmlDeviceGetMigMode, handle)
+def _look_at(library: nvml.Nvml, device: _Device) -> Gpu | Finding:
+    """One GPU, or why it is not read."""
+    handle, uuid, ask = device.handle, device.uuid, library.ask
+    if device.fault is not None:
+        return device.fault
+    mode = ask("DeviceGetMigMode", handle)
     if mode is not None and mode[0] == 1:
         reason = "MIG is enabled: the energy of the board is not that of one of its instances"
         remedy = f"sudo nvidia-smi -i {device.index} -mig 0"
-        finding = Finding("gpu", uuid, "rejected", reason, remedy, details={"uuid": uuid})
-        return GpuSearch(findings=(finding,), refusal=f"{uuid}: {reason}")
+        return Finding("gpu", uuid, "rejected", reason, remedy, details={"uuid": uuid})
     try:
-        has_counter = _has_counter(nvml, handle)
-    except nvml.NVMLError as error:
-        return GpuSearch(faults=(_fault(nvml, uuid, "its energy counter cannot be read", error),))
-    answers = read_fields(nvml, handle, (FIELD_POWER_INSTANT, FIELD_POWER_AVERAGE))
-    fields = tuple(field for field, number in answers.items() if number is not None)
-    has_power = bool(fields) or ask(nvml, nvml.nvmlDeviceGetPowerUsage, handle) is not None
-    if not has_counter and not has_power:
+        counter = _counter(library, handle, uuid)
+    except library.Error as error:
+        return _fault(library, uuid, "its energy counter cannot be read", error)
+    answers = library.fields(handle, (nvml.FIELD_POWER_INSTANT, nvml.FIELD_POWER_AVERAGE))
+    fields = tuple(number for number, answer in answers.items() if answer is not None)
+    has_power = bool(fields) or ask("DeviceGetPowerUsage", handle) is not None
+    if counter is None and not has_power:
         reason = "it has neither an energy counter nor a power reading"
-        finding = Finding("gpu", uuid, "unavailable", reason, details={"uuid": uuid})
-        return GpuSearch(findings=(finding,), refusal=f"{uuid}: {reason}")
-    limit = ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
-    name = ask(nvml, nvml.nvmlDeviceGetName, handle) or "unknown"
-    limit_watts = limit / 1e3 if limit else None
-    gpu = Gpu(handle, device.index, uuid, name, has_counter, fields, has_power, limit_watts)
-    return GpuSearch(gpus=(gpu,))
+        return Finding("gpu", uuid, "unavailable", reason, details={"uuid": uuid})
+    limit = ask("DeviceGetEnforcedPowerLimit", handle)
+    return Gpu(
+        nvml=library,
+        handle=handle,
+        index=device.index,
+        uuid=uuid,
+        name=ask("DeviceGetName", handle) or "unknown",
+        counter=counter,
+        power_fields=fields,
+        read_power=library.power_reader(handle, fields) if has_power else None,
+        limit_watts=limit / 1e3 if limit else None,
+    )
 
 
-def _has_counter(nvml: Nvml, handle: Handle) -> bool:
+def _counter(library: nvml.Nvml, handle: object, uuid: str) -> Counter | None:
+    """The energy counter of a GPU, in millijoules; None if it has none."""
     try:
-        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except nvml.NVMLError as error:
-        if is_unsupported(nvml, error):
-            return False
+        library.call("DeviceGetTotalEnergyConsumption", handle)
+    except library.Error as error:
+        if library.code(error) in (nvml.NOT_SUPPORTED, nvml.FUNCTION_NOT_FOUND):
+            return None
         raise
-    return True
-
-
-def _merge(searches: list[GpuSearch]) -> GpuSearch:
-    return GpuSearch(
-        gpus=tuple(gpu for search in searches for gpu in search.gpus),
-        findings=tuple(finding for search in searches for finding in search.findings),
-        faults=tuple(dict.fromkeys(fault for search in searches for fault in search.faults)),
-        refusal="; ".join(search.refusal for search in searches if search.refusal),
+    return Counter(
+        label=uuid,
+        domain="gpu",
+        read=library.reader("DeviceGetTotalEnergyConsumption", handle),
+        joules_per_count=1e-3,
+        most_watts=design.JUMP_POWER_WATTS,
+        unseen_step_seconds=design.ASSUMED_GPU_PERIOD_SECONDS,
     )

@@ -1,210 +1,197 @@
-"""The verdict on the GPUs of one window, each and together."""
+"""The verdict on one GPU of one window, and its provenance."""
 
 from __future__ import annotations
 
-from wattest.energy import design
-from wattest.energy.counter import CounterTrack
+from dataclasses import dataclass
+
 from wattest.energy.gates import (
+    Verdict,
+    compare_readings,
     counter_against_integral,
+    integral_gap,
     mean_power,
-    sampling,
+    second_reading_gap,
     throttling,
     too_few_periods,
 )
-from wattest.energy.gpu.nvml import AVERAGE_SECONDS
-from wattest.energy.gpu.provenance import (
-    GpuWindow,
-    JudgedGpu,
-    details_of,
-    power_metrics,
-    state_metrics,
-    throttled_seconds,
-)
+from wattest.energy.gpu.nvml import AVERAGE_SECONDS, FIELD_POWER_CAP, THROTTLE_FIELDS
 from wattest.energy.gpu.track import GpuTrack, Integral
-from wattest.energy.schedule import Schedule
-from wattest.energy.types import NS, DomainResult, Reason
-
-Verdict = tuple[list[Reason], list[Reason]]
-"""Faults and flags."""
+from wattest.energy.track import CounterTrack
+from wattest.energy.types import NS, Part, Reason
 
 
-def judge_gpus(window: GpuWindow, schedule: Schedule) -> DomainResult:
-    """Judge each GPU and add them up, or say why that may not be done."""
-    ones = [_judge(track, window, schedule) for track in window.tracks]
-    faults = tuple(fault for one in ones for fault in one.faults)
-    flags = tuple(flag for one in ones for flag in one.flags)
-    gap_ns = max((track.power.longest_gap_ns for track in window.tracks), default=0)
-    flags += sampling("gpu", "gpu", schedule, gap_ns / NS)
-    flags += tuple(Reason("gpu_choice", note, "gpu") for note in window.notes)
-    metrics = state_metrics(window.tracks)
-    if window.refusal or not ones:
-        reason = window.refusal or "no GPU is visible"
-        details = details_of(ones, reason, None)
-        return DomainResult("gpu", "unavailable", None, details, (), flags, metrics)
-    if faults:
-        details = details_of(ones, "; ".join(fault.text for fault in faults), None)
-        return DomainResult("gpu", "invalid", None, details, faults, flags, metrics)
-    energy = sum(one.joules for one in ones if one.joules is not None)
-    metrics.update(power_metrics(window))
-    return DomainResult(
-        "gpu", "measured", energy, details_of(ones, None, energy), (), flags, metrics
-    )
+@dataclass(frozen=True)
+class Span:
+    """From one edge to the other on the monotonic clock, and the time between readings of power."""
+
+    opened_ns: int
+    closed_ns: int
+    period_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return (self.closed_ns - self.opened_ns) / NS
+
+    def joules(self, power: Integral) -> float | None:
+        """Integrated power over it; None without a sample."""
+        return power.over(self.opened_ns, self.closed_ns)
+
+    def gap_seconds(self, power: Integral) -> float:
+        """Longest time in it without a sample."""
+        return power.gap_ns(self.opened_ns, self.closed_ns) / NS
 
 
-def _judge(track: GpuTrack, window: GpuWindow, schedule: Schedule) -> JudgedGpu:
-    gpu = track.reader.gpu
-    start_ns, end_ns = _span(track, window)
-    first = track.power.over(start_ns, end_ns)
-    second = track.second_power.over(start_ns, end_ns)
-    if track.counter is not None:
-        faults, flags = _judge_counter(track.counter, track, first, second)
-        joules: float | None = track.counter.joules if track.counter.opened_ns is not None else None
-        edge_joules = track.counter.edge_joules(track.power.high_watts or 0.0)
+def judge_gpu(track: GpuTrack, window: Span, idle_watts: float | None) -> Part:
+    """Judge a GPU by its counter, else by its integrated power."""
+    counter, span = track.counter, _span(track, window)
+    if counter is not None:
+        verdicts = _judge_counter(counter, track, span)
+        joules = None if counter.opened_ns is None else counter.joules
+        edge_joules = counter.edge_joules(track.power.high_watts or 0.0)
     else:
-        faults, flags = _judge_integral(track, window, schedule)
-        joules = first
-        edge_joules = 2e-9 * schedule.period_ns * (track.power.high_watts or 0.0)
-        if gpu.averages_power:
-            edge_joules += _lag_joules(track.power)
-    if joules is not None and not faults and window.seconds > 0:
-        watts, idle = joules / ((end_ns - start_ns) / NS), window.idle_watts.get(gpu.uuid)
-        unlikely = mean_power("gpu", gpu.uuid, watts, idle, gpu.limit_watts)
-        faults += [unlikely] if unlikely else []
-    if joules is not None and not faults and not joules > 0:
-        faults = [Reason("no_value", f"{gpu.uuid}: {gpu.source} gives {joules:g} J", "gpu", joules)]
-    flags += throttling(gpu.uuid, throttled_seconds(track))
-    return JudgedGpu(
-        track=track,
+        verdicts = _judge_integral(track, span)
+        joules = span.joules(track.power)
+        edge_joules = 2 * span.period_seconds * (track.power.high_watts or 0.0)
+        edge_joules += _lag_joules(track.power) if track.gpu.averages_power else 0.0
+    faults = tuple(fault for fault, _ in verdicts if fault is not None)
+    if joules is not None and not faults:
+        faults = _judge_joules(track, joules, span, idle_watts)
+    return Part(
+        name=track.gpu.uuid,
         joules=None if faults else joules,
         joules_until_failure=joules if faults else None,
-        integral_joules=first,
-        second_integral_joules=second,
-        edge_joules=edge_joules,
-        faults=tuple(faults),
-        flags=tuple(flags),
+        samples=track.power.samples,
+        failed_reads=track.failed_power_reads + (counter.failed if counter else 0),
+        longest_gap_seconds=_longest_gap_ns(track) / NS,
+        update_period_seconds=counter.counter.period_seconds if counter else None,
+        resolution_joules=counter.counter.resolution_joules if counter else None,
+        edge_uncertainty_joules=edge_joules,
+        facts={**_facts(track, span), "faults": [fault.text for fault in faults]},
+        faults=faults,
+        flags=(
+            *(flag for _, flag in verdicts if flag is not None),
+            *throttling(track.gpu.uuid, _throttled_seconds(track)),
+        ),
     )
 
 
-def _span(track: GpuTrack, window: GpuWindow) -> tuple[int, int]:
+def _span(track: GpuTrack, window: Span) -> Span:
     """From the counter's opening reading to its closing one, which the integral must match."""
     counter = track.counter
     if counter is None or counter.opened_ns is None:
-        return window.opened_ns, window.closed_ns
-    return counter.opened_ns, counter.opened_ns + int(counter.span_seconds * NS)
+        return window
+    closed_ns = counter.opened_ns + int(counter.span_seconds * NS)
+    return Span(counter.opened_ns, closed_ns, window.period_seconds)
 
 
-def _judge_counter(
-    counter: CounterTrack,
-    track: GpuTrack,
-    first: float | None,
-    second: float | None,
-) -> Verdict:
-    """Judge a counter, beside both integrals in joules."""
-    if counter.fault:
-        return [counter.fault], []
-    flags = list(counter.flags())
-    spec = counter.spec
-    short = too_few_periods("gpu", spec.label, counter.span_seconds, counter.period_seconds)
-    if short:
-        return [short], flags
-    if first is None:
-        return [], flags
+def _judge_counter(counter: CounterTrack, track: GpuTrack, span: Span) -> list[Verdict]:
+    """Judge a counter, beside both integrals of power."""
+    if counter.fault is not None:
+        return [(counter.fault, None)]
+    flags: list[Verdict] = [(None, flag) for flag in counter.flags]
+    label = counter.counter.label
+    short = too_few_periods("gpu", label, counter.span_seconds, counter.period_seconds)
+    first, second = span.joules(track.power), span.joules(track.second_power)
+    if short is not None or first is None:
+        return [*flags, (short, None)]
     opinion = None if second is None else (second, _lag_joules(track.second_power))
-    fault, flag = counter_against_integral(spec.label, counter.joules, first, opinion)
-    return [fault] if fault else [], [*flags, flag] if flag else flags
+    return [*flags, counter_against_integral(label, counter.joules, first, opinion)]
+
+
+def _judge_integral(track: GpuTrack, window: Span) -> list[Verdict]:
+    """Judge integrated power, where there is no counter."""
+    uuid = track.gpu.uuid
+    if track.power_lost_ns is not None or track.power.first_ns is None:
+        lost_ns = window.closed_ns - (track.power_lost_ns or window.closed_ns)
+        text = f"no power reading at the closing edge; lost {max(0, lost_ns) / NS:.1f} s before the"
+        text = f"{uuid}: {text} end: {track.power_failure}"
+        return [(Reason("source_lost", text, "gpu"), None)]
+    short = too_few_periods("gpu", uuid, window.seconds, window.period_seconds)
+    if short is not None:
+        return [(short, None)]
+    gap_seconds = window.gap_seconds(track.power)
+    gap = integral_gap(uuid, gap_seconds, window.seconds, window.period_seconds)
+    return [gap, _judge_second_reading(track, window)]
+
+
+def _judge_second_reading(track: GpuTrack, window: Span) -> Verdict:
+    """Compare both readings of power; nothing to say where there is but one."""
+    first, second = window.joules(track.power), window.joules(track.second_power)
+    if first is None or second is None:
+        return None, None
+    gap_seconds = window.gap_seconds(track.second_power)
+    missing = second_reading_gap(track.gpu.uuid, gap_seconds, window.seconds)
+    if missing is not None:
+        return None, missing
+    lag_joules = _lag_joules(track.second_power)
+    doubt_joules = lag_joules + window.period_seconds * track.power.range_watts
+    return compare_readings(track.gpu.uuid, first, second, doubt_joules)
 
 
 def _lag_joules(average: Integral) -> float:
     """How far a running average, integrated, may lag behind: half its span at each edge."""
-    return _range_watts(average) * AVERAGE_SECONDS / 2
+    return average.range_watts * AVERAGE_SECONDS / 2
 
 
-def _range_watts(power: Integral) -> float:
-    high, low = power.high_watts, power.low_watts
-    return 0.0 if high is None or low is None else high - low
+def _judge_joules(
+    track: GpuTrack, joules: float, span: Span, idle_watts: float | None
+) -> tuple[Reason, ...]:
+    """Refuse energy that the board cannot have used."""
+    gpu = track.gpu
+    unlikely = None
+    if span.seconds > 0:
+        watts = joules / span.seconds
+        unlikely = mean_power("gpu", gpu.uuid, watts, idle_watts, gpu.limit_watts)
+    if unlikely is not None:
+        return (unlikely,)
+    if joules > 0:
+        return ()
+    return (Reason("no_value", f"{gpu.uuid}: {gpu.source} gives {joules:g} J", "gpu", joules),)
 
 
-def _judge_integral(track: GpuTrack, window: GpuWindow, schedule: Schedule) -> Verdict:
-    """Judge integrated power, where there is no counter."""
-    uuid = track.reader.gpu.uuid
-    if track.power_lost_ns is not None or track.power.first_ns is None:
-        lost_ns = window.closed_ns - (track.power_lost_ns or window.closed_ns)
-        text = f"no power reading at the closing edge; lost {max(0, lost_ns) / NS:.1f} s before the"
-        return [Reason("source_lost", f"{uuid}: {text} end: {track.power_failure}", "gpu")], []
-    period_seconds = schedule.period_ns / NS
-    short = too_few_periods("gpu", uuid, window.seconds, period_seconds)
-    if short:
-        return [short], []
-    gap_seconds = track.power.gap_ns(window.opened_ns, window.closed_ns) / NS
-    gaps = integral_gap(uuid, gap_seconds, window.seconds, period_seconds)
-    powers = _compare_readings(track, window, period_seconds)
-    verdicts = (gaps, powers)
-    return [fault for fault, _ in verdicts if fault], [flag for _, flag in verdicts if flag]
+def _longest_gap_ns(track: GpuTrack) -> int:
+    if track.counter is not None and track.gpu.read_power is None:
+        return track.counter.longest_gap_ns
+    return track.power.longest_gap_ns
 
 
-def _compare_readings(
-    track: GpuTrack, window: GpuWindow, period_seconds: float
-) -> tuple[Reason | None, Reason | None]:
-    """Compare both readings of power, as (fault, flag); nothing to say where there is but one."""
-    uuid, edges = track.reader.gpu.uuid, (window.opened_ns, window.closed_ns)
-    first, second = track.power.over(*edges), track.second_power.over(*edges)
-    if first is None or second is None:
-        return None, None
-    share = 100 * track.second_power.gap_ns(*edges) / NS / window.seconds
-    most = design.INTEGRAL_GAP_INVALID_PERCENT
-    if share > most:
-        text = f"{uuid}: its second power reading misses {share:.1f} % of the window: not compared"
-        return None, Reason("power_readings", text, "gpu", share, most)
-    doubt_joules = _lag_joules(track.second_power) + period_seconds * _range_watts(track.power)
-    return power_readings(uuid, first, second, doubt_joules)
+def _throttled_seconds(track: GpuTrack) -> dict[str, float | None]:
+    """Time throttled within the window by cause; None where the driver does not tell."""
+    return {name: track.throttled.get(field) for field, name in THROTTLE_FIELDS.items()}
 
 
-def integral_gap(
-    label: str,
-    gap_seconds: float,
-    window_seconds: float,
-    period_seconds: float,
-) -> tuple[Reason | None, Reason | None]:
-    """Judge the longest time without a power reading, as (fault, flag).
-
-    A gap is one that exceeds the nominal period by half of it.
-    """
-    most = design.INTEGRAL_GAP_INVALID_PERCENT
-    least, share = design.INTEGRAL_GAP_FLAG_PERCENT, 100 * gap_seconds / window_seconds
-    text = f"{label}: {gap_seconds:.2f} s without a power reading"
-    if share > most:
-        text += " cannot be integrated"
-        return Reason("integral_gap", text, "gpu", share, most), None
-    if share <= least or gap_seconds <= 1.5 * period_seconds:
-        return None, None
-    text += f", {share:.1f} % of the window, were bridged by a straight line"
-    return None, Reason("integral_gap", text, "gpu", share, least)
-
-
-def power_readings(
-    label: str,
-    first_joules: float,
-    second_joules: float,
-    doubt_joules: float,
-) -> tuple[Reason | None, Reason | None]:
-    """Compare the integrals of a GPU's two power readings, as (fault, flag).
-
-    Args:
-        label: The GPU.
-        first_joules: Energy by the preferred reading, which looks at a part of the time only.
-        second_joules: Energy by the running average, which cannot alias.
-        doubt_joules: How far the two may differ without a fault, as the average lags behind.
-    """
-    base_joules = second_joules if second_joules > 0 else first_joules
-    if base_joules <= 0:
-        return None, None
-    most = design.COUNTER_INTEGRAL_INVALID_PERCENT
-    least = design.COUNTER_INTEGRAL_FLAG_PERCENT
-    percent = 100 * (first_joules - second_joules) / base_joules
-    sure_percent = abs(percent) - 100 * doubt_joules / base_joules
-    text = f"{label}: aliasing: its two power readings disagree by {percent:+.1f} %"
-    if sure_percent > most:
-        return Reason("power_readings", text, "gpu", percent, most), None
-    if sure_percent > least:
-        return None, Reason("power_readings", text, "gpu", percent, least)
-    return None, None
+def _facts(track: GpuTrack, span: Span) -> dict[str, object]:
+    """What stands in a record only of a GPU."""
+    gpu, counter, vitals = track.gpu, track.counter, track.vitals
+    causes = _throttled_seconds(track).items()
+    return {
+        "uuid": gpu.uuid,
+        "index": gpu.index,
+        "name": gpu.name,
+        "source": gpu.source,
+        "scope": "board",
+        "counter_joules": counter.joules if counter else None,
+        "integral_joules": span.joules(track.power),
+        "second_integral_joules": span.joules(track.second_power),
+        "power_source": gpu.power_source,
+        "power_avg_watts": track.power.mean_watts,
+        "power_max_watts": track.power.high_watts,
+        "power_min_watts": track.power.low_watts,
+        "temp_avg_celsius": vitals["temperature_celsius"].value,
+        "temp_max_celsius": vitals["temperature_celsius"].high,
+        "util_avg_percent": vitals["utilization_percent"].value,
+        "util_max_percent": vitals["utilization_percent"].high,
+        "sm_clock_avg_mhz": vitals["sm_clock_mhz"].value,
+        "memory_clock_avg_mhz": vitals["memory_clock_mhz"].value,
+        "memory_used_max_mb": vitals["memory_used_mb"].high,
+        "throttled_seconds": {
+            "power_cap": track.throttled.get(FIELD_POWER_CAP),
+            **{name.replace(" ", "_"): seconds for name, seconds in causes},
+        },
+        "limit_watts": gpu.limit_watts,
+        "counter_samples": counter.samples if counter else 0,
+        "failed_state_reads": track.failed_vitals,
+        "slow_calls": track.slow_calls,
+        "longest_call_seconds": track.longest_call_ns / NS,
+    }
