@@ -67,8 +67,7 @@ def follow(
     while (at := at + period) < seconds:
         late = jitter.uniform(0.0, 0.1 * period) if jitter else 0.0
         track.read(int((at + late) * NS), read(at + late))
-    track.read(int(seconds * NS), read(seconds))
-    if track.is_suspicious:
+    if not track.read(int(seconds * NS), read(seconds)):
         track.read(int((seconds + 0.005) * NS), read(seconds + 0.005))
     track.settle(int(seconds * NS))
     return track

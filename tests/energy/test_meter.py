@@ -61,7 +61,7 @@ class TickingKind:
 
 
 def open_window(folder: Path, *kinds: TickingKind) -> Window:
-    return Window(folder, lambda traces: kinds, {}, Path("/proc"))
+    return Window(folder, lambda traces: kinds, lambda domain: "no source", Path("/proc"))
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_leaving_a_window_on_an_error_closes_its_traces_and_measures_nothing(tmp
         traces.open("t.csv", "timestamp,a").write(time.monotonic_ns(), 1.0)
         return [kind]
 
-    with pytest.raises(RuntimeError), Window(tmp_path / "energy", record, {}, Path("/proc")):
+    with pytest.raises(RuntimeError), Window(tmp_path / "energy", record, str, Path("/proc")):
         raise RuntimeError
     assert len((tmp_path / "energy" / "t.csv").read_text().splitlines()) == 2
     assert kind.times("closing") == []

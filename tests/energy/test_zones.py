@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fakes.powercap import PowercapTree
 
-from wattest.energy.cpu.powercap import Powercap, search_powercap
+from wattest.energy.counter import Counter
+from wattest.energy.cpu.powercap import search_powercap
+from wattest.energy.cpu.zones import Zone
 
 LONG = pytest.param("7" * 65, id="65 digits")
 HUGE = pytest.param("9" * 5000, id="5000 digits")
 
 
-def search(root: Path) -> Powercap:
-    return search_powercap(root)
+@dataclass
+class Found:
+    """What the tree offers, sorted."""
+
+    zones: list[Zone]
+    counters: list[Counter]
+    problems: list[str]
+
+    @property
+    def rejected(self) -> list[Zone]:
+        return [zone for zone in self.zones if not zone.domain]
+
+    @property
+    def unreadable(self) -> list[Zone]:
+        return [zone for zone in self.zones if zone.domain and zone.fault is not None]
 
 
-def labels(found: Powercap) -> list[str]:
+def search(root: Path) -> Found:
+    return Found(*search_powercap(root))
+
+
+def labels(found: Found) -> list[str]:
     return [counter.label for counter in found.counters]
 
 
@@ -147,16 +167,16 @@ def test_a_package_that_may_be_missing_from_the_sum_is_unreadable(tmp_path, brea
     break_it(first)
     found = search(tmp_path)
     assert labels(found) == ["package-1"]
-    ((zone, error),) = found.unreadable
+    (zone,) = found.unreadable
     assert (zone.id, zone.domain) == ("intel-rapl:0", "cpu_pkg")
-    assert FAULTS[break_it] in str(error)
+    assert FAULTS[break_it] in str(zone.fault)
 
 
 def test_a_zone_of_another_interface_without_a_name_is_unreadable_too(tmp_path):
     tree = PowercapTree(tmp_path)
     tree.add_package(0)
     clear_name(tree.add_zone("other-rapl:0", "package-1"))
-    assert [zone.id for zone, _ in search(tmp_path).unreadable] == ["other-rapl:0"]
+    assert [zone.id for zone in search(tmp_path).unreadable] == ["other-rapl:0"]
 
 
 @pytest.mark.parametrize("break_it", [lose_name, lose_counter])
@@ -250,9 +270,9 @@ def test_a_counter_that_shows_no_number_is_unreadable(tmp_path, content):
     (folder / "energy_uj").write_text(content)
     found = search(tmp_path)
     assert found.counters == []
-    zone, error = found.unreadable[0]
+    (zone,) = found.unreadable
     assert zone.label == "package-0"
-    assert error.gate == "read_failed"
+    assert zone.fault.gate == "read_failed"
 
 
 def test_an_empty_machine_has_nothing_and_no_problem(tmp_path):

@@ -13,15 +13,7 @@ from wattest.energy.types import NS
 
 @dataclass
 class Seen:
-    """What watching a counter has shown so far.
-
-    Attributes:
-        first: Its first value; None if it could not be read at all.
-        last: Its last value.
-        spans_ns: Times between its changes.
-        least_step: Smallest increase in counts; None if there was none.
-        seconds: For how long it was watched.
-    """
+    """What watching a counter for some seconds has shown: values, times between changes, step."""
 
     first: int | None = None
     last: int | None = None
@@ -38,7 +30,6 @@ class Counter:
         label: How reasons name it, e.g. `package-0`, or a GPU's UUID.
         domain: `cpu_pkg`, `cpu_ram` or `gpu`.
         read: Reads it once, in counts; raises `ReadingError`.
-        joules_per_count: 1e-6 for powercap, 1e-3 for NVML.
         most_watts: Power above which a decrease is no wrap but a reset, and an increase a jump.
         unseen_step_seconds: Longest time that one of its steps may stand for, if that was not seen.
         wraps: Whether it starts again from 0 after `max_range`.

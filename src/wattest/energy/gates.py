@@ -48,15 +48,16 @@ def mean_power(
     idle_watts: float | None,
     limit_watts: float | None,
 ) -> Reason | None:
-    """Refuse a mean power that the hardware cannot have had."""
-    if limit_watts and watts > limit_watts * design.MEAN_POWER_LIMIT_RATIO_MAX:
-        bound = limit_watts * design.MEAN_POWER_LIMIT_RATIO_MAX
-        text = f"{label}: a mean power of {watts:.1f} W is above its limit of {limit_watts:.1f} W"
-        return Reason("power_range", text, domain, watts, bound)
-    if idle_watts and watts < idle_watts * design.MEAN_POWER_IDLE_RATIO_MIN:
-        bound = idle_watts * design.MEAN_POWER_IDLE_RATIO_MIN
-        text = f"{label}: a mean power of {watts:.1f} W is far below its {idle_watts:.1f} W idle"
-        return Reason("power_range", text, domain, watts, bound)
+    """Refuse a mean power that the hardware cannot have had; an unknown idle or limit passes."""
+    most = (limit_watts or 0.0) * design.MEAN_POWER_LIMIT_RATIO_MAX
+    least = (idle_watts or 0.0) * design.MEAN_POWER_IDLE_RATIO_MIN
+    text = f"{label}: a mean power of {watts:.1f} W is"
+    if limit_watts and watts > most:
+        text += f" above its limit of {limit_watts:.1f} W"
+        return Reason("power_range", text, domain, watts, most)
+    if watts < least:
+        text += f" far below its {idle_watts:.1f} W idle"
+        return Reason("power_range", text, domain, watts, least)
     return None
 
 
@@ -98,28 +99,24 @@ def counter_against_integral(
     """
     if counter_joules <= 0:
         return None, None
-    most = design.COUNTER_INTEGRAL_INVALID_PERCENT
-    least = design.COUNTER_INTEGRAL_FLAG_PERCENT
     percent = 100.0 * (integral_joules / counter_joules - 1.0)
     text = f"{label}: integrated power deviates from the counter by {percent:+.1f} %"
-    if abs(percent) <= least:
-        return None, None
-    if abs(percent) > most and not _bears_out(counter_joules, second_opinion, most):
-        return Reason("counter_integral", text, "gpu", percent, most), None
-    return None, Reason("counter_integral", text, "gpu", percent, least)
-
-
-def _bears_out(
-    counter_joules: float, opinion: tuple[float, float] | None, most_percent: float
-) -> bool:
-    if opinion is None:
-        return False
-    joules, doubt_joules = opinion
-    return abs(joules - counter_joules) + doubt_joules <= counter_joules * most_percent / 100
+    fault, flag = _deviation("counter_integral", text, percent, abs(percent))
+    if fault is not None and second_opinion is not None:
+        joules, doubt_joules = second_opinion
+        off_joules = abs(joules - counter_joules) + doubt_joules
+        if off_joules <= counter_joules * design.COUNTER_INTEGRAL_INVALID_PERCENT / 100:
+            least = design.COUNTER_INTEGRAL_FLAG_PERCENT
+            return None, Reason("counter_integral", text, "gpu", percent, least)
+    return fault, flag
 
 
 def compare_readings(
-    label: str, first_joules: float, second_joules: float, doubt_joules: float
+    label: str,
+    first_joules: float,
+    second_joules: float,
+    doubt_joules: float,
+    missing_percent: float,
 ) -> Verdict:
     """Compare the integrals of the two power readings of a GPU without a counter.
 
@@ -128,29 +125,31 @@ def compare_readings(
         first_joules: Energy by the preferred reading, which looks at a part of the time only.
         second_joules: Energy by the running average, which cannot alias.
         doubt_joules: How far the two may differ without a fault, as the average lags behind.
+        missing_percent: Share of the window that the average misses; too much of it is flagged.
     """
+    most = design.INTEGRAL_GAP_INVALID_PERCENT
+    if missing_percent > most:
+        text = f"its second power reading misses {missing_percent:.1f} % of the window"
+        text = f"{label}: {text}: not compared"
+        return None, Reason("power_readings", text, "gpu", missing_percent, most)
     base_joules = second_joules if second_joules > 0 else first_joules
     if base_joules <= 0:
         return None, None
+    percent = 100 * (first_joules - second_joules) / base_joules
+    text = f"{label}: aliasing: its two power readings disagree by {percent:+.1f} %"
+    sure_percent = abs(percent) - 100 * doubt_joules / base_joules
+    return _deviation("power_readings", text, percent, sure_percent)
+
+
+def _deviation(gate: str, text: str, percent: float, sure_percent: float) -> Verdict:
+    """Refuse or flag a deviation of `percent`, of which so much is beyond doubt."""
     most = design.COUNTER_INTEGRAL_INVALID_PERCENT
     least = design.COUNTER_INTEGRAL_FLAG_PERCENT
-    percent = 100 * (first_joules - second_joules) / base_joules
-    sure_percent = abs(percent) - 100 * doubt_joules / base_joules
-    text = f"{label}: aliasing: its two power readings disagree by {percent:+.1f} %"
     if sure_percent > most:
-        return Reason("power_readings", text, "gpu", percent, most), None
+        return Reason(gate, text, "gpu", percent, most), None
     if sure_percent > least:
-        return None, Reason("power_readings", text, "gpu", percent, least)
+        return None, Reason(gate, text, "gpu", percent, least)
     return None, None
-
-
-def second_reading_gap(label: str, gap_seconds: float, window_seconds: float) -> Reason | None:
-    """Flag a second power reading that misses too much of a window to be compared."""
-    share, most = 100 * gap_seconds / window_seconds, design.INTEGRAL_GAP_INVALID_PERCENT
-    if share <= most:
-        return None
-    text = f"{label}: its second power reading misses {share:.1f} % of the window: not compared"
-    return Reason("power_readings", text, "gpu", share, most)
 
 
 def integral_gap(
@@ -172,24 +171,17 @@ def integral_gap(
 
 
 def throttling(label: str, seconds: Mapping[str, float | None]) -> tuple[Reason, ...]:
-    """Flag thermal and hardware-brake throttling within the window.
-
-    Args:
-        label: The GPU.
-        seconds: Time throttled by cause; None where the driver does not tell.
-    """
+    """Flag thermal and hardware-brake throttling: seconds by cause, None where not known."""
     most = design.THROTTLE_FLAG_SECONDS
     return tuple(
         Reason("throttling", f"{label}: {cause} for {spent:.3f} s", "gpu", spent, most)
         for cause, spent in seconds.items()
-        if spent is not None and spent > most
+        if cause != "power cap" and spent is not None and spent > most
     )
 
 
 def other_cpu_load(
-    machine_busy_seconds: float,
-    own_busy_seconds: float,
-    capacity_seconds: float,
+    machine_busy_seconds: float, own_busy_seconds: float, capacity_seconds: float
 ) -> Reason | None:
     """Flag CPU time that neither the experiment nor its load used.
 
@@ -204,22 +196,15 @@ def other_cpu_load(
     most = design.OTHER_CPU_LOAD_FLAG_PERCENT
     if share <= most:
         return None
-    return Reason(
-        "other_cpu_load", f"other CPU load took {share:.1f} % of the machine", None, share, most
-    )
+    text = f"other CPU load took {share:.1f} % of the machine"
+    return Reason("other_cpu_load", text, None, share, most)
 
 
 def foreign_gpu_processes(found: Mapping[int, str], own: Iterable[int]) -> Reason | None:
-    """Flag processes on a GPU that are not ours.
-
-    Args:
-        found: UUID of the GPU by PID, as `Sensors.gpu_processes` gives it.
-        own: PIDs of the training, its load and the harness.
-    """
+    """Flag processes on a GPU (its UUID by PID) that are not ours."""
     foreign = sorted(set(found) - set(own))
     if not foreign:
         return None
     names = ", ".join(f"{pid} on {found[pid]}" for pid in foreign)
-    return Reason(
-        "foreign_gpu_process", f"foreign processes on a GPU: {names}", "gpu", len(foreign), 0
-    )
+    text = f"foreign processes on a GPU: {names}"
+    return Reason("foreign_gpu_process", text, "gpu", len(foreign), 0)

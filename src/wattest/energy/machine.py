@@ -16,9 +16,6 @@ IDLE_WATTS = 0.74
 FULL_WATTS = 3.5
 SOURCE = "https://www.cloudcarbonfootprint.org/docs/methodology/"
 
-_BUSY_COLUMNS = (0, 1, 2, 5, 6)
-_BUSY_AND_IDLE_COLUMNS = (0, 1, 2, 3, 4, 5, 6, 7)
-
 
 @dataclass(frozen=True)
 class MachineCpu:
@@ -27,19 +24,16 @@ class MachineCpu:
     Attributes:
         busy_seconds: Time in which a CPU ran something (user, nice, system, interrupts).
         capacity_seconds: All of their time, idle and stolen included.
-        cpus: Number of CPUs.
     """
 
     busy_seconds: float
     capacity_seconds: float
-    cpus: int
 
     def since(self, earlier: MachineCpu) -> MachineCpu:
         """What was added after `earlier`."""
         return MachineCpu(
             self.busy_seconds - earlier.busy_seconds,
             self.capacity_seconds - earlier.capacity_seconds,
-            self.cpus,
         )
 
 
@@ -49,19 +43,16 @@ def machine_cpu(proc_root: Path) -> MachineCpu | None:
     Columns: proc(5), `/proc/stat`; guest time is part of user time there.
     """
     try:
-        lines = (proc_root / "stat").read_text(encoding="ascii", errors="replace").splitlines()
-        first, *others = (line.split() for line in lines if line.startswith("cpu"))
-        ticks = [int(cell) for cell in first[1:9]]
+        text = (proc_root / "stat").read_text(encoding="ascii", errors="replace")
+        name, *cells = text.partition("\n")[0].split()
+        user, nice, system, idle, waiting, irq, softirq, stolen = map(int, cells[:8])
     except (OSError, ValueError):
         return None
-    if len(ticks) < len(_BUSY_AND_IDLE_COLUMNS):
+    if name != "cpu":
         return None
     per_second = os.sysconf("SC_CLK_TCK")
-    return MachineCpu(
-        sum(ticks[column] for column in _BUSY_COLUMNS) / per_second,
-        sum(ticks[column] for column in _BUSY_AND_IDLE_COLUMNS) / per_second,
-        len(others),
-    )
+    busy = user + nice + system + irq + softirq
+    return MachineCpu(busy / per_second, (busy + idle + waiting + stolen) / per_second)
 
 
 def estimate(
@@ -83,6 +74,8 @@ def estimate(
         what the training's CPU time adds to idle), each None if its CPU time is unknown, with
         method, coefficients and source. To be shown with a `~`.
     """
+    machine, training = _added_joules(machine_cpu_seconds), _added_joules(training_cpu_seconds)
+    idle_joules = cpus * duration_seconds * IDLE_WATTS
     return {
         "is_estimate": True,
         "method": "CPU time between idle and full power of a virtual CPU",
@@ -92,16 +85,10 @@ def estimate(
         "cpus": cpus,
         "machine_cpu_seconds": machine_cpu_seconds,
         "training_cpu_seconds": training_cpu_seconds,
-        "machine_joules": (
-            None
-            if machine_cpu_seconds is None
-            else cpus * duration_seconds * IDLE_WATTS + _dynamic(machine_cpu_seconds)
-        ),
-        "training_joules": (
-            None if training_cpu_seconds is None else _dynamic(training_cpu_seconds)
-        ),
+        "machine_joules": None if machine is None else idle_joules + machine,
+        "training_joules": training,
     }
 
 
-def _dynamic(cpu_seconds: float) -> float:
-    return cpu_seconds * (FULL_WATTS - IDLE_WATTS)
+def _added_joules(cpu_seconds: float | None) -> float | None:
+    return None if cpu_seconds is None else cpu_seconds * (FULL_WATTS - IDLE_WATTS)

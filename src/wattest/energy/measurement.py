@@ -30,14 +30,8 @@ METRICS = (
 class Snapshot:
     """A window that is still open, for a progress line; None where a value is not known.
 
-    Attributes:
-        elapsed_seconds: Time since the opening edge.
-        cpu_watts: Packages and DRAM together, over the last interval.
-        cpu_joules: Since the opening edge.
-        gpu_watts: All boards together, in the last sample.
-        gpu_joules: Since the opening edge.
-        gpu_temperature_celsius: Of the hottest GPU.
-        gpu_utilization_percent: Mean over the GPUs.
+    CPU and GPUs each together: the power of the last interval, the energy since the opening edge;
+    the temperature is that of the hottest GPU, the utilisation a mean.
     """
 
     elapsed_seconds: float
@@ -58,11 +52,8 @@ class Measurement:
         closed_ns: The closing edge.
         duration_seconds: From the opening edge to the end of what was measured.
         results: One per domain of `DOMAINS`.
-        faults: Why the attempt is invalid; empty if it is not.
-        flags: What the reader must know although the numbers stand.
         meter_cost: What measuring itself cost, and how well the sampling times were kept.
         machine_cpu: CPU time of the whole machine within the window; None if unknown.
-        estimate: What `estimate` gave, if the caller put it here; never a measurement.
     """
 
     opened_ns: int
@@ -73,7 +64,6 @@ class Measurement:
     flags: tuple[Reason, ...]
     meter_cost: Mapping[str, object]
     machine_cpu: MachineCpu | None = None
-    estimate: Mapping[str, object] | None = None
 
     def energy_metrics(self) -> dict[str, float | None]:
         """The metrics of `METRICS`; None is unknown, and 0 is never put in its place."""

@@ -17,14 +17,9 @@ _POWER_TOLERANCE = 1.5
 
 @dataclass(frozen=True)
 class Move:
-    """One movement of a counter.
+    """One movement of a counter, a fall being taken for a wrap, since the movement before.
 
-    Attributes:
-        counts: By how much; if it fell, on the assumption of a wrap.
-        joules: The same as energy.
-        seconds: Time since the movement before.
-        step_seconds: Longest time that one step may stand for: a reading just after an update holds
-            a whole one.
+    A step may stand for `step_seconds` more: a reading just after an update holds a whole one.
     """
 
     counts: int

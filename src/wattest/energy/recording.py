@@ -33,8 +33,9 @@ class Recording(ABC):
     def read_opening(self) -> None:
         """Read the energy at the opening edge: twice, until the two agree; failures are kept."""
         deadline_ns = time.monotonic_ns() + int(design.EDGE_RETRY_SECONDS * NS)
-        failed = _read_until(self.tracks, _open, deadline_ns)
-        _read_until([track for track in self.tracks if track not in failed], _agree, deadline_ns)
+        failed = _read_until(deadline_ns, self.tracks, lambda track: read(track, track.open))
+        opened = [track for track in self.tracks if track not in failed]
+        _read_until(deadline_ns, opened, lambda track: read(track, track.agree))
 
     @abstractmethod
     def sample(self, now_ns: int) -> None:
@@ -43,7 +44,7 @@ class Recording(ABC):
     def read_closing(self) -> None:
         """Read the energy at the closing edge, before anything else is done."""
         deadline_ns = time.monotonic_ns() + int(design.EDGE_RETRY_SECONDS * NS)
-        _read_until(self.tracks, _add, deadline_ns)
+        _read_until(deadline_ns, self.tracks, read)
         self.closed_ns = time.monotonic_ns()
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
@@ -67,52 +68,32 @@ class Recording(ABC):
         """The latest values by the names of a `Snapshot`, without reading anything."""
 
 
-def read(track: CounterTrack) -> bool:
-    """Read a counter between the edges; false if that gave nothing to be sure of yet."""
-    return _read(track, _add)
+def read(track: CounterTrack, take: Callable[[int, int], bool] | None = None) -> bool:
+    """Read a counter once; false if that gave nothing to be sure of yet.
 
-
-_Take = Callable[[CounterTrack, int, int], bool]
-"""Gives a track a reading (time, value); whether that is enough."""
-
-
-def _read(track: CounterTrack, take: _Take) -> bool:
+    Args:
+        track: What the counter did so far.
+        take: Takes the time and the value, if that is not the track's `read`.
+    """
     before_ns = time.monotonic_ns()
     try:
         value = track.counter.read()
     except ReadingError as error:
         track.fail(before_ns, error)
         return False
-    return take(track, (before_ns + time.monotonic_ns()) // 2, value)
-
-
-def _open(track: CounterTrack, at_ns: int, value: int) -> bool:
-    track.open(at_ns, value)
-    return True
-
-
-def _add(track: CounterTrack, at_ns: int, value: int) -> bool:
-    track.read(at_ns, value)
-    return not track.is_suspicious
-
-
-def _agree(track: CounterTrack, at_ns: int, value: int) -> bool:
-    agrees = _add(track, at_ns, value)
-    if not agrees:
-        track.open(at_ns, value)
-    return agrees
+    return (take or track.read)((before_ns + time.monotonic_ns()) // 2, value)
 
 
 def _read_until(
-    tracks: Sequence[CounterTrack], take: _Take, deadline_ns: int
+    deadline_ns: int, tracks: Sequence[CounterTrack], how: Callable[[CounterTrack], bool]
 ) -> list[CounterTrack]:
     """Read every counter, then those for which it was not enough; what is left at the end."""
-    rest = [track for track in tracks if not _read(track, take)]
+    rest = [track for track in tracks if not how(track)]
     pause = 0.001
     while rest and time.monotonic_ns() < deadline_ns:
         time.sleep(pause)
         pause *= 2
-        rest = [track for track in rest if not _read(track, take)]
+        rest = [track for track in rest if not how(track)]
     return rest
 
 

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from wattest.energy import design
 from wattest.energy.cpu.search import CpuSearch
@@ -57,13 +56,7 @@ def find_sensors(
 
 
 class Sensors:
-    """What can be measured on this machine, for one session.
-
-    Args:
-        cpu: What is read of the CPU.
-        gpus: What is read of the GPUs.
-        proc_root: /proc.
-    """
+    """What can be measured on this machine, for one session; close it at the end."""
 
     def __init__(self, cpu: CpuSensors, gpus: GpuSensors, proc_root: Path) -> None:
         self._cpu = cpu
@@ -74,12 +67,7 @@ class Sensors:
     def __enter__(self) -> Sensors:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -104,10 +92,11 @@ class Sensors:
         own = [finding for finding in self.findings if finding.domain == domain]
         measured = [finding for finding in own if finding.status == "measured"]
         if not measured:
-            reasons = [finding.statement for finding in own if finding.statement]
-            return f"not measured ({next(iter(reasons), 'nothing found')})"
-        sources = ", ".join(dict.fromkeys(str(finding.source) for finding in measured))
-        return f"{', '.join(map(_name, measured))} by {sources}"
+            reasons = (finding.statement for finding in own if finding.statement)
+            return f"not measured ({next(reasons, 'nothing found')})"
+        names = (f"{one.details.get('name', '')} {one.name}".strip() for one in measured)
+        sources = dict.fromkeys(str(finding.source) for finding in measured)
+        return f"{', '.join(names)} by {', '.join(sources)}"
 
     def learn_periods(self) -> None:
         """Watch the counters whose update period the search did not tell, for 2 s at most.
@@ -127,21 +116,18 @@ class Sensors:
             EnergyError: The folder cannot be used.
         """
         self.learn_periods()
-        return Window(folder, self._record, self._absences(), self._proc_root)
+        return Window(folder, self._record, self._why_absent, self._proc_root)
 
     def _record(self, traces: TraceFolder) -> list[Recording]:
         """Begin the recordings of a window, the slowest to read first."""
         recordings = [kind.record(traces, self._idle_watts) for kind in (self._gpus, self._cpu)]
         return [recording for recording in recordings if recording is not None]
 
-    def _absences(self) -> dict[str, str]:
-        """Why a domain has no source, for those that have none."""
-        found = {}
-        for domain, family in (("cpu_pkg", "cpu"), ("cpu_ram", "cpu"), ("gpu", "gpu")):
-            own = [one for one in self.findings if one.domain == family]
-            reasons = [f"{one.name}: {one.statement}" for one in own if one.status != "measured"]
-            found[domain] = "; ".join(reasons) or "no source"
-        return found
+    def _why_absent(self, domain: str) -> str:
+        """Why a domain of a window has no source."""
+        own = [one for one in self.findings if domain.startswith(one.domain)]
+        reasons = [f"{one.name}: {one.statement}" for one in own if one.status != "measured"]
+        return "; ".join(reasons) or "no source"
 
     def measure_idle(self, seconds: float, folder: Path | None = None) -> dict[str, float]:
         """Measure the machine while it is idle, as the baseline of later windows.
@@ -177,11 +163,6 @@ class Sensors:
     def hardware(self) -> dict[str, object]:
         """What a paper will ask for of the GPUs; empty without any."""
         return self._gpus.hardware()
-
-
-def _name(finding: Finding) -> str:
-    model = finding.details.get("name")
-    return f"{model} {finding.name}" if model else finding.name
 
 
 def _watts_by_name(measurement: Measurement) -> dict[str, float]:

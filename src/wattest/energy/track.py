@@ -20,14 +20,13 @@ class CounterTrack:
     """What one counter did in one window.
 
     Attributes:
-        counter: The counter.
         samples: Readings that gave a value.
         failed: Readings that gave none, or one that the next reading took back.
         wraps: Times that the counter started again within its range.
         fault: Why the number is refused; None as long as it stands.
         flags: What the reader must know although it stands.
         opened_ns: Monotonic time of the opening reading; None without one.
-        longest_gap_ns: Longest time between two readings that gave a value.
+        longest_gap_ns: Longest time between two such readings.
         longest_still_ns: Longest time for which it was seen not to move.
         max_watts: Highest power over any interval in which it moved.
         last_watts: Power over the last such interval.
@@ -62,11 +61,6 @@ class CounterTrack:
         return self._total * self.counter.joules_per_count
 
     @property
-    def is_suspicious(self) -> bool:
-        """Whether the last reading was odd, so that the next one decides what to make of it."""
-        return self._suspect is not None
-
-    @property
     def span_seconds(self) -> float:
         """Time from the opening edge to the last reading."""
         return 0.0 if self.opened_ns is None else (self._at_ns - self.opened_ns) / NS
@@ -88,7 +82,7 @@ class CounterTrack:
         text = f"{self.counter.label}: {text}"
         self.flags.append(Reason(gate, text, self.counter.domain, value, threshold))
 
-    def open(self, at_ns: int, value: int) -> None:
+    def open(self, at_ns: int, value: int) -> bool:
         """Take the reading at the opening edge; called again, forget the one before as garbled."""
         self.failed += self.opened_ns is not None
         self.samples += 1
@@ -96,6 +90,14 @@ class CounterTrack:
         self._value = value
         self._total = 0
         self._suspect = self._dead_since_ns = None
+        return True
+
+    def agree(self, at_ns: int, value: int) -> bool:
+        """Take the reading after the opening one; if the two disagree, it is the opening one."""
+        agrees = self.read(at_ns, value)
+        if not agrees:
+            self.open(at_ns, value)
+        return agrees
 
     def fail(self, at_ns: int, error: ReadingError) -> None:
         """Count a reading that gave no value."""
@@ -104,12 +106,12 @@ class CounterTrack:
         if self._dead_since_ns is None:
             self._dead_since_ns = at_ns
 
-    def read(self, at_ns: int, value: int) -> None:
-        """Take a reading of `value` counts at `at_ns`."""
+    def read(self, at_ns: int, value: int) -> bool:
+        """Take a reading of `value` counts at `at_ns`; false if only the next can bear it out."""
         self.samples += 1
         self._dead_since_ns = None
         if self.fault is not None or self.opened_ns is None:
-            return
+            return True
         self.longest_gap_ns = max(self.longest_gap_ns, at_ns - self._at_ns)
         if self._suspect is not None:
             self._settle_suspect(self._suspect, at_ns, value)
@@ -117,6 +119,7 @@ class CounterTrack:
         self._refuse_missed_wraps(watts, (at_ns - self._at_ns) / NS)
         if self.fault is None:
             self._step(at_ns, value)
+        return self._suspect is None
 
     def _settle_suspect(self, suspect: tuple[int, int], at_ns: int, value: int) -> None:
         """Decide about an odd reading by the next one: taken back, or borne out."""
@@ -207,7 +210,7 @@ class CounterTrack:
     def is_watchable(self) -> bool:
         """Whether a reading after the closing edge can still tell something."""
         is_dead = self.opened_ns is None or self._dead_since_ns is not None
-        return not is_dead and self.fault is None and not self.is_suspicious
+        return not is_dead and self.fault is None and self._suspect is None
 
     def watch(self, at_ns: int, value: int | None) -> bool:
         """See after the closing edge whether the counter still moves; true once that is known."""

@@ -14,14 +14,10 @@ NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a number is flagged or refused, in words and in figures.
+    """Why a number is flagged or refused, in one sentence and in figures.
 
-    Attributes:
-        gate: Which rule spoke, e.g. `counter_reset`; stable, for machines.
-        text: One sentence for the reader, naming the source and the fault.
-        domain: `cpu_pkg`, `cpu_ram` or `gpu`; None for the window as a whole.
-        value: The figure that was judged, where there is one.
-        threshold: The figure that it was judged by, where there is one.
+    `gate` says which rule spoke (`counter_reset`), for machines; `domain` is `cpu_pkg`, `cpu_ram`,
+    `gpu`, or None for the window; `value` was judged by `threshold`, where there are such.
     """
 
     gate: str
@@ -79,21 +75,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Part:
-    """One zone or GPU in one window, judged.
+    """One zone or GPU in one window, judged; its figures bear the names that a record has.
 
-    Attributes:
-        name: Its label, or its UUID.
-        facts: What only its kind has, by its key in a record.
-        joules: Its energy; None if that is refused.
-        joules_until_failure: What was followed of it; None if its energy stands.
-        samples: Readings that gave a value.
-        failed_reads: Readings that gave none.
-        longest_gap_seconds: Longest time between two readings.
-        update_period_seconds: Inferred period of its counter; None if that was not seen.
-        resolution_joules: Smallest step of its counter that was seen; None if none was.
-        edge_uncertainty_joules: How far the edges may be off.
-        faults: Why its domain is invalid.
-        flags: What the reader must know although the number stands.
+    `facts` are what only its kind has; `joules` are None if refused, and then what was followed of
+    it is `joules_until_failure`; period and resolution are None if its counter did not move before.
     """
 
     name: str
@@ -126,8 +111,7 @@ class DomainResult:
         status: `measured`, `unavailable` (nothing to read) or `invalid` (must not be believed).
         reason: Why there is no number; None if there is one.
         energy_joules: The number that may be believed; None unless the status is `measured`.
-        source: `powercap`, `perf`, `nvml-counter`, `nvml-power-integral` or both of these; None if
-            nothing was read.
+        source: As that of a finding, or two of them; None if nothing was read.
         parts: What was read; empty if nothing was.
         facts: What only its source has, by its key in a record.
         joules_until_failure: What was followed of the parts before one failed; None without that.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 
 from wattest.energy.gates import window_is_short
-from wattest.energy.loop import SamplingLoop
 from wattest.energy.machine import machine_cpu
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
 from wattest.energy.recording import Recording
+from wattest.energy.schedule import SamplingLoop, Schedule
 from wattest.energy.traces import TraceFolder, cpu_report
 from wattest.energy.types import NS, DomainResult, Reason
 from wattest.errors import EnergyError
@@ -26,7 +25,7 @@ class Window:
     Args:
         folder: Where the traces go; must not exist, or be empty.
         record: Begins the recordings, the slowest to read first; their traces go to the folder.
-        absences: Why a domain has no source, by domain.
+        why_absent: Says why a domain has no source.
         proc_root: /proc.
 
     Attributes:
@@ -40,15 +39,15 @@ class Window:
         self,
         folder: Path,
         record: Callable[[TraceFolder], Sequence[Recording]],
-        absences: Mapping[str, str],
+        why_absent: Callable[[str], str],
         proc_root: Path,
     ) -> None:
-        self._absences = absences
+        self._why_absent = why_absent
         self._proc_root = proc_root
-        self._edges_cpu_ns = -time.thread_time_ns()
+        self._measurement: Measurement | None = None
+        self._loop_cpu_ns, self._edges_cpu_ns = 0, -time.thread_time_ns()
         begun_ns = time.monotonic_ns()
         self._traces = TraceFolder(folder)
-        self._measurement: Measurement | None = None
         try:
             self._recordings = record(self._traces)
             for recording in self._recordings:
@@ -62,18 +61,15 @@ class Window:
             raise
         self.opened_ns = time.monotonic_ns()
         self._setup_seconds = (self.opened_ns - begun_ns) / NS
-        self._loop = SamplingLoop(self._recordings, self.opened_ns)
+        self._schedules = [Schedule(self.opened_ns, one.period_ns) for one in self._recordings]
+        samples = [recording.sample for recording in self._recordings]
+        self._loop = SamplingLoop(list(zip(self._schedules, samples, strict=True)))
         self._edges_cpu_ns += time.thread_time_ns()
 
     def __enter__(self) -> Window:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._measurement is None:
             self.abandon()
 
@@ -95,7 +91,11 @@ class Window:
             raise ValueError("wait: neither a descriptor nor a time to wait for")
         if self._measurement is not None:
             raise EnergyError("the window is closed: it cannot wait any more")
-        return self._loop.wait(tuple(fds), until_ns)
+        started_ns = time.thread_time_ns()
+        try:
+            return self._loop.wait(tuple(fds), until_ns)
+        finally:
+            self._loop_cpu_ns += time.thread_time_ns() - started_ns
 
     def latest(self) -> Snapshot:
         """The values of the last samples; nothing is read."""
@@ -116,11 +116,9 @@ class Window:
             closed_ns = time.monotonic_ns()
             for recording in reversed(self._recordings):
                 recording.read_closing()
-            end_ns = (
-                closed_ns if ended_ns is None else min(max(ended_ns, self.opened_ns), closed_ns)
-            )
+            end_ns = closed_ns if ended_ns is None else max(ended_ns, self.opened_ns)
             try:
-                self._measurement = self._measure(closed_ns, end_ns)
+                self._measurement = self._measure(closed_ns, min(end_ns, closed_ns))
             finally:
                 self.abandon()
         return self._measurement
@@ -131,7 +129,7 @@ class Window:
 
     def _measure(self, closed_ns: int, ended_ns: int) -> Measurement:
         cpu_end = machine_cpu(self._proc_root)
-        for recording, schedule in zip(self._recordings, self._loop.schedules, strict=True):
+        for recording, schedule in zip(self._recordings, self._schedules, strict=True):
             schedule.close(closed_ns)
             recording.finish(self.opened_ns, ended_ns)
         results = self._results()
@@ -147,24 +145,31 @@ class Window:
             results=results,
             faults=tuple(fault for result in results for fault in result.faults),
             flags=self._flags(results, seconds),
-            meter_cost={
-                "cpu_seconds": (self._loop.cpu_ns + self._edges_cpu_ns) / NS,
-                "setup_seconds": self._setup_seconds,
-                **self._loop.cost((closed_ns - self.opened_ns) / NS),
-            },
+            meter_cost=self._cost((closed_ns - self.opened_ns) / NS),
             machine_cpu=cpu_end.since(self._cpu_start) if cpu_end and self._cpu_start else None,
         )
+
+    def _cost(self, seconds: float) -> dict[str, object]:
+        loop_seconds = self._loop_cpu_ns / NS
+        fastest = min(self._schedules, key=lambda one: one.period_ns, default=None)
+        return {
+            "cpu_seconds": loop_seconds + self._edges_cpu_ns / NS,
+            "setup_seconds": self._setup_seconds,
+            "loop_cpu_seconds": loop_seconds,
+            "loop_cpu_percent_of_core": 100 * loop_seconds / seconds if seconds > 0 else None,
+            **(fastest.cost() if fastest else {"samples": 0}),
+        }
 
     def _results(self) -> tuple[DomainResult, ...]:
         found = {
             result.domain: result
-            for recording, schedule in zip(self._recordings, self._loop.schedules, strict=True)
+            for recording, schedule in zip(self._recordings, self._schedules, strict=True)
             for result in recording.results(schedule)
         }
-        return tuple(found.get(domain) or self._absent(domain) for domain in DOMAINS)
-
-    def _absent(self, domain: str) -> DomainResult:
-        return DomainResult(domain, "unavailable", self._absences.get(domain, "no source"))
+        return tuple(
+            found.get(domain) or DomainResult(domain, "unavailable", self._why_absent(domain))
+            for domain in DOMAINS
+        )
 
     def _flags(self, results: Sequence[DomainResult], seconds: float) -> tuple[Reason, ...]:
         flags = [flag for result in results for flag in result.flags]

@@ -12,7 +12,6 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from wattest.energy import design
@@ -54,29 +53,18 @@ def perf_event_open(kind: int, event: int, cpu: int) -> int:
     return descriptor
 
 
-@dataclass(frozen=True)
-class PerfEvents:
-    """What the unit offers.
-
-    Attributes:
-        counters: One per event and package; empty if not even packages can be counted.
-        reason: Why packages cannot be counted; empty if they can.
-        is_forbidden: Whether only a permission is missing for that.
-        closing: Closes what they are read by.
-    """
-
-    counters: Sequence[Counter] = ()
-    reason: str = ""
-    is_forbidden: bool = False
-    closing: ExitStack = field(default_factory=ExitStack)
-
-
-def search_perf(sys_root: Path, zones: Sequence[Zone]) -> PerfEvents:
+def search_perf(sys_root: Path, zones: Sequence[Zone]) -> tuple[list[Counter], ExitStack]:
     """Open every event of the unit that there is, and read it once.
 
     Args:
         sys_root: Root of /sys.
         zones: The powercap zones, which may tell the power limits.
+
+    Returns:
+        One counter per event and package, and what closes them.
+
+    Raises:
+        ReadingError: Packages cannot be counted.
     """
     counters: list[Counter] = []
     closing = ExitStack()
@@ -85,11 +73,10 @@ def search_perf(sys_root: Path, zones: Sequence[Zone]) -> PerfEvents:
             with ExitStack() as opened:
                 counters += _open_event(sys_root, domain, event, zones, opened)
                 closing.enter_context(opened.pop_all())
-        except ReadingError as error:
+        except ReadingError:
             if domain == "cpu_pkg":
-                reason = f"perf counts no energy: {error}"
-                return PerfEvents(reason=reason, is_forbidden=error.gate == "permission_lost")
-    return PerfEvents(counters, closing=closing)
+                raise
+    return counters, closing
 
 
 def _open_event(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from wattest.energy import design
@@ -41,42 +41,24 @@ def read_microjoules(path: str) -> int:
     return int(text)
 
 
-@dataclass
-class Powercap:
-    """What the tree offers.
+def search_powercap(sys_root: Path) -> tuple[list[Zone], list[Counter], list[str]]:
+    """Find the zones below `sys_root`, and read those that are added up: whether that is allowed.
 
-    Attributes:
-        counters: Of the zones that are added up and can be read.
-        unreadable: Zones that are to be added up, or may have to be, with the fault of each.
-        rejected: Zones that exist and are not added up, with reasons.
-        zones: All that are to be added up, readable or not.
-        problems: What made the tree hard to read.
+    Returns:
+        All zones, judged, each with what keeps it from being read; the counters of those that can
+        be read and are added up; and what made the tree hard to read.
     """
-
-    counters: list[Counter] = field(default_factory=list)
-    unreadable: list[tuple[Zone, ReadingError]] = field(default_factory=list)
-    rejected: list[Zone] = field(default_factory=list)
-    zones: list[Zone] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-def search_powercap(sys_root: Path) -> Powercap:
-    """Find the zones below `sys_root`, and read each to see whether that is allowed."""
-    zones, problems = find_zones(sys_root)
-    judged = classify(zones)
-    found = Powercap(
-        rejected=[zone for zone in judged if not zone.domain],
-        zones=[zone for zone in judged if zone.domain],
-        problems=problems,
-    )
-    for zone in found.zones:
+    found, problems = find_zones(sys_root)
+    zones: list[Zone] = []
+    counters: list[Counter] = []
+    for zone in classify(found):
         try:
-            if zone.fault is not None:
-                raise zone.fault
-            found.counters.append(_counter(zone))
+            if zone.domain and zone.fault is None:
+                counters.append(_counter(zone))
+            zones.append(zone)
         except ReadingError as error:
-            found.unreadable.append((zone, error))
-    return found
+            zones.append(replace(zone, fault=error))
+    return zones, counters, problems
 
 
 def _counter(zone: Zone) -> Counter:

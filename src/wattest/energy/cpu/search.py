@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from wattest.energy.cpu.perf import search_perf
-from wattest.energy.cpu.powercap import Powercap, search_powercap
+from wattest.energy.cpu.powercap import search_powercap
 from wattest.energy.cpu.sensors import CpuSensors
 from wattest.energy.cpu.zones import ZoneError
 from wattest.energy.types import Finding, ReadingError
@@ -20,81 +20,83 @@ _UDEV_RULE = (
 )
 
 
-@dataclass(frozen=True)
 class CpuSearch:
-    """Where to look: the roots of /sys and /proc."""
+    """Looks for the CPU's counters below the roots of /sys and /proc."""
 
-    sys_root: Path
-    proc_root: Path
+    def __init__(self, sys_root: Path, proc_root: Path) -> None:
+        self._sys_root = sys_root
+        self._proc_root = proc_root
+        zones, self._counters, self._problems = search_powercap(sys_root)
+        self._zones = [zone for zone in zones if zone.domain]
+        self._rejected = [zone for zone in zones if not zone.domain]
 
     def find(self) -> CpuSensors:
         """What can be read, by the better way; else what stands against either."""
-        tree = search_powercap(self.sys_root)
-        if tree.counters and not tree.unreadable:
-            return CpuSensors("powercap", tree.counters, tree.rejected)
-        perf = search_perf(self.sys_root, tree.zones)
-        if perf.counters:
-            why_not = self._why_not_powercap(tree)
-            return CpuSensors("perf", perf.counters, (), why_not, perf.closing)
-        if tree.unreadable:
-            return self._readable_part(tree)
-        if perf.is_forbidden:
-            remedy = f"run under sudo; or {self._perf_remedy()}"
-            line = f"cpu: perf may not count energy: {perf.reason}. Remedy: {remedy}; {_ACCEPT}"
-            finding = Finding("cpu", "cpu", "unreadable", perf.reason, remedy, refusal=line)
-            return CpuSensors(absences=[finding])
-        return CpuSensors(rejected=tree.rejected, absences=self._why_not_powercap(tree))
+        unreadable = self._unreadable()
+        if self._counters and not unreadable:
+            return CpuSensors("powercap", self._counters, self._rejected)
+        absences = [replace(finding, status="unavailable") for finding in unreadable]
+        absences = absences or [Finding("cpu", "cpu", "unavailable", *self._why_no_zones())]
+        try:
+            counters, closing = search_perf(self._sys_root, self._zones)
+        except ReadingError as error:
+            if unreadable:
+                return self._readable_part(unreadable)
+            if error.gate == "permission_lost":
+                return CpuSensors(absences=[self._forbidden(error)])
+            return CpuSensors(rejected=self._rejected, absences=absences)
+        return CpuSensors("perf", counters, (), absences, closing)
 
-    def _readable_part(self, tree: Powercap) -> CpuSensors:
-        """What can be read where zones exist that cannot: the domains that lack none of them."""
-        findings = self._unreadable(tree)
-        lost = {zone.domain for zone, _ in tree.unreadable}
-        if any(isinstance(error, ZoneError) and error.hides_parts for _, error in tree.unreadable):
-            lost.add("cpu_ram")
-        counters = [one for one in tree.counters if one.domain not in lost]
-        if not counters:
-            return CpuSensors(absences=findings)
-        why = "; ".join(f"{one.name}: {one.statement}" for one in findings)
-        left_out = [
-            replace(zone, reason=f"is left out of the sum: {why}")
-            for zone in tree.zones
-            if zone.domain in lost
-        ]
-        return CpuSensors("powercap", counters, [*tree.rejected, *left_out], findings)
-
-    def _unreadable(self, tree: Powercap) -> list[Finding]:
+    def _unreadable(self) -> list[Finding]:
         """One finding per zone that should be added up and cannot be read."""
         found = []
-        for zone, error in tree.unreadable:
-            remedy = self._remedy(error)
-            line = f"cpu {zone.label}: exists but cannot be read: {error}. Remedy: {remedy}"
-            reason = str(error)
-            found.append(Finding("cpu", zone.label, "unreadable", reason, remedy, refusal=line))
+        for zone in self._zones:
+            if zone.fault is not None:
+                reason, remedy = str(zone.fault), self._remedy(zone.fault)
+                line = f"cpu {zone.label}: exists but cannot be read: {reason}. Remedy: {remedy}"
+                found.append(Finding("cpu", zone.label, "unreadable", reason, remedy, refusal=line))
         return found
 
-    def _why_not_powercap(self, tree: Powercap) -> list[Finding]:
-        """Why the powercap tree is not used, one finding per zone that could not be read."""
-        if tree.unreadable:
-            return [replace(one, status="unavailable") for one in self._unreadable(tree)]
-        return [Finding("cpu", "cpu", "unavailable", *self._why_no_zones(tree))]
+    def _readable_part(self, unreadable: list[Finding]) -> CpuSensors:
+        """What can be read where zones exist that cannot: the domains that lack none of them."""
+        faulty = [zone for zone in self._zones if zone.fault is not None]
+        lost = {zone.domain for zone in faulty}
+        if any(isinstance(one.fault, ZoneError) and one.fault.hides_parts for one in faulty):
+            lost.add("cpu_ram")
+        counters = [counter for counter in self._counters if counter.domain not in lost]
+        if not counters:
+            return CpuSensors(absences=unreadable)
+        why = "; ".join(f"{one.name}: {one.statement}" for one in unreadable)
+        left_out = [
+            replace(zone, reason=f"is left out of the sum: {why}")
+            for zone in self._zones
+            if zone.domain in lost
+        ]
+        return CpuSensors("powercap", counters, [*self._rejected, *left_out], unreadable)
 
-    def _why_no_zones(self, tree: Powercap) -> tuple[str, str | None]:
-        if tree.rejected:
+    def _forbidden(self, error: ReadingError) -> Finding:
+        """That the kernel counts energy, and does not let us."""
+        reason, remedy = f"perf counts no energy: {error}", f"run under sudo; or {self._by_perf()}"
+        line = f"cpu: perf may not count energy: {reason}. Remedy: {remedy}; {_ACCEPT}"
+        return Finding("cpu", "cpu", "unreadable", reason, remedy, refusal=line)
+
+    def _why_no_zones(self) -> tuple[str, str | None]:
+        if self._rejected:
             return "powercap shows zones, but no package among them", None
-        if tree.problems:
-            return f"the powercap tree is not whole: {tree.problems[0]}", self._mount_remedy()
-        where = f"no energy counters under {self.sys_root}/class/powercap"
-        if "hypervisor" in _text(self.proc_root / "cpuinfo").split():
+        if self._problems:
+            return f"the powercap tree is not whole: {self._problems[0]}", self._by_mount()
+        where = f"no energy counters under {self._sys_root}/class/powercap"
+        if "hypervisor" in _text(self._proc_root / "cpuinfo").split():
             return f"{where}: this is a virtual machine, whose hypervisor hides them", None
         return where, "sudo modprobe intel_rapl_msr"
 
     def _remedy(self, error: ReadingError) -> str:
-        perf = f"or let perf read it: {self._perf_remedy()}; {_ACCEPT}"
+        perf = f"or let perf read it: {self._by_perf()}; {_ACCEPT}"
         if error.gate == "permission_lost" and isinstance(error, ZoneError):
             readable = f"sudo chmod a+rX {error.path}"
             return f"run under sudo; or let this user read it: {readable}; {perf}"
         if isinstance(error, ZoneError) and error.hides_parts:
-            return f"{self._mount_remedy()}; {_ACCEPT}"
+            return f"{self._by_mount()}; {_ACCEPT}"
         if error.gate != "permission_lost":
             return f"mend this file of the powercap tree; {_ACCEPT}"
         return (
@@ -105,11 +107,11 @@ class CpuSearch:
             f"--action=add, and log in again; {perf}"
         )
 
-    def _mount_remedy(self) -> str:
-        return f"mount devices/virtual/powercap below {self.sys_root} too, or all of /sys"
+    def _by_mount(self) -> str:
+        return f"mount devices/virtual/powercap below {self._sys_root} too, or all of /sys"
 
-    def _perf_remedy(self) -> str:
-        level = _text(self.proc_root / "sys" / "kernel" / "perf_event_paranoid") or "unknown"
+    def _by_perf(self) -> str:
+        level = _text(self._proc_root / "sys" / "kernel" / "perf_event_paranoid") or "unknown"
         return (
             f"sudo sysctl kernel.perf_event_paranoid=0 (now {level}), or "
             f"sudo setcap cap_perfmon=ep {os.path.realpath(sys.executable)}"

@@ -159,12 +159,13 @@ def _look_into(top: Path) -> tuple[list[Zone], list[ZoneError]]:
         for folder, folders, others in os.walk(top, onerror=errors.append)
         for name in sorted(filter(_ZONE_ID.match, folders + others))
     ]
-    faults = [_folder_fault(Path(one.filename), one) for one in errors if one.errno != errno.ENOENT]
-    return zones, [one for one in faults if not any(map(_ZONE_ID.match, _below(top, one.path)))]
-
-
-def _below(top: Path, path: Path) -> tuple[str, ...]:
-    return path.relative_to(top).parts
+    faults = []
+    for error in errors:
+        path = Path(error.filename)
+        is_of_zone = any(map(_ZONE_ID.match, path.relative_to(top).parts))
+        if error.errno != errno.ENOENT and not is_of_zone:
+            faults.append(_folder_fault(path, error))
+    return zones, faults
 
 
 def _leads_nowhere(zone: Zone) -> bool:

@@ -6,42 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wattest.energy.counter import Counter
-from wattest.energy.gpu.nvml import (
-    CLOCK_MEMORY,
-    CLOCK_SM,
-    FIELD_POWER_AVERAGE,
-    FIELD_POWER_INSTANT,
-    TEMPERATURE_GPU,
-    Nvml,
-)
+from wattest.energy.gpu.nvml import CLOCK_MEMORY, CLOCK_SM, TEMPERATURE_GPU, Nvml
 from wattest.energy.types import ReadingError
 
-_POWER_FIELDS = {
-    FIELD_POWER_INSTANT: "field 186 (POWER_INSTANT)",
-    FIELD_POWER_AVERAGE: "field 185 (POWER_AVERAGE)",
-}
 _MEGA = 1e6
 _COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """One GPU at one moment; None where it does not tell.
+    """One GPU at one moment; None where it does not tell. A megabyte is 10⁶ bytes.
 
     Attributes:
         uuid: `GPU-…`.
-        index: Its index in NVML.
-        name: Its marketing name.
-        power_watts: Its power.
+        index: Its index in NVML, the order of the PCI bus.
         limit_watts: Its enforced power limit.
-        temperature_celsius: Temperature of the chip.
         utilization_percent: Share of the last sampling period in which a kernel ran.
-        memory_free_mb: Free memory in megabytes (10⁶ bytes).
-        memory_used_mb: Used memory, likewise.
-        memory_total_mb: All its memory, likewise.
-        memory_utilization_percent: Share of that period in which memory was read or written.
-        sm_clock_mhz: Clock of the multiprocessors.
-        memory_clock_mhz: Clock of the memory.
+        memory_utilization_percent: Share of it in which memory was read or written.
     """
 
     uuid: str
@@ -64,17 +45,12 @@ class Gpu:
     """One visible GPU.
 
     Attributes:
-        nvml: The library.
-        handle: NVML's handle.
-        index: Its index in NVML, the order of the PCI bus.
-        uuid: `GPU-…`.
-        name: Its marketing name.
+        limit_watts: Its enforced power limit; None if unknown.
         counter: Its energy counter; None if it has none that can be believed.
-        power_fields: Fields that give its power, the preferred one first; empty if only
-            `nvmlDeviceGetPowerUsage` does.
         read_power: Reads its power in watts by the preferred reading, and by the second one if
             there are two; raises `ReadingError`. None if it does not give its power at all.
-        limit_watts: Its enforced power limit; None if unknown.
+        power_source: Which reading the preferred one is; None if there is none.
+        averages_power: Whether that may be a running average, which lags behind.
     """
 
     nvml: Nvml
@@ -82,27 +58,16 @@ class Gpu:
     index: int
     uuid: str
     name: str
-    counter: Counter | None
-    power_fields: tuple[int, ...]
-    read_power: Callable[[], tuple[float, float | None]] | None
     limit_watts: float | None
+    counter: Counter | None
+    read_power: Callable[[], tuple[float, float | None]] | None
+    power_source: str | None
+    averages_power: bool
 
     @property
     def source(self) -> str:
         """Where its energy comes from."""
         return "nvml-counter" if self.counter else "nvml-power-integral"
-
-    @property
-    def averages_power(self) -> bool:
-        """Whether its power reading may be a running average, which lags behind."""
-        return self.power_fields[:1] != (FIELD_POWER_INSTANT,)
-
-    @property
-    def power_source(self) -> str | None:
-        """Which reading its power comes from; None if there is none."""
-        if self.power_fields:
-            return _POWER_FIELDS[self.power_fields[0]]
-        return "nvmlDeviceGetPowerUsage" if self.read_power else None
 
     def watts(self) -> float | None:
         """Its power now; None if it does not tell."""

@@ -7,23 +7,24 @@ Library.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from wattest.energy.types import ReadingError
 
-FIELD_POWER_INSTANT = 186
-FIELD_POWER_AVERAGE = 185
-FIELD_POWER_CAP = 74
+POWER_FIELDS = {186: "field 186 (POWER_INSTANT)", 185: "field 185 (POWER_AVERAGE)"}
+"""Fields that give a GPU's power in milliwatts, the preferred one first."""
+POWER_INSTANT = 186
 AVERAGE_SECONDS = 1.0
 """Time over which `POWER_AVERAGE` is taken."""
 THROTTLE_FIELDS = {
+    74: "power cap",
     75: "thermal slowdown",
     269: "thermal slowdown by software",
     270: "thermal slowdown by hardware",
     271: "power brake of the hardware",
 }
-"""Cumulative counters in nanoseconds that tell of throttling a reader must know of."""
+"""Cumulative counters in nanoseconds; a reader must know of all but the first."""
 
 NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED = 3, 4, 9
 LIBRARY_NOT_FOUND, FUNCTION_NOT_FOUND = 12, 13
@@ -35,7 +36,7 @@ _VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal"
 
 
 class Nvml:
-    """The library.
+    """The library; its functions are named without `nvml`.
 
     Attributes:
         Error: What its functions raise.
@@ -58,7 +59,7 @@ class Nvml:
             self.ask("Shutdown")
 
     def call(self, function: str, *arguments: object) -> Any:
-        """Call a function by its name without `nvml`; raises `Error`."""
+        """Call a function; raises `Error`."""
         return getattr(self._library, f"nvml{function}")(*arguments)
 
     def ask(self, function: str, *arguments: object) -> Any:
@@ -80,12 +81,11 @@ class Nvml:
 
         return read
 
-    def fields(self, handle: object, numbers: Sequence[int]) -> dict[int, float | None]:
+    def fields(self, handle: object, numbers: Iterable[int]) -> dict[int, float | None]:
         """Several fields of one GPU by number; None for those that are not answered."""
-        answers = self.ask("DeviceGetFieldValues", handle, [(one, _BOARD) for one in numbers])
-        if answers is None:
-            return dict.fromkeys(numbers)
-        return {number: _number(one) for number, one in zip(numbers, answers, strict=True)}
+        found: dict[int, float | None] = dict.fromkeys(numbers)
+        answers = self.ask("DeviceGetFieldValues", handle, [(one, _BOARD) for one in found])
+        return found if answers is None else dict(zip(found, map(_number, answers), strict=True))
 
     def power_reader(
         self, handle: object, fields: Sequence[int]
@@ -101,11 +101,10 @@ class Nvml:
 
         def read() -> tuple[float, float | None]:
             answers = values()
-            first, *others = map(_number, answers)
+            first, second = _number(answers[0]), _number(answers[1]) if fields[1:] else None
             if first is None:
                 text = f"NVML: field {fields[0]} answered error {answers[0].nvmlReturn}"
                 raise ReadingError("source_lost", text)
-            second = others[0] if others else None
             return first / 1e3, None if second is None else second / 1e3
 
         return read

@@ -8,40 +8,23 @@ from statistics import fmean
 
 from wattest.energy import design
 from wattest.energy.gates import sampling
-from wattest.energy.gpu.board import Gpu, GpuState
+from wattest.energy.gpu.board import Gpu
+from wattest.energy.gpu.power import Integral
 from wattest.energy.gpu.track import GpuTrack
 from wattest.energy.gpu.verdict import Span, judge_gpu
 from wattest.energy.recording import Recording
 from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
-from wattest.energy.types import NS, DomainResult, Part, Reason
+from wattest.energy.types import NS, DomainResult, Reason
 
-_STATE_METRICS = (
-    ("temp", "temperature_celsius", "celsius"),
-    ("util", "utilization_percent", "percent"),
-)
-
-
-class GpuTraces:
-    """The CSV files of the GPUs; the first columns are those that earlier tools read."""
-
-    def __init__(self, folder: TraceFolder) -> None:
-        self.power = folder.open("gpu_power.csv", "timestamp,power_draw_w,power_second_w,gpu", 2)
-        self.energy = folder.open("gpu_energy.csv", "timestamp,energy_j,gpu")
-        header = "timestamp,gpu_temp_c,memory_temp_c,gpu"
-        self.temperature = folder.open("gpu_temperature.csv", header, 0)
-        header = "timestamp,gpu_util_percent,memory_util_percent,gpu"
-        self.utilization = folder.open("gpu_utilization.csv", header, 0)
-        header = "timestamp,sm_clock_mhz,memory_clock_mhz,memory_used_mb,gpu"
-        self.clocks = folder.open("gpu_clocks.csv", header, 0)
-
-    def write_vitals(self, at_ns: int, one: GpuState, uuid: str) -> None:
-        """Write what was read of one GPU."""
-        self.temperature.write(at_ns, one.temperature_celsius, None, uuid)
-        loads = (one.utilization_percent, one.memory_utilization_percent)
-        self.utilization.write(at_ns, *loads, uuid)
-        clocks = (one.sm_clock_mhz, one.memory_clock_mhz)
-        self.clocks.write(at_ns, *clocks, one.memory_used_mb, uuid)
+# The first columns are those that earlier tools read.
+_TRACES = {
+    "power": ("gpu_power.csv", "timestamp,power_draw_w,power_second_w,gpu", 2),
+    "energy": ("gpu_energy.csv", "timestamp,energy_j,gpu", 3),
+    "temperature": ("gpu_temperature.csv", "timestamp,gpu_temp_c,memory_temp_c,gpu", 0),
+    "utilization": ("gpu_utilization.csv", "timestamp,gpu_util_percent,memory_util_percent,gpu", 0),
+    "clocks": ("gpu_clocks.csv", "timestamp,sm_clock_mhz,memory_clock_mhz,memory_used_mb,gpu", 0),
+}
 
 
 class GpuRecording(Recording):
@@ -69,12 +52,9 @@ class GpuRecording(Recording):
         self._refusal = refusal
         self._notes = notes
         self._idle_watts = idle_watts
-        self._traces = GpuTraces(folder)
-        self._counter_every_ns = int(NS * design.GPU_COUNTER_PERIOD_SECONDS)
-        self._vitals_every_ns = int(NS * design.GPU_STATE_PERIOD_SECONDS)
+        self._traces = {name: folder.open(*trace) for name, trace in _TRACES.items()}
         self._opened_ns = self._counter_due_ns = self._vitals_due_ns = 0
-        self._low_watts: float | None = None
-        self._high_watts: float | None = None
+        self._total = Integral()
         self._last_watts: float | None = None
 
     def prepare(self) -> None:
@@ -89,23 +69,23 @@ class GpuRecording(Recording):
         self._read_power_patiently()
         super().read_opening()
         self._opened_ns = time.monotonic_ns()
-        # Half a tick early, so that a tick which comes a little early is not put off to the next.
-        early_ns = self._opened_ns - self.period_ns // 2
-        self._counter_due_ns = early_ns + self._counter_every_ns
-        self._vitals_due_ns = early_ns + self._vitals_every_ns
+        self._counter_due_ns = self._after(self._opened_ns, design.GPU_COUNTER_PERIOD_SECONDS)
+        self._vitals_due_ns = self._after(self._opened_ns, design.GPU_STATE_PERIOD_SECONDS)
+
+    def _after(self, at_ns: int, seconds: float) -> int:
+        """So much later, less half a tick: one that comes a little early is not put off."""
+        return at_ns + int(NS * seconds) - self.period_ns // 2
 
     def sample(self, now_ns: int) -> None:
         """Read power, and every so often the counters and the vital signs."""
         self._read_power(now_ns)
         if now_ns >= self._counter_due_ns:
-            self._counter_due_ns = max(self._counter_due_ns, now_ns - self.period_ns)
-            self._counter_due_ns += self._counter_every_ns
+            self._counter_due_ns = self._after(now_ns, design.GPU_COUNTER_PERIOD_SECONDS)
             for track in self._gpus:
                 if track.read_counter():
                     self._write_energy(now_ns, track)
         if now_ns >= self._vitals_due_ns:
-            self._vitals_due_ns = max(self._vitals_due_ns, now_ns - self.period_ns)
-            self._vitals_due_ns += self._vitals_every_ns
+            self._vitals_due_ns = self._after(now_ns, design.GPU_STATE_PERIOD_SECONDS)
             self._read_vitals(now_ns)
 
     def read_closing(self) -> None:
@@ -121,6 +101,42 @@ class GpuRecording(Recording):
         super().finish(opened_ns, ended_ns)
         for track in self._gpus:
             self._write_energy(self.closed_ns, track)
+
+    def _read_power(self, now_ns: int) -> None:
+        readings = []
+        for track in self._gpus:
+            watts = track.read_power()
+            readings.append(watts)
+            if watts is not None:
+                second = track.second_power.last_watts if track.second_power.samples else None
+                self._traces["power"].write(now_ns, watts, second, track.gpu.uuid)
+        known = _known(readings)
+        self._last_watts = sum(known) if len(known) == len(readings) else None
+        if self._last_watts is not None:
+            self._total.add(self._gpus[-1].power.last_ns, self._last_watts)
+
+    def _read_power_patiently(self) -> None:
+        """Read power; again for a short while where it is the only source of energy."""
+        deadline_ns = time.monotonic_ns() + int(design.EDGE_RETRY_SECONDS * NS)
+        self._read_power(time.monotonic_ns())
+        while time.monotonic_ns() < deadline_ns and any(
+            track.counter is None and track.power_lost_ns is not None for track in self._gpus
+        ):
+            time.sleep(0.01)
+            self._read_power(time.monotonic_ns())
+
+    def _read_vitals(self, now_ns: int) -> None:
+        for track in self._gpus:
+            one, traces = track.read_vitals(), self._traces
+            traces["temperature"].write(now_ns, one.temperature_celsius, None, one.uuid)
+            loads = (one.utilization_percent, one.memory_utilization_percent)
+            traces["utilization"].write(now_ns, *loads, one.uuid)
+            clocks = (one.sm_clock_mhz, one.memory_clock_mhz)
+            traces["clocks"].write(now_ns, *clocks, one.memory_used_mb, one.uuid)
+
+    def _write_energy(self, at_ns: int, track: GpuTrack) -> None:
+        if track.counter is not None and track.counter.fault is None:
+            self._traces["energy"].write(at_ns, track.counter.joules, track.gpu.uuid)
 
     def live(self) -> Mapping[str, float | None]:
         """The latest values of all GPUs together."""
@@ -144,6 +160,10 @@ class GpuRecording(Recording):
         faults = () if self._refusal else tuple(fault for part in parts for fault in part.faults)
         reason = self._refusal or "; ".join(fault.text for fault in faults) or None
         partial = sum(_known([part.joules_until_failure for part in parts]))
+        counted = [track.joules for track in self.tracks]
+        integrals = [
+            one for part in parts if isinstance(one := part.facts["integral_joules"], float)
+        ]
         gap_seconds = max(track.power.longest_gap_ns for track in self._gpus) / NS
         result = DomainResult(
             domain="gpu",
@@ -152,7 +172,12 @@ class GpuRecording(Recording):
             energy_joules=None if reason else sum(_known([part.joules for part in parts])),
             source=" + ".join(sorted({track.gpu.source for track in self._gpus})),
             parts=parts,
-            facts=self._facts(parts),
+            facts={
+                "uuids": [part.name for part in parts],
+                "gpus": [part.as_dict() for part in parts],
+                "counter_joules": sum(counted) if len(counted) == len(parts) else None,
+                "integral_joules": sum(integrals) if len(integrals) == len(parts) else None,
+            },
             joules_until_failure=partial or None,
             wraps=0,
             faults=faults,
@@ -165,29 +190,12 @@ class GpuRecording(Recording):
         )
         return (result,)
 
-    def _facts(self, parts: Sequence[Part]) -> dict[str, object]:
-        gpus = [part.as_dict() for part in parts]
-        counted = [track.joules for track in self.tracks]
-        integrals = [one for gpu in gpus if isinstance(one := gpu["integral_joules"], float)]
-        return {
-            "uuids": [part.name for part in parts],
-            "gpus": gpus,
-            "counter_joules": sum(counted) if len(counted) == len(parts) else None,
-            "integral_joules": sum(integrals) if len(integrals) == len(parts) else None,
-        }
-
     def _power_metrics(self) -> dict[str, float | None]:
-        """Mean, greatest and least power of all boards together; empty without whole samples.
-
-        The mean is over time, from the first sample to the last: it lies between the others.
-        """
-        means = _known([track.power.mean_watts for track in self._gpus])
-        if len(means) < len(self._gpus) or self._low_watts is None:
-            return {}
+        """Power of all boards together; the mean is over time, so it lies between the others."""
         return {
-            "gpu_power_avg_watts": sum(means),
-            "gpu_power_max_watts": self._high_watts,
-            "gpu_power_min_watts": self._low_watts,
+            "gpu_power_avg_watts": self._total.mean_watts,
+            "gpu_power_max_watts": self._total.high_watts,
+            "gpu_power_min_watts": self._total.low_watts,
         }
 
     def _state_metrics(self) -> dict[str, float | None]:
@@ -195,47 +203,16 @@ class GpuRecording(Recording):
 
         None unless every GPU told it to the end: what stopped midway speaks for a part of the time.
         """
-        metrics: dict[str, float | None] = {}
-        for key, name, unit in _STATE_METRICS:
-            whole = [one.vitals[name] for one in self._gpus if one.vitals[name].last is not None]
-            is_whole = len(whole) == len(self._gpus)
-            means, highs = _known([one.value for one in whole]), _known([one.high for one in whole])
-            metrics[f"gpu_{key}_avg_{unit}"] = fmean(means) if is_whole else None
-            metrics[f"gpu_{key}_max_{unit}"] = max(highs) if is_whole else None
-        return metrics
-
-    def _read_power(self, now_ns: int) -> None:
-        readings = [self._read_power_of(track, now_ns) for track in self._gpus]
-        known = _known(readings)
-        self._last_watts = total = sum(known) if len(known) == len(readings) else None
-        if total is not None:
-            self._low_watts = min(total, total if self._low_watts is None else self._low_watts)
-            self._high_watts = max(total, self._high_watts or 0.0)
-
-    def _read_power_of(self, track: GpuTrack, now_ns: int) -> float | None:
-        watts = track.read_power()
-        if watts is not None:
-            second = track.second_power.last_watts if track.second_power.samples else None
-            self._traces.power.write(now_ns, watts, second, track.gpu.uuid)
-        return watts
-
-    def _read_power_patiently(self) -> None:
-        """Read power; again for a short while where it is the only source of energy."""
-        deadline_ns = time.monotonic_ns() + int(design.EDGE_RETRY_SECONDS * NS)
-        self._read_power(time.monotonic_ns())
-        while time.monotonic_ns() < deadline_ns and any(
-            track.counter is None and track.power_lost_ns is not None for track in self._gpus
-        ):
-            time.sleep(0.01)
-            self._read_power(time.monotonic_ns())
-
-    def _read_vitals(self, now_ns: int) -> None:
-        for track in self._gpus:
-            self._traces.write_vitals(now_ns, track.read_vitals(), track.gpu.uuid)
-
-    def _write_energy(self, at_ns: int, track: GpuTrack) -> None:
-        if track.counter is not None and track.counter.fault is None:
-            self._traces.energy.write(at_ns, track.counter.joules, track.gpu.uuid)
+        found: dict[str, float | None] = {}
+        for name, unit in (("temperature", "celsius"), ("utilization", "percent")):
+            means = [track.vitals[f"{name}_{unit}"] for track in self._gpus]
+            is_whole = all(mean.last is not None for mean in means)
+            values, highs = (
+                _known([getattr(one, what) for one in means]) for what in ("value", "high")
+            )
+            found[f"gpu_{name[:4]}_avg_{unit}"] = fmean(values) if is_whole else None
+            found[f"gpu_{name[:4]}_max_{unit}"] = max(highs) if is_whole else None
+        return found
 
 
 def _known(values: Sequence[float | None]) -> list[float]:

@@ -152,23 +152,25 @@ def _look_at(library: nvml.Nvml, device: _Device) -> Gpu | Finding:
         counter = _counter(library, handle, uuid)
     except library.Error as error:
         return _fault(library, uuid, "its energy counter cannot be read", error)
-    answers = library.fields(handle, (nvml.FIELD_POWER_INSTANT, nvml.FIELD_POWER_AVERAGE))
-    fields = tuple(number for number, answer in answers.items() if answer is not None)
+    answers = library.fields(handle, nvml.POWER_FIELDS)
+    fields = [number for number, answer in answers.items() if answer is not None]
     has_power = bool(fields) or ask("DeviceGetPowerUsage", handle) is not None
     if counter is None and not has_power:
         reason = "it has neither an energy counter nor a power reading"
         return Finding("gpu", uuid, "unavailable", reason, details={"uuid": uuid})
     limit = ask("DeviceGetEnforcedPowerLimit", handle)
+    usage = "nvmlDeviceGetPowerUsage" if has_power else None
     return Gpu(
         nvml=library,
         handle=handle,
         index=device.index,
         uuid=uuid,
         name=ask("DeviceGetName", handle) or "unknown",
-        counter=counter,
-        power_fields=fields,
-        read_power=library.power_reader(handle, fields) if has_power else None,
         limit_watts=limit / 1e3 if limit else None,
+        counter=counter,
+        read_power=library.power_reader(handle, fields) if has_power else None,
+        power_source=nvml.POWER_FIELDS[fields[0]] if fields else usage,
+        averages_power=fields[:1] != [nvml.POWER_INSTANT],
     )
 
 

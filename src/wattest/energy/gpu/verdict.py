@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wattest.energy.gates import (
-    Verdict,
-    compare_readings,
-    counter_against_integral,
-    integral_gap,
-    mean_power,
-    second_reading_gap,
-    throttling,
-    too_few_periods,
-)
-from wattest.energy.gpu.nvml import AVERAGE_SECONDS, FIELD_POWER_CAP, THROTTLE_FIELDS
-from wattest.energy.gpu.track import GpuTrack, Integral
+from wattest.energy import gates
+from wattest.energy.gates import Verdict
+from wattest.energy.gpu.nvml import AVERAGE_SECONDS
+from wattest.energy.gpu.power import Integral
+from wattest.energy.gpu.track import GpuTrack
 from wattest.energy.track import CounterTrack
 from wattest.energy.types import NS, Part, Reason
 
@@ -44,45 +37,39 @@ class Span:
 
 def judge_gpu(track: GpuTrack, window: Span, idle_watts: float | None) -> Part:
     """Judge a GPU by its counter, else by its integrated power."""
-    counter, span = track.counter, _span(track, window)
-    if counter is not None:
+    gpu, counter, span = track.gpu, track.counter, window
+    if counter is None:
+        verdicts = _judge_integral(track, window)
+        joules = window.joules(track.power)
+        edge_joules = 2 * window.period_seconds * (track.power.high_watts or 0.0)
+        edge_joules += _lag_joules(track.power) if gpu.averages_power else 0.0
+    else:
+        if counter.opened_ns is not None:
+            # From its opening reading to its closing one, which the integral must match.
+            closed_ns = counter.opened_ns + int(counter.span_seconds * NS)
+            span = Span(counter.opened_ns, closed_ns, window.period_seconds)
         verdicts = _judge_counter(counter, track, span)
         joules = None if counter.opened_ns is None else counter.joules
         edge_joules = counter.edge_joules(track.power.high_watts or 0.0)
-    else:
-        verdicts = _judge_integral(track, span)
-        joules = span.joules(track.power)
-        edge_joules = 2 * span.period_seconds * (track.power.high_watts or 0.0)
-        edge_joules += _lag_joules(track.power) if track.gpu.averages_power else 0.0
     faults = tuple(fault for fault, _ in verdicts if fault is not None)
     if joules is not None and not faults:
-        faults = _judge_joules(track, joules, span, idle_watts)
+        faults = _judge_joules(track, joules, span.seconds, idle_watts)
+    flags = [flag for _, flag in verdicts if flag is not None]
+    own = track.power if counter is None or gpu.read_power else counter
     return Part(
-        name=track.gpu.uuid,
+        name=gpu.uuid,
+        facts={**_facts(track, span), "faults": [fault.text for fault in faults]},
         joules=None if faults else joules,
         joules_until_failure=joules if faults else None,
         samples=track.power.samples,
         failed_reads=track.failed_power_reads + (counter.failed if counter else 0),
-        longest_gap_seconds=_longest_gap_ns(track) / NS,
-        update_period_seconds=counter.counter.period_seconds if counter else None,
-        resolution_joules=counter.counter.resolution_joules if counter else None,
+        longest_gap_seconds=own.longest_gap_ns / NS,
+        update_period_seconds=gpu.counter.period_seconds if gpu.counter else None,
+        resolution_joules=gpu.counter.resolution_joules if gpu.counter else None,
         edge_uncertainty_joules=edge_joules,
-        facts={**_facts(track, span), "faults": [fault.text for fault in faults]},
         faults=faults,
-        flags=(
-            *(flag for _, flag in verdicts if flag is not None),
-            *throttling(track.gpu.uuid, _throttled_seconds(track)),
-        ),
+        flags=(*flags, *gates.throttling(gpu.uuid, track.throttled)),
     )
-
-
-def _span(track: GpuTrack, window: Span) -> Span:
-    """From the counter's opening reading to its closing one, which the integral must match."""
-    counter = track.counter
-    if counter is None or counter.opened_ns is None:
-        return window
-    closed_ns = counter.opened_ns + int(counter.span_seconds * NS)
-    return Span(counter.opened_ns, closed_ns, window.period_seconds)
 
 
 def _judge_counter(counter: CounterTrack, track: GpuTrack, span: Span) -> list[Verdict]:
@@ -90,43 +77,33 @@ def _judge_counter(counter: CounterTrack, track: GpuTrack, span: Span) -> list[V
     if counter.fault is not None:
         return [(counter.fault, None)]
     flags: list[Verdict] = [(None, flag) for flag in counter.flags]
-    label = counter.counter.label
-    short = too_few_periods("gpu", label, counter.span_seconds, counter.period_seconds)
+    uuid = track.gpu.uuid
+    short = gates.too_few_periods("gpu", uuid, counter.span_seconds, counter.period_seconds)
     first, second = span.joules(track.power), span.joules(track.second_power)
     if short is not None or first is None:
         return [*flags, (short, None)]
     opinion = None if second is None else (second, _lag_joules(track.second_power))
-    return [*flags, counter_against_integral(label, counter.joules, first, opinion)]
+    return [*flags, gates.counter_against_integral(uuid, counter.joules, first, opinion)]
 
 
 def _judge_integral(track: GpuTrack, window: Span) -> list[Verdict]:
     """Judge integrated power, where there is no counter."""
-    uuid = track.gpu.uuid
-    if track.power_lost_ns is not None or track.power.first_ns is None:
-        lost_ns = window.closed_ns - (track.power_lost_ns or window.closed_ns)
-        text = f"no power reading at the closing edge; lost {max(0, lost_ns) / NS:.1f} s before the"
-        text = f"{uuid}: {text} end: {track.power_failure}"
+    uuid, seconds, period_seconds = track.gpu.uuid, window.seconds, window.period_seconds
+    first, second = window.joules(track.power), window.joules(track.second_power)
+    if track.power_lost_ns is not None or first is None:
+        lost_ns = max(0, window.closed_ns - (track.power_lost_ns or window.closed_ns))
+        text = f"no power reading at the closing edge; lost {lost_ns / NS:.1f} s before the end"
+        text = f"{uuid}: {text}: {track.power_failure}"
         return [(Reason("source_lost", text, "gpu"), None)]
-    short = too_few_periods("gpu", uuid, window.seconds, window.period_seconds)
+    short = gates.too_few_periods("gpu", uuid, seconds, period_seconds)
     if short is not None:
         return [(short, None)]
-    gap_seconds = window.gap_seconds(track.power)
-    gap = integral_gap(uuid, gap_seconds, window.seconds, window.period_seconds)
-    return [gap, _judge_second_reading(track, window)]
-
-
-def _judge_second_reading(track: GpuTrack, window: Span) -> Verdict:
-    """Compare both readings of power; nothing to say where there is but one."""
-    first, second = window.joules(track.power), window.joules(track.second_power)
-    if first is None or second is None:
-        return None, None
-    gap_seconds = window.gap_seconds(track.second_power)
-    missing = second_reading_gap(track.gpu.uuid, gap_seconds, window.seconds)
-    if missing is not None:
-        return None, missing
-    lag_joules = _lag_joules(track.second_power)
-    doubt_joules = lag_joules + window.period_seconds * track.power.range_watts
-    return compare_readings(track.gpu.uuid, first, second, doubt_joules)
+    gap = gates.integral_gap(uuid, window.gap_seconds(track.power), seconds, period_seconds)
+    if second is None:
+        return [gap]
+    doubt_joules = _lag_joules(track.second_power) + period_seconds * track.power.range_watts
+    missing_percent = 100 * window.gap_seconds(track.second_power) / seconds
+    return [gap, gates.compare_readings(uuid, first, second, doubt_joules, missing_percent)]
 
 
 def _lag_joules(average: Integral) -> float:
@@ -135,36 +112,24 @@ def _lag_joules(average: Integral) -> float:
 
 
 def _judge_joules(
-    track: GpuTrack, joules: float, span: Span, idle_watts: float | None
+    track: GpuTrack, joules: float, seconds: float, idle_watts: float | None
 ) -> tuple[Reason, ...]:
     """Refuse energy that the board cannot have used."""
-    gpu = track.gpu
-    unlikely = None
-    if span.seconds > 0:
-        watts = joules / span.seconds
-        unlikely = mean_power("gpu", gpu.uuid, watts, idle_watts, gpu.limit_watts)
+    uuid, limit_watts = track.gpu.uuid, track.gpu.limit_watts
+    watts = joules / seconds if seconds > 0 else None
+    unlikely = (
+        None if watts is None else gates.mean_power("gpu", uuid, watts, idle_watts, limit_watts)
+    )
     if unlikely is not None:
         return (unlikely,)
     if joules > 0:
         return ()
-    return (Reason("no_value", f"{gpu.uuid}: {gpu.source} gives {joules:g} J", "gpu", joules),)
-
-
-def _longest_gap_ns(track: GpuTrack) -> int:
-    if track.counter is not None and track.gpu.read_power is None:
-        return track.counter.longest_gap_ns
-    return track.power.longest_gap_ns
-
-
-def _throttled_seconds(track: GpuTrack) -> dict[str, float | None]:
-    """Time throttled within the window by cause; None where the driver does not tell."""
-    return {name: track.throttled.get(field) for field, name in THROTTLE_FIELDS.items()}
+    return (Reason("no_value", f"{uuid}: {track.gpu.source} gives {joules:g} J", "gpu", joules),)
 
 
 def _facts(track: GpuTrack, span: Span) -> dict[str, object]:
     """What stands in a record only of a GPU."""
     gpu, counter, vitals = track.gpu, track.counter, track.vitals
-    causes = _throttled_seconds(track).items()
     return {
         "uuid": gpu.uuid,
         "index": gpu.index,
@@ -186,8 +151,7 @@ def _facts(track: GpuTrack, span: Span) -> dict[str, object]:
         "memory_clock_avg_mhz": vitals["memory_clock_mhz"].value,
         "memory_used_max_mb": vitals["memory_used_mb"].high,
         "throttled_seconds": {
-            "power_cap": track.throttled.get(FIELD_POWER_CAP),
-            **{name.replace(" ", "_"): seconds for name, seconds in causes},
+            cause.replace(" ", "_"): seconds for cause, seconds in track.throttled.items()
         },
         "limit_watts": gpu.limit_watts,
         "counter_samples": counter.samples if counter else 0,
