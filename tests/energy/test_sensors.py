@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,6 +218,32 @@ def test_a_package_that_does_not_move_is_promised_all_the_same(machine):
     with find(machine) as sensors:
         assert sensors.promised() == ("package-0",)
         assert "did not move in the probe" in sensors.findings[0].reason
+
+
+def test_the_search_is_short_though_a_counter_is_slow(machine):
+    PowercapTree(machine / "sys").add_package(0)
+    began = time.monotonic()
+    with find(machine) as sensors:
+        # 0.2 s of watching; what is left of 2.2 s passes before the first window.
+        assert time.monotonic() - began < 1.0
+        assert "did not move in the probe of 0.2 s" in sensors.findings[0].reason
+        sensors.learn_periods()
+        assert time.monotonic() - began >= 2.2
+        assert "did not move in the probe of 2.2 s" in sensors.findings[0].reason
+
+
+def test_dram_that_moves_only_later_is_measured_and_flagged_and_was_not_promised(machine, tmp_path):
+    tree = PowercapTree(machine / "sys")
+    package, dram = tree.add_package(0), tree.add_dram(0, energy_uj=0)
+    with PowercapWriter({package: steady(60)}), find(machine) as sensors:
+        assert sensors.promised() == ("package-0",)
+        with PowercapWriter({dram: steady(5)}, log=machine / "later.jsonl"):
+            window = sensors.open_window(tmp_path / "energy")
+            window.wait((), window.opened_ns + 600_000_000)
+            measurement = window.close()
+        assert sensors.promised() == ("package-0",)
+    assert measurement.energy_metrics()["cpu_energy_ram_joules"] == pytest.approx(3, abs=0.5)
+    assert "late_counter" in [flag.gate for flag in measurement.flags]
 
 
 def test_the_idle_baseline_is_measured_and_judges_later_windows(machine, tmp_path):

@@ -315,6 +315,17 @@ def test_nothing_stays_open_when_the_sensors_are_closed(machine, monkeypatch):
         os.fstat(opened[0])
 
 
+def test_a_window_of_few_update_periods_gives_no_number(machine, library):
+    (counter,) = (machine / "stage" / "24").iterdir()
+    job = Job(machine / "energy", 0.9, settings={"sys_root": str(machine / "sys")})
+    with PowercapWriter({counter: steady(60)}, period=0.1):
+        child = start_energy_child([job], perf_environment(library, machine / "stage"))
+        (found,) = child.results()
+    (fault,) = found["faults"]
+    assert fault["gate"] == "window_short"
+    assert "shorter than 20 update periods (" in fault["text"]
+
+
 def test_an_idle_baseline_judges_what_perf_counts_later(machine, library):
     (counter,) = (machine / "stage" / "24").iterdir()
     trigger, settings = machine / "trigger", {"sys_root": str(machine / "sys")}

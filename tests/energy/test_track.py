@@ -180,6 +180,28 @@ def test_one_garbled_value_is_taken_back(garbage, reach, when):
     assert track.joules == pytest.approx(800, rel=0.01, abs=1)
 
 
+def test_a_counter_that_jumps_to_and_fro_is_refused():
+    track = track_of(period=1.0)
+    track.open(0, 10_000_000)
+    for tenth in range(1, 8):
+        track.read(tenth * NS // 10, 10**15 if tenth % 2 else 10_000_000)
+    assert track.fault is not None
+    assert track.fault.gate == "counter_erratic"
+
+
+def test_readings_at_the_opening_edge_must_agree():
+    hardware = Hardware(steady(80), 100_000_000, REAL_RANGE)
+    track = track_of()
+    assert track.open(0, 7)
+    assert not track.agree(NS // 1000, hardware.value(0.001))
+    assert track.agree(2 * NS // 1000, hardware.value(0.002))
+    assert (track.failed, track.opened_ns) == (1, NS // 1000)
+    track.read(NS, hardware.value(1.0))
+    track.settle(NS)
+    assert track.fault is None
+    assert track.joules == pytest.approx(80, abs=1)
+
+
 def test_a_failed_reading_loses_nothing():
     hardware = Hardware(steady(80), 0, REAL_RANGE)
     track = track_of()
