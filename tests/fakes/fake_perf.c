@@ -1,9 +1,9 @@
 /* perf_event_open(2) and what it opens, for machines whose kernel counts no energy.
  *
- * Preloaded into a process, it answers that one system call for the units that stand as folders below
- * WATTEST_FAKE_PERF: UNIT/EVENT-CPU/energy_uj holds microjoules, as a powercap zone does, and UNIT/errno
- * the number of an error. The descriptor counts from 0 on in units of 2^-32 J. A counter that has vanished
- * reads as one that the kernel has given up, one that is a folder fails. */
+ * Preloaded into a process, it answers that one system call for the units that are folders below
+ * WATTEST_FAKE_PERF: UNIT/EVENT-CPU/energy_uj holds microjoules, as in a powercap zone, and
+ * UNIT/errno the number of an error. The descriptor counts from 0 on, in units of 2^-32 J. One
+ * whose counter has vanished has been given up by the kernel; one of a folder fails. */
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -43,9 +43,13 @@ static long open_event(const struct perf_event_attr *event, int cpu) {
     Counter *counter = malloc(sizeof *counter);
     snprintf(counter->path, sizeof counter->path, "%s/%u/%llu-%d/energy_uj", stage, event->type,
              (unsigned long long)event->config, cpu);
-    if (microjoules(counter->path, &counter->start) != 0) { free(counter); errno = ENOENT; return -1; }
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fd >= MAX_COUNTERS) { free(counter); errno = EMFILE; return -1; }
+    int is_there = microjoules(counter->path, &counter->start) == 0;
+    int fd = is_there ? open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0 || fd >= MAX_COUNTERS) {
+        free(counter);
+        errno = is_there ? EMFILE : ENOENT;
+        return -1;
+    }
     counters[fd] = counter;
     return fd;
 }
@@ -75,14 +79,18 @@ long syscall(long number, ...) {
 
 ssize_t read(int fd, void *buffer, size_t size) {
     static ssize_t (*next)(int, void *, size_t);
-    if (fd >= 0 && fd < MAX_COUNTERS && counters[fd] != NULL) return count(counters[fd], buffer, size);
+    const Counter *counter = fd >= 0 && fd < MAX_COUNTERS ? counters[fd] : NULL;
+    if (counter != NULL) return count(counter, buffer, size);
     if (next == NULL) next = (ssize_t (*)(int, void *, size_t))dlsym(RTLD_NEXT, "read");
     return next(fd, buffer, size);
 }
 
 int close(int fd) {
     static int (*next)(int);
-    if (fd >= 0 && fd < MAX_COUNTERS && counters[fd] != NULL) { free(counters[fd]); counters[fd] = NULL; }
+    if (fd >= 0 && fd < MAX_COUNTERS) {
+        free(counters[fd]);
+        counters[fd] = NULL;
+    }
     if (next == NULL) next = (int (*)(int))dlsym(RTLD_NEXT, "close");
     return next(fd);
 }
