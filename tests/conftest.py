@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shlex
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.powercap import PowercapTree, PowercapWriter
+from fakes.profile import steady
+
+from wattest.config.schema import schema_faults
+from wattest.plan.experiment import Plan
+from wattest.plan.load import Places, load_campaign
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,6 +84,19 @@ def toy_registry() -> dict[str, Any]:
     return {"models": {"toy": program, "busy": program}}
 
 
+# Entries of settings files: a training of a blink, and a load that outlives what it is beside.
+TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
+LOAD: dict[str, Any] = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
+
+
+def await_until(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
 _PYTEST = (sys.executable, "-m", "pytest")
 
 
@@ -122,10 +144,14 @@ class Project:
 
     def load(self, text: str) -> Path:
         """Let the program ``busy``, the load, be this training script."""
-        registry = toy_registry()
-        registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
-        self.registry(registry)
+        self.describe("busy", path="repos/busy")
         return self.program("busy", text)
+
+    def describe(self, name: str, **entry: Any) -> None:
+        """Write the registry, in which this is said of a program, and of others what is usual."""
+        registry = toy_registry()
+        registry["models"][name] = {**registry["models"][name], **entry}
+        self.registry(registry)
 
     def registry(self, document: Mapping[str, Any]) -> Path:
         """Write the registry."""
@@ -161,6 +187,46 @@ class Project:
             words.append("experiments")
         return words
 
+    def run_apart(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the experiments as threads may do at once: here nothing is patched for them."""
+        return subprocess.run(
+            [*_PYTEST, *self._words(*arguments)],
+            cwd=self.path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT / "src"),
+                "WATTEST_LOCK_DIR": str(self.path / "locks"),
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    def record(self, output: str = "") -> dict[str, Any]:
+        """Return the only record, which must be valid; say this output where there is none."""
+        records = self.records()
+        assert len(records) == 1, output
+        assert schema_faults(records[0], "result", "record") == []
+        return records[0]
+
+    def rows(self, *, newest: bool = False) -> list[dict[str, str]]:
+        """Return the rows in the CSV of the only session, or of the one that began last."""
+        found = (self.path / "results" / "sessions").glob("*/experiments.csv")
+        files = sorted(found, key=lambda file: file.stat().st_mtime_ns)
+        assert newest or len(files) == 1, files
+        with files[-1].open(encoding="utf-8", newline="") as lines:
+            return list(csv.DictReader(lines))
+
+    def resumed_plan(self) -> Plan:
+        """Return the plan that a resumed session would go on with."""
+        places = Places(self.path, self.path)
+        results = self.path / "results"
+        return load_campaign(places, "settings/test.json", None, None, results, resume=True).plan
+
     def records(self) -> list[dict[str, Any]]:
         """Return all records, oldest first."""
         files = sorted((self.path / "results").glob("*.json"))
@@ -185,3 +251,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     monkeypatch.setenv("WATTEST_SYSFS", str(pytester.path / "no_sysfs"))
     monkeypatch.setenv("WATTEST_LOCK_DIR", str(pytester.path / "locks"))
     return Project(pytester.path, pytester)
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Iterator[Path]:
+    """Yield a tree like /sys with one CPU package at 50 W."""
+    tree = PowercapTree(tmp_path / "sys")
+    with PowercapWriter({tree.add_package(): steady(50)}):
+        yield tree.root

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
 
-from oracle import Oracle, Sighting
+from oracle import Oracle, Sighting, proc_file, processes
 
-from conftest import Project, quick_pytest, toy_registry
+from conftest import Project, quick_pytest
 
 _TOKEN = "WATTEST_TEST_TOKEN"
 _LOOK_SECONDS = 0.03
@@ -80,7 +80,7 @@ class LiveSession:
     def output(self) -> str:
         """Return what it has written so far."""
         self._pump()
-        return self._path.read_text(encoding="utf-8", errors="replace")
+        return self._path.read_bytes().decode("utf-8", errors="replace")
 
     def until(self, state: Callable[[], object], what: str, seconds: float = 20) -> None:
         """Wait for a state while the session runs."""
@@ -129,20 +129,18 @@ class LiveSession:
         A zombie that init has inherited from a killed pytest is init's to reap, and left out.
         """
         found = []
-        for entry in os.scandir("/proc"):
-            if not entry.name.isdigit() or int(entry.name) == self.pid:
+        for pid, stat in processes():
+            born = (pid, int(stat[19]))
+            if pid == self.pid:
                 continue
-            with suppress(OSError):
-                stat = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
-                born = (int(entry.name), int(stat[19]))
-                if born not in self._seen:
-                    variables = Path(entry.path, "environ").read_bytes().split(b"\0")
-                    if f"{_TOKEN}={self.token}".encode() not in variables:
-                        continue
-                    self._seen.add(born)
-                if stat[0] == b"Z" and stat[1] == b"1":
+            if born not in self._seen:
+                variables = proc_file(pid, "environ").split(b"\0")
+                if f"{_TOKEN}={self.token}".encode() not in variables:
                     continue
-                found.append(Sighting(born[0], stat[0].decode(), "environment"))
+                self._seen.add(born)
+            if stat[0] == b"Z" and stat[1] == b"1":
+                continue
+            found.append(Sighting(pid, stat[0].decode(), "environment"))
         return found
 
     def left(self, *oracles: Oracle, seconds: float = 2.0) -> list[Sighting]:
@@ -173,8 +171,8 @@ class LiveSession:
                 os.kill(one.pid, signal.SIGKILL)
 
     def _has_terminal(self) -> bool:
-        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return stat[4] != "0" and b"pytest" in Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        stat = proc_file(self.pid, "stat").rpartition(b")")[2].split()
+        return stat[4] != b"0" and b"pytest" in proc_file(self.pid, "cmdline")
 
     def _pump(self) -> None:
         """Take over what stands on the terminal; a full one would stop the session."""
@@ -192,10 +190,9 @@ class Stage:
 
     def __init__(self, project: Project, foreground: str = "polite", load: str = "polite") -> None:
         self.project = project
-        registry = toy_registry()
-        registry["models"]["busy"] = {**registry["models"]["busy"], "path": "repos/busy"}
-        project.registry(registry)
-        self.oracles = [self._cast("toy", foreground), self._cast("busy", load)]
+        self.oracles: list[Oracle] = []
+        project.program("toy", self._cast("toy", foreground))
+        project.load(self._cast("busy", load))
         self.settings()
 
     def settings(self, *entries: Mapping[str, object], **top: object) -> None:
@@ -207,11 +204,11 @@ class Stage:
         }
         self.project.settings(*(entries or (entry,)), **top)
 
-    def _cast(self, name: str, kind: str) -> Oracle:
+    def _cast(self, name: str, kind: str) -> str:
         oracle = Oracle(self.project.path / f"oracle_{name}")
-        command = " ".join(f"'{word}'" for word in oracle.argv(kind, sys.executable))
-        self.project.program(name, f"#!/bin/sh\necho {name} begins\nexec {command}\n")
-        return oracle
+        self.oracles.append(oracle)
+        command = shlex.join(oracle.argv(kind, sys.executable))
+        return f"#!/bin/sh\necho {name} begins\nexec {command}\n"
 
     def await_births(self, session: LiveSession, count: int = 3) -> None:
         """Wait until foreground and load are up."""

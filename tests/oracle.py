@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,17 +54,12 @@ class Oracle:
         """Return every process of the creature that exists in any state, zombies included."""
         births = self.births()
         found = []
-        for entry in os.scandir("/proc"):
-            if not entry.name.isdigit():
-                continue
-            with suppress(OSError):
-                stat = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
-                line = Path(entry.path, "cmdline").read_bytes()
-                state, start = stat[0].decode(), int(stat[19])
-                if (int(entry.name), start) in births:
-                    found.append(Sighting(int(entry.name), state, "ledger"))
-                elif self.token.encode() in line:
-                    found.append(Sighting(int(entry.name), state, "token"))
+        for pid, stat in processes():
+            state, start = stat[0].decode(), int(stat[19])
+            if (pid, start) in births:
+                found.append(Sighting(pid, state, "ledger"))
+            elif self.token.encode() in proc_file(pid, "cmdline"):
+                found.append(Sighting(pid, state, "token"))
         return found
 
     def await_births(self, count: int, seconds: float = 10.0) -> None:
@@ -112,11 +108,20 @@ class Oracle:
 
 def own_zombies() -> list[int]:
     """Return the zombies among the children of this very process."""
-    found = []
+    return [pid for pid, stat in processes() if stat[0] == b"Z" and int(stat[1]) == os.getpid()]
+
+
+def processes() -> Iterator[tuple[int, list[bytes]]]:
+    """Yield every process: its PID, and what stands in its ``stat`` behind its name."""
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
-            with suppress(OSError):
-                stat = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
-                if stat[0] == b"Z" and int(stat[1]) == os.getpid():
-                    found.append(int(entry.name))
-    return found
+            pid = int(entry.name)
+            if stat := proc_file(pid, "stat"):
+                yield pid, stat.rpartition(b")")[2].split()
+
+
+def proc_file(pid: int, name: str) -> bytes:
+    """Return what a file of a process in /proc holds: nothing once the process is gone."""
+    with suppress(OSError):
+        return Path("/proc", str(pid), name).read_bytes()
+    return b""

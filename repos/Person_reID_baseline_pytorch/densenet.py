@@ -11,8 +11,6 @@ BOTTLENECK_FACTOR = 4
 STEM_CHANNELS = 64
 BLOCK_LENGTHS = (6, 12, 24, 16)
 EMBEDDING_SIZE = 512
-SMALLEST_SIDE = 32
-"""The stem and three transitions halve a side five times."""
 
 
 class DenseLayer(nn.Module):

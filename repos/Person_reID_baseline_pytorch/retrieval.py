@@ -7,10 +7,13 @@ evaluation code published with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from runtime import TrainingError
-from torch import Tensor
+from common.program import TrainingError
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
 
 JUNK = -1
 """The identity of detections that are no whole person: they are taken out of every ranking."""
@@ -33,7 +36,26 @@ class Ranking:
     rank5: float
     mean_average_precision: float
     queries: int
-    without_match: int
+
+
+def embed(network: nn.Sequential, batches: DataLoader[Any], mirror: bool) -> Embedded:
+    """Return what a normalisation and a network before its classifier make of images.
+
+    Where `mirror`, of each picture and its mirror image added.
+    """
+    normalise, model = network
+    device = next(model.parameters()).device
+    batches_embedded = []
+    network.eval()
+    with torch.inference_mode():
+        for images, identities, cameras in batches:
+            pictures = normalise(images.to(device, non_blocking=True))
+            embedded = model.embed(pictures)
+            if mirror:
+                embedded = embedded + model.embed(pictures.flip(3))
+            features = functional.normalize(embedded).cpu()
+            batches_embedded.append((features, identities, cameras))
+    return Embedded(*(torch.cat(column) for column in zip(*batches_embedded, strict=True)))
 
 
 def rank(query: Embedded, gallery: Embedded) -> Ranking:
@@ -46,11 +68,9 @@ def rank(query: Embedded, gallery: Embedded) -> Ranking:
     """
     if not (query.features.isfinite().all() and gallery.features.isfinite().all()):
         raise TrainingError("an embedding is not finite: the training diverged")
-    firsts: list[int] = []
-    precisions: list[float] = []
-    for feature, identity, camera in zip(
-        query.features, query.identities, query.cameras, strict=True
-    ):
+    firsts, precisions = [], []
+    queries = zip(query.features, query.identities, query.cameras, strict=True)
+    for feature, identity, camera in queries:
         same = gallery.identities == identity
         kept = (gallery.identities != JUNK) & ~(same & (gallery.cameras == camera))
         order = (gallery.features[kept] @ feature).argsort(descending=True, stable=True)
@@ -65,7 +85,6 @@ def rank(query: Embedded, gallery: Embedded) -> Ranking:
         rank5=sum(first < 5 for first in firsts) / len(firsts),
         mean_average_precision=sum(precisions) / len(precisions),
         queries=len(firsts),
-        without_match=len(query.identities) - len(firsts),
     )
 
 

@@ -1,19 +1,3 @@
 #!/usr/bin/env bash
-# Starts train.py of this folder with all arguments; relative paths in them are taken from here.
-# The interpreter: $PYTHON, else the virtual environment of the project, else python3.
-set -euo pipefail
-
-python=${PYTHON:-}
-if [[ $python == */* && $python != /* ]]; then
-    python=$PWD/$python
-fi
-CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-if [[ -z $python ]]; then
-    python=../../.venv/bin/python
-    [[ -x $python ]] || python=python3
-fi
-
-# An idle thread of the OpenMP runtime spins by default. Where two trainings share the cores, it
-# spins away the time of the thread that it waits for, and small networks slow down several times.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
-exec "$python" train.py "$@"
+# Trains DenseNet-121 on Market-1501 with train.py of this folder.
+source "$(dirname -- "${BASH_SOURCE[0]}")/../common/train.sh"

@@ -1,4 +1,4 @@
-"""MNIST from its idx files, or the digits in their place, and a small network for both.
+"""MNIST from its idx files, and a small network for it.
 
 The format: http://yann.lecun.com/exdb/mnist/, "FILE FORMATS FOR THE MNIST DATABASE".
 """
@@ -9,37 +9,22 @@ import gzip
 import math
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from batches import Labelled, MemoryImages, Normalisation
-from digits import load_digits, split_by_class
-from runtime import TrainingError
+from common.images import Data, Normalise
+from common.program import TrainingError
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 SIDE = 28
 CLASSES = 10
-FILES = {
-    "training images": "train-images-idx3-ubyte",
-    "training labels": "train-labels-idx1-ubyte",
-    "test images": "t10k-images-idx3-ubyte",
-    "test labels": "t10k-labels-idx1-ubyte",
-}
+FILES = [
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+]
 NESTED_FOLDER = Path("MNIST/raw")
 UNSIGNED_BYTE = 8
 """The type code of the only element type that MNIST uses."""
-DIGITS_PER_CLASS_TO_TEST = 36
-
-
-@dataclass(frozen=True)
-class Split:
-    """Training and test data."""
-
-    title: str
-    training: Labelled
-    test: Labelled
-    normalise: Normalisation
 
 
 def small_network() -> nn.Sequential:
@@ -52,28 +37,22 @@ def small_network() -> nn.Sequential:
     )  # fmt: skip
 
 
-def load(folder: Path | None) -> Split:
-    """Load MNIST from `folder`, or the digits where that is None.
+def load(folder: Path) -> Data:
+    """Load MNIST.
 
     Raises:
         TrainingError: The folder does not hold the whole data set, or a file is damaged.
     """
-    if folder is None:
-        return _digits()
     nested = folder / NESTED_FOLDER
     root = nested if nested.is_dir() else folder
-    paths = {part: _find(root, name) for part, name in FILES.items()}
-    missing = [FILES[part] for part, path in paths.items() if path is None]
+    paths = {name: _find(root, name) for name in FILES}
+    missing = [name for name, path in paths.items() if path is None]
     if missing:
         raise TrainingError(f"no MNIST idx files in {root}: {', '.join(missing)} missing")
-    parts = {part: read_idx(path) for part, path in paths.items() if path is not None}
-    images, labels = parts["training images"], parts["training labels"]
-    return Split(
-        title=f"MNIST from {root}",
-        training=_labelled(images, labels, "training"),
-        test=_labelled(parts["test images"], parts["test labels"], "test"),
-        normalise=Normalisation.of(images.unsqueeze(1)),
-    )
+    arrays = [read_idx(path) for path in paths.values() if path is not None]
+    training, test = _labelled("training", *arrays[:2]), _labelled("test", *arrays[2:])
+    normalise = Normalise.over(training.tensors[0])
+    return Data(f"MNIST from {root}", {"training": training, "test": test}, normalise)
 
 
 def read_idx(path: Path) -> Tensor:
@@ -102,25 +81,13 @@ def read_idx(path: Path) -> Tensor:
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(shape)
 
 
-def _digits() -> Split:
-    images, labels = load_digits(SIDE, channels=1)
-    test, training = split_by_class(labels, (DIGITS_PER_CLASS_TO_TEST,))
-    return Split(
-        title=f"no MNIST here, so scikit-learn's {len(labels)} handwritten digits, "
-        f"8x8 resized to {SIDE}x{SIDE}",
-        training=Labelled(MemoryImages(images[training]), labels[training]),
-        test=Labelled(MemoryImages(images[test]), labels[test]),
-        normalise=Normalisation.of(images[training]),
-    )
-
-
 def _find(root: Path, name: str) -> Path | None:
     spellings = (name, name.replace("-idx", ".idx"))
     candidates = [root / (spelling + end) for spelling in spellings for end in ("", ".gz")]
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _labelled(images: Tensor, labels: Tensor, part: str) -> Labelled:
+def _labelled(part: str, images: Tensor, labels: Tensor) -> TensorDataset:
     if labels.ndim != 1 or list(images.shape) != [len(labels), SIDE, SIDE]:
         raise TrainingError(
             f"the {part} images are {list(images.shape)} and their labels {list(labels.shape)}, "
@@ -128,4 +95,4 @@ def _labelled(images: Tensor, labels: Tensor, part: str) -> Labelled:
         )
     if labels.max() >= CLASSES:
         raise TrainingError(f"a label of the {part} images is {int(labels.max())}")
-    return Labelled(MemoryImages(images.unsqueeze(1)), labels.long())
+    return TensorDataset(images.unsqueeze(1), labels.long())

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ import pytest
 from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import steady
+from oracle import proc_file, processes
 
+from conftest import ROOT, await_until
 from wattest.calibration.measure import BURNER
 
-SOURCES = Path(__file__).parents[2] / "src"
 PROGRAM = "import sys; from wattest.cli import main; sys.exit(main())"
 PATTERNS = ["idle", "cpu steady", "cpu square 80 ms", "cpu square 100 ms", "cpu square 150 ms"]
 
@@ -34,7 +35,7 @@ def command(*arguments: str) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "WATTEST_SYSFS"}
-    return {**kept, "PYTHONPATH": str(SOURCES), **more}
+    return {**kept, "PYTHONPATH": str(ROOT / "src"), **more}
 
 
 @pytest.fixture
@@ -52,32 +53,12 @@ def readings(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 def processes_with(mark: str) -> set[int]:
     """PIDs of every process whose environment holds `mark`."""
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.add(int(folder.name))
-        except OSError:
-            continue
-    return found
+    return {pid for pid, _ in processes() if mark.encode() in proc_file(pid, "environ")}
 
 
 def burners(mark: str) -> set[int]:
-    found = set()
-    for pid in processes_with(mark):
-        try:
-            if BURNER.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(pid)
-        except OSError:
-            continue
-    return found
-
-
-def await_until(holds: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
+    name = BURNER.name.encode()
+    return {pid for pid in processes_with(mark) if name in proc_file(pid, "cmdline")}
 
 
 def test_without_any_counter_it_says_so_in_one_line_and_leaves_nothing(tmp_path):

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from livesession import LiveSession, Stage
 
-from conftest import Project
-
-FIXED = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
+from conftest import TOY, Project
 
 
 def governor_tree(folder: Path, cpus: int = 2) -> list[Path]:
@@ -52,7 +50,7 @@ def test_different_governors_are_each_restored(project: Project) -> None:
     sysfs = project.path / "sys"
     first, second = governor_tree(sysfs)
     second.write_text("performance\n")
-    project.settings(FIXED, governor="performance")
+    project.settings(TOY, governor="performance")
     assert project.run_here("--sysfs", str(sysfs)).ret == 0
     assert first.read_text().strip() == "powersave"
     assert second.read_text().strip() == "performance"
@@ -61,7 +59,7 @@ def test_different_governors_are_each_restored(project: Project) -> None:
 def test_a_governor_that_is_not_offered_is_refused_before_anything_runs(project: Project) -> None:
     sysfs = project.path / "sys"
     files = governor_tree(sysfs)
-    project.settings(FIXED, governor="schedutil")
+    project.settings(TOY, governor="schedutil")
     result = project.refusal("--sysfs", str(sysfs))
     result.stderr.fnmatch_lines(["ERROR: governor 'schedutil' is not offered*powersave"])
     assert {file.read_text().strip() for file in files} == {"powersave"}
@@ -71,7 +69,7 @@ def test_a_governor_that_is_not_offered_is_refused_before_anything_runs(project:
 def test_a_machine_without_governors_says_so_and_measures(project: Project) -> None:
     sysfs = project.path / "sys"
     sysfs.mkdir()
-    project.settings(FIXED, governor="performance")
+    project.settings(TOY, governor="performance")
     result = project.run_here("--sysfs", str(sysfs))
     assert result.ret == 0
     (record,) = project.records()
@@ -85,7 +83,7 @@ def test_a_governor_that_cannot_be_set_is_left_alone_and_reported(project: Proje
     # A folder in its place is what a missing permission is to root.
     second.unlink()
     second.mkdir()
-    project.settings(FIXED, governor="performance")
+    project.settings(TOY, governor="performance")
     result = project.run_here("--sysfs", str(sysfs))
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["*governor 'performance': *run with sudo*"])

@@ -7,13 +7,11 @@ import os
 import pwd
 import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.powercap import PowercapTree, PowercapWriter
-from fakes.profile import Profile
+from fakes.powercap import PowercapTree
 from livesession import LiveSession, Stage
 
 from conftest import Project
@@ -21,15 +19,6 @@ from wattest.errors import LeaseError
 from wattest.machine.lease import Leases, packages_lease
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 1.0}}
-
-
-@pytest.fixture
-def sysfs(tmp_path: Path) -> Iterator[Path]:
-    """Yield a tree like /sys with one CPU package at 50 W."""
-    tree = PowercapTree(tmp_path / "sys")
-    package = tree.add_package()
-    with PowercapWriter({package: Profile(((0.0, 50.0),))}):
-        yield tree.root
 
 
 def two_campaigns(project: Project) -> Stage:

@@ -6,31 +6,20 @@ import csv
 import json
 import pwd
 from pathlib import Path
-from typing import Any
+
+from planning import document, faults_of, plan
 
 from conftest import toy_registry
-from wattest.config.registry import load_registry
-from wattest.config.settings import load_settings
 from wattest.names import slug
-from wattest.plan.expand import expand
 from wattest.plan.experiment import Plan
 from wattest.plan.listing import listing
 from wattest.run.command import argv_of, command_of, format_value
 
-MUTANT: dict[str, Any] = {"repo": "toy", "model": "small", "mutate": ["learning_rate"]}
+MUTANT = {"repo": "toy", "model": "small", "mutate": ["learning_rate"]}
 PARALLEL = {
     "foreground": MUTANT,
     "background": {"repo": "busy", "model": "large", "hyperparameters": {"epochs": 3}},
 }
-
-
-def plan(tmp_path: Path, *entries: dict[str, Any], seed: int = 7, **top: Any) -> Plan:
-    known = top.pop("known", None) or toy_registry()
-    registry = tmp_path / "registry.json"
-    registry.write_text(json.dumps(known), encoding="utf-8")
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({"experiments": list(entries), **top}), encoding="utf-8")
-    return expand(load_settings(settings, load_registry(registry, tmp_path)), seed)
 
 
 def rates(made: Plan) -> list[float]:
@@ -123,8 +112,8 @@ def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path)
         assert partner.partner == one.id
         assert partner.block == one.block
         assert partner.foreground == one.foreground
-        assert one.is_baseline != partner.is_baseline
-        assert one.mode == ("mutation" if one.is_baseline else "parallel")
+        assert bool(one.backgrounds) != bool(partner.backgrounds)
+        assert one.mode == ("parallel" if one.backgrounds else "mutation")
 
 
 def test_the_command_follows_the_registry_and_leaves_null_defaults_out(tmp_path: Path) -> None:
@@ -190,3 +179,41 @@ def test_entries_that_train_the_same_share_no_mutant_whatever_their_design(tmp_p
     made = plan(tmp_path, drawn, written_out)
     values = [one.mutated["epochs"] for one in made.experiments]
     assert len(set(values)) == len(values) == 18
+
+
+def test_entries_that_ask_alike_follow_a_sequence_of_their_own_each(tmp_path: Path) -> None:
+    entry = {**MUTANT, "design": "sobol", "runs_per_config": 300}
+    made = plan(tmp_path, entry, entry)
+    assert len(set(rates(made))) == 600
+    assert made.notes == ()
+
+
+def test_entries_that_ask_alike_are_told_what_the_others_took(tmp_path: Path) -> None:
+    drawn = {"repo": "toy", "model": "small", "mutate": ["epochs"], "runs_per_config": 10}
+    (line,) = faults_of(tmp_path, document(drawn, drawn))
+    assert line.startswith(
+        "test.json::$.experiments[1]: only 9 distinct mutants of epochs exist, 10 were asked for"
+        " (20 in all, of which 1 is the default, 10 taken by earlier experiments);"
+    )
+
+
+def test_more_combinations_than_can_be_planned_are_refused_before_any_is_made(
+    tmp_path: Path,
+) -> None:
+    levels = {"learning_rate": [n / 10**5 for n in range(1, 9_001)],
+              "seconds": [n / 10**3 for n in range(100, 9_100)]}  # fmt: skip
+    entry = {"repo": "toy", "model": "small", "mutate": [*levels],
+             "design": {"name": "factorial", "levels": levels}}  # fmt: skip
+    expected = "test.json::$.experiments: asks for 81000000 experiments; at most 100000 can be"
+    for asked in ({}, {"runs_per_config": 6}):
+        (line,) = faults_of(tmp_path, document({**entry, **asked}))
+        assert line.startswith(expected)
+    fewer = {name: values[:2] for name, values in levels.items()}
+    made = plan(tmp_path, {**entry, "design": {"name": "factorial", "levels": fewer}})
+    assert len(made.experiments) == 4
+
+
+def test_one_seed_gives_the_same_plan_whatever_stands_in_free_text(tmp_path: Path) -> None:
+    first = plan(tmp_path, MUTANT, runs_per_config=2)
+    second = plan(tmp_path, {**MUTANT, "comment": "why"}, runs_per_config=2, _note=1)
+    assert first.digest == second.digest

@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planning import FIXED, plan
 
-from conftest import Project, toy_registry
-from wattest.config.registry import load_registry
-from wattest.config.settings import load_settings
+from conftest import TOY, Project
 from wattest.errors import RecordError
 from wattest.files import give_back, write_atomically
-from wattest.plan.expand import expand
-from wattest.plan.experiment import Experiment, Plan
-from wattest.plan.load import Places, load_campaign
+from wattest.plan.experiment import Experiment
 from wattest.records.folder import ResultsFolder
 from wattest.records.resume import finished_experiments
 from wattest.records.table import SessionArtefacts, complete_csv
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
-
-
-def plan_of(project: Project) -> Plan:
-    """Return the plan that is resumed."""
-    places = Places(project.path, project.path)
-    results = project.path / "results"
-    return load_campaign(places, "settings/test.json", None, None, results, resume=True).plan
 
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Experiment:
-    registry = tmp_path / "registry.json"
-    registry.write_text(json.dumps(toy_registry()), encoding="utf-8")
-    settings = tmp_path / "settings.json"
-    settings.write_text(
-        json.dumps({"experiments": [{"repo": "toy", "model": "small", "hyperparameters": {}}]}),
-        encoding="utf-8",
-    )
-    return expand(load_settings(settings, load_registry(registry, tmp_path)), 1).experiments[0]
+    return plan(tmp_path, FIXED, seed=1).experiments[0]
 
 
 def test_ids_made_in_the_same_second_are_unique(tmp_path: Path, planned: Experiment) -> None:
@@ -116,7 +97,7 @@ def test_a_disk_that_takes_half_a_row_leaves_the_csv_as_it_was(
     project.settings(TOY)
     assert project.run_here().ret == 0
     (record,) = project.records()
-    artefacts = SessionArtefacts(project.path, "session", plan_of(project))
+    artefacts = SessionArtefacts(project.path, "session", project.resumed_plan())
     artefacts.open({})
     artefacts.add(record)
     before, write = artefacts.csv.read_bytes(), os.write
@@ -140,7 +121,7 @@ def test_a_disk_that_takes_half_a_row_leaves_the_csv_as_it_was(
 def test_a_row_that_a_kill_kept_out_of_the_csv_is_added(project: Project, cut: int) -> None:
     project.settings(THREE, seed=1)
     assert project.run_here().ret == 0
-    results, plan = project.path / "results", plan_of(project)
+    results, plan = project.path / "results", project.resumed_plan()
     (file,) = (results / "sessions").glob("*/experiments.csv")
     whole = file.read_bytes()
     done = finished_experiments(results, plan)
@@ -159,7 +140,7 @@ def test_rows_of_failed_experiments_stay_when_a_csv_is_completed(project: Projec
     failing = {**TOY, "hyperparameters": {"seconds": 0.1, "exit": 1}}
     project.settings(failing, TOY, seed=1)
     assert project.run_here().ret == 1
-    results, plan = project.path / "results", plan_of(project)
+    results, plan = project.path / "results", project.resumed_plan()
     (file,) = (results / "sessions").glob("*/experiments.csv")
     whole = file.read_bytes()
     file.write_bytes(whole[:-20])

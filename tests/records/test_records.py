@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -11,18 +10,14 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
+from conftest import LOAD, TOY, Project
 from wattest.errors import ConfigurationError
 from wattest.interrupts import OrderlySignals, interruptions_held
 from wattest.plan import store
-from wattest.plan.experiment import Plan
-from wattest.plan.load import Places, load_campaign
 from wattest.records.reading import read_record
 from wattest.records.resume import finished_experiments
 
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
 THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
-LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 # Replaces a function of the session: how a project's conftest.py makes things happen in time.
 INTERFERE = """
@@ -45,30 +40,9 @@ def interfere(project: Project, place: str, before: str) -> None:
         file.write(INTERFERE.format(module=module, name=name, before=before))
 
 
-def rows(project: Project) -> list[dict[str, str]]:
-    """Return the rows of the only session."""
-    (file,) = (project.path / "results" / "sessions").glob("*/experiments.csv")
-    with file.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def rows_of_newest(project: Project) -> list[dict[str, str]]:
-    """Return the rows of the session that began last."""
-    sessions = (project.path / "results" / "sessions").glob("*/experiments.csv")
-    with max(sessions, key=lambda file: file.stat().st_mtime_ns).open(newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def plan_of(project: Project) -> Plan:
-    """Return the plan that is resumed."""
-    places = Places(project.path, project.path)
-    results = project.path / "results"
-    return load_campaign(places, "settings/test.json", None, None, results, resume=True).plan
-
-
 def finished(project: Project) -> int:
     """Return how many experiments count as finished."""
-    return len(finished_experiments(project.path / "results", plan_of(project)))
+    return len(finished_experiments(project.path / "results", project.resumed_plan()))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +65,7 @@ def test_an_interruption_while_a_record_is_written_comes_after_it(
     assert result.ret == pytest.ExitCode.INTERRUPTED, result.stdout.str()
     (record,) = project.records()
     assert record["training_success"] is True
-    assert [row["experiment_id"] for row in rows(project)] == [record["experiment_id"]]
+    assert [row["experiment_id"] for row in project.rows()] == [record["experiment_id"]]
     assert f"{number} received" in result.stdout.str()
     result.assert_outcomes(passed=1)
 
@@ -182,7 +156,7 @@ def test_resume_passes_over_what_somebody_else_has_put_into_the_folder(project: 
     result = project.run("--resume", timeout=30)
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["resume: 1 of 3 experiments found finished, 2 left"])
-    assert len({row["test_id"] for row in rows_of_newest(project)}) == 3
+    assert len({row["test_id"] for row in project.rows(newest=True)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -208,7 +182,7 @@ def test_a_plan_file_that_is_none_is_refused_with_what_to_do(
 ) -> None:
     project.settings(THREE, seed=1)
     results = project.path / "results"
-    file = store.store(results, plan_of(project))
+    file = store.store(results, project.resumed_plan())
     if damage is None:
         file.unlink()
         os.mkfifo(file)
@@ -217,7 +191,7 @@ def test_a_plan_file_that_is_none_is_refused_with_what_to_do(
     else:
         file.write_text(json.dumps(json.loads(file.read_text()) | damage))
     with pytest.raises(ConfigurationError, match=r"is no plan \(.*remove it"):
-        plan_of(project)
+        project.resumed_plan()
 
 
 @pytest.mark.parametrize("harm", ['rm "$file"', 'echo \'{"half\' > "$file"'])
@@ -239,7 +213,7 @@ def test_a_partner_that_is_gone_costs_no_record(project: Project, harm: str) -> 
     assert record["pair"] is None
     quality = record.get("foreground_result", record)["quality"]
     assert any("not compared with" in flag for flag in quality["flags"])
-    assert len(rows(project)) == 2
+    assert len(project.rows()) == 2
 
 
 def test_a_row_that_cannot_be_written_is_a_warning_and_comes_later(project: Project) -> None:
@@ -252,7 +226,7 @@ def test_a_row_that_cannot_be_written_is_a_warning_and_comes_later(project: Proj
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["*warning*No space left on device; the record counts*"])
     assert [record["training_success"] for record in project.records()] == [True, True]
-    assert len(rows(project)) == 2
+    assert len(project.rows()) == 2
 
 
 def test_plans_of_files_with_one_name_lie_side_by_side(project: Project) -> None:

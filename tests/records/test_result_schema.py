@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +14,10 @@ from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import steady
 
-from conftest import ROOT, Project
+from conftest import LOAD, Project
 from wattest.config.schema import schema_faults
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
-LOAD: dict[str, Any] = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 FAILING = {**TOY, "hyperparameters": {"seconds": 0.3, "exit": 1}}
 GONE = object()
 """In place of a value: the key is taken away."""
@@ -137,21 +133,10 @@ def leave_record(
     folder.mkdir()
     project = Project(folder)
     project.settings(entry, max_retries=1)
-    words = ["-p", "no:cacheprovider", "--config", "settings/test.json", "--sysfs", str(sysfs)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "WATTEST_LOCK_DIR": str(folder / "locks"),
-        **(extra or {}),
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, "experiments"], cwd=folder, env=environment,
-        text=True, timeout=60, capture_output=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    files = list((folder / "results").glob("*.json"))
-    assert len(files) == 1, done.stdout + done.stderr
-    document: dict[str, Any] = json.loads(files[0].read_text(encoding="utf-8"))
-    return document
+    done = project.run_apart("--sysfs", str(sysfs), **(extra or {}))
+    records = project.records()
+    assert len(records) == 1, done.stdout
+    return records[0]
 
 
 def corrupted(document: Mapping[str, Any], path: str, value: object) -> dict[str, Any]:

@@ -10,31 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import EVERY_PROGRAM, EXAMPLES, RESNET, modules
+from programs import EXAMPLES, RESNET, cifar_fields, modules, write_cifar
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
 pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
 np = pytest.importorskip("numpy", reason="the bundled programs need numpy")
 
 
-def cifar_fields(count: int, seed: int) -> dict[Any, Any]:
-    generator = np.random.default_rng(seed)
-    pixels = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
-    return {b"data": pixels, b"labels": [int(n) for n in generator.integers(0, 10, count)]}
+def sizes(data: Any) -> dict[str, int]:
+    return {name: len(part) for name, part in data.parts.items()}
+
+
+def images_of(data: Any, part: str) -> Any:
+    return data.parts[part].tensors[0]
 
 
 @pytest.fixture
 def cifar(tmp_path: Path) -> Path:
-    names = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]
-    for seed, name in enumerate(names):
-        # protocol 2 is that of the published files
-        (tmp_path / name).write_bytes(pickle.dumps(cifar_fields(8, seed), protocol=2))
+    write_cifar(tmp_path)
     return tmp_path
 
 
 def test_cifar_batches_are_read_channel_by_channel(cifar: Path) -> None:
     images, labels = modules(RESNET).cifar.read_batch(cifar / "test_batch")
-    fields = cifar_fields(8, 5)
+    fields = cifar_fields(5)
     assert labels.tolist() == fields[b"labels"]
     assert images.dtype == torch.uint8
     # the first 1,024 values of a row are the red channel, row by row
@@ -44,11 +43,10 @@ def test_cifar_batches_are_read_channel_by_channel(cifar: Path) -> None:
 
 def test_a_tenth_of_the_cifar_training_images_is_held_out_and_never_trained_on(cifar: Path) -> None:
     data = modules(RESNET).cifar.load(cifar)
-    assert (len(data.training), len(data.validation), len(data.test)) == (36, 4, 8)
-    everything = torch.cat((data.training.source.images, data.validation.source.images))
+    assert sizes(data) == {"training": 36, "validation": 4, "test": 8}
+    everything = torch.cat((images_of(data, "training"), images_of(data, "validation")))
     assert len(everything.unique(dim=0)) == 40
-    assert data.augmentation.padding == 4
-    assert data.augmentation.mirror
+    assert data.padding == 4
 
 
 def test_cifar_is_found_in_the_folder_that_its_archive_makes(cifar: Path) -> None:
@@ -61,7 +59,7 @@ def test_cifar_is_found_in_the_folder_that_its_archive_makes(cifar: Path) -> Non
 
 def test_a_cifar_folder_with_a_batch_missing_is_refused_by_name(cifar: Path) -> None:
     (cifar / "data_batch_3").unlink()
-    with pytest.raises(modules(RESNET).runtime.TrainingError, match="data_batch_3 missing"):
+    with pytest.raises(modules(RESNET).program.TrainingError, match="data_batch_3 missing"):
         modules(RESNET).cifar.load(cifar)
 
 
@@ -84,7 +82,7 @@ def test_a_cifar_folder_with_a_batch_missing_is_refused_by_name(cifar: Path) -> 
 def test_a_damaged_cifar_batch_is_refused_by_its_path(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "test_batch"
     path.write_bytes(content)
-    with pytest.raises(modules(RESNET).runtime.TrainingError, match="test_batch"):
+    with pytest.raises(modules(RESNET).program.TrainingError, match="test_batch"):
         modules(RESNET).cifar.read_batch(path)
 
 
@@ -101,7 +99,7 @@ class Hostile:
 def test_a_cifar_pickle_cannot_run_code(tmp_path: Path) -> None:
     path = tmp_path / "test_batch"
     path.write_bytes(pickle.dumps({b"data": Hostile(tmp_path / "made"), b"labels": [1]}))
-    with pytest.raises(modules(RESNET).runtime.TrainingError, match="mkdir"):
+    with pytest.raises(modules(RESNET).program.TrainingError, match="mkdir"):
         modules(RESNET).cifar.read_batch(path)
     assert not (tmp_path / "made").exists()
 
@@ -129,9 +127,9 @@ def test_mnist_idx_files_are_read(tmp_path: Path, compressed: bool, folder: str)
         path = tmp_path / folder / (f"{name}.gz" if compressed else name)
         path.write_bytes(gzip.compress(content) if compressed else content)
     data = modules(EXAMPLES).mnist.load(tmp_path)
-    assert data.test.labels.tolist() == [3, 1, 4, 1]
-    assert data.training.source.images.shape == (12, 1, 28, 28)
-    assert data.test.source.images[2, 0, 5].tolist() == list(
+    assert data.parts["test"].tensors[1].tolist() == [3, 1, 4, 1]
+    assert images_of(data, "training").shape == (12, 1, 28, 28)
+    assert images_of(data, "test")[2, 0, 5].tolist() == list(
         mnist_files()["t10k-images-idx3-ubyte"][16 + 2 * 784 + 140 :][:28]
     )
 
@@ -155,7 +153,7 @@ def test_a_damaged_mnist_file_is_refused(tmp_path: Path, name: str, content: byt
         (tmp_path / good_name).write_bytes(good)
     (tmp_path / name.removesuffix(".gz")).unlink()
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(modules(EXAMPLES).runtime.TrainingError):
+    with pytest.raises(modules(EXAMPLES).program.TrainingError):
         modules(EXAMPLES).mnist.load(tmp_path)
 
 
@@ -163,54 +161,65 @@ def test_the_digits_are_split_alike_for_every_seed_and_no_image_twice() -> None:
     splits = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        splits.append(modules(RESNET).cifar.load(None))
+        splits.append(modules(RESNET).images.digits("data", 32, 3, test=36, validation=18))
     first, second = splits
-    assert torch.equal(first.test.source.images, second.test.source.images)
-    assert [len(part) for part in (first.training, first.validation, first.test)] == [
-        1257, 180, 360,
-    ]  # fmt: skip
-    assert first.test.labels.bincount().tolist() == [36] * 10
-
-
-@pytest.mark.parametrize("repo", EVERY_PROGRAM)
-def test_the_digits_keep_their_brightness_when_resized(repo: str) -> None:
-    images, labels = modules(repo).digits.load_digits(32, channels=3)
-    assert images.shape == (1797, 3, 32, 32)
-    assert images.dtype == torch.uint8
-    assert (int(images.min()), int(images.max())) == (0, 255)
+    assert torch.equal(images_of(first, "test"), images_of(second, "test"))
+    assert sizes(first) == {"test": 36 * 10, "validation": 18 * 10, "training": 1257}
+    assert first.parts["test"].tensors[1].bincount().tolist() == [36] * 10
+    labels = torch.cat([part.tensors[1] for part in first.parts.values()])
     assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
+def test_the_digits_keep_their_brightness_when_resized() -> None:
+    images = images_of(modules(RESNET).images.digits("data", 32, 3), "training")
+    assert images.shape == (1797, 3, 32, 32)
+    assert images.dtype == torch.uint8
+    assert (int(images.min()), int(images.max())) == (0, 255)
+
+
 def test_crops_shift_and_mirroring_mirrors() -> None:
-    batches = modules(RESNET).batches
     images = torch.arange(2 * 3 * 32 * 32).remainder(251).to(torch.uint8).reshape(2, 3, 32, 32)
-    data = batches.Labelled(batches.MemoryImages(images), torch.tensor([4, 5]))
-    request = batches.Request(
-        torch.tensor([1, 0]), torch.tensor([[4, 4], [8, 3]]), torch.tensor([True, False])
+    first, second = modules(RESNET).images.augmented(
+        images, 4, torch.tensor([[4, 4], [8, 3]]), torch.tensor([True, False])
     )
-    result, labels = batches.Batches(data, padding=4)[request]
-    assert labels.tolist() == [5, 4]
-    assert torch.equal(result[0], images[1].flip(2))
-    assert torch.equal(result[1][:, :28, 1:], images[0][:, 4:, :31])
-    assert not result[1][:, 28:].any()
-    assert not result[1][:, :, 0].any()
+    assert torch.equal(first, images[0].flip(2))
+    assert torch.equal(second[:, :28, 1:], images[1][:, 4:, :31])
+    assert not second[:, 28:].any()
+    assert not second[:, :, 0].any()
+
+
+def shuffled(count: int, batch_size: int, *, padding: int = 0, workers: int = 0) -> Any:
+    """Batches of images each of which is all of its own brightness."""
+    images = modules(RESNET).images
+    pictures = torch.arange(count).to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    part = torch.utils.data.TensorDataset(pictures, torch.arange(count))
+    data = images.Data("any", {"training": part}, None, padding=padding)
+    return images.ShuffledBatches(data, batch_size, workers)
 
 
 @pytest.mark.parametrize(
-    ("count", "batch_size", "sizes"), [(10, 4, [4, 4, 2]), (9, 4, [4, 4]), (3, 8, [3])]
+    ("count", "batch_size", "expected"), [(10, 4, [4, 4, 2]), (9, 4, [4, 4]), (3, 8, [3])]
 )
 def test_an_epoch_shows_each_image_once_but_never_a_batch_of_one(
-    count: int, batch_size: int, sizes: list[int]
+    count: int, batch_size: int, expected: list[int]
 ) -> None:
-    batches = modules(RESNET).batches
-    requests = batches.RandomRequests(count, batch_size, batches.Augmentation(), seed=1)
-    shown = [request.indices for request in requests]
-    assert [len(indices) for indices in shown] == sizes
-    assert len(requests) == len(sizes)
-    assert len(torch.cat(shown).unique()) == sum(sizes)
+    batches = shuffled(count, batch_size)
+    shown = [labels for _, labels in batches]
+    assert [len(labels) for labels in shown] == expected
+    assert len(batches) == len(expected)
+    assert len(torch.cat(shown).unique()) == sum(expected)
+
+
+def test_workers_change_neither_the_batches_nor_what_a_network_draws_between_them() -> None:
+    def two_epochs(workers: int) -> Any:
+        torch.manual_seed(3)
+        batches = shuffled(10, 4, padding=2, workers=workers)
+        drawn = [(*batch, torch.rand(1)) for _ in range(2) for batch in batches]
+        return torch.cat([part.flatten().float() for batch in drawn for part in batch])
+
+    assert torch.equal(two_epochs(0), two_epochs(2))
 
 
 def test_one_image_is_too_few_to_train_on() -> None:
-    program = modules(RESNET)
-    with pytest.raises(program.runtime.TrainingError, match="too few"):
-        program.batches.RandomRequests(1, 4, program.batches.Augmentation(), seed=1)
+    with pytest.raises(modules(RESNET).program.TrainingError, match="too few"):
+        shuffled(1, 4)

@@ -26,7 +26,7 @@ def parameters(module: Any) -> int:
 )
 def test_cifar_resnets_have_the_parameters_of_the_paper(model: str, expected: int) -> None:
     program = modules(RESNET)
-    network = program.resnet.CifarResNet(program.options.BLOCKS_PER_STAGE[model])
+    network = program.resnet.CifarResNet(program.train.BLOCKS_PER_STAGE[model])
     assert parameters(network) == expected
     assert network(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
@@ -63,7 +63,8 @@ def test_the_identity_head_scores_identities_and_drops_out_only_in_training() ->
 @pytest.mark.parametrize("epochs", [1, 2, 4, 200])
 def test_the_step_schedule_divides_by_ten_at_half_and_three_quarters(epochs: int) -> None:
     steps = 40 * epochs
-    factor = modules(RESNET).training.step_schedule(steps)
+    program = modules(RESNET)
+    factor = program.fitting.step_schedule(steps, program.train.DROPS)
     factors = [factor(step) for step in range(steps)]
     assert max(factors) == 1.0
     assert factors[steps // 2 - 1] == 1.0
@@ -144,15 +145,15 @@ def test_queries_without_a_match_are_left_out_and_counted() -> None:
     program = modules(REID)
     query = embedded([([1.0, 0.0], 1, 1), ([1.0, 0.0], 9, 1)])
     ranking = program.retrieval.rank(query, embedded([([1.0, 0.0], 1, 2)]))
-    assert (ranking.queries, ranking.without_match, ranking.rank1) == (1, 1, 1)
-    with pytest.raises(program.runtime.TrainingError, match="no query has a match"):
+    assert (ranking.queries, ranking.rank1) == (1, 1)
+    with pytest.raises(program.program.TrainingError, match="no query has a match"):
         program.retrieval.rank(query, embedded([([1.0, 0.0], 3, 2)]))
 
 
 def test_embeddings_that_are_not_finite_are_a_failure_not_a_rank() -> None:
     program = modules(REID)
     gallery = embedded([([1.0, 0.0], 1, 2)])
-    with pytest.raises(program.runtime.TrainingError, match="not finite"):
+    with pytest.raises(program.program.TrainingError, match="not finite"):
         program.retrieval.rank(embedded([([float("nan"), 0.0], 1, 1)]), gallery)
 
 
@@ -218,11 +219,13 @@ def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_market_folders_are_read_with_identities_and_cameras(market: Path) -> None:
     data = modules(REID).market.load(market)
-    assert data.identities == 2
-    assert data.training.labels.tolist() == [0, 0, 1]
-    assert data.gallery.labelled.labels.tolist() == [-1, 0, 3]
-    assert data.gallery.cameras.tolist() == [1, 2, 5]
-    images = data.training.source.load(torch.tensor([2, 0]))
+    training, gallery = data.parts["training"], data.parts["gallery"]
+    assert data.classes == 2
+    assert training.identities.tolist() == [0, 0, 1]
+    assert gallery.identities.tolist() == [-1, 0, 3]
+    assert gallery.cameras.tolist() == [1, 2, 5]
+    images, identities, cameras = training[torch.tensor([2, 0])]
+    assert (identities.tolist(), cameras.tolist()) == ([1, 0], [1, 1])
     assert images.shape == (2, 3, 256, 128)
     assert images[0, :, 100, 60].tolist() == [2, 10, 200]
 
@@ -231,11 +234,11 @@ def test_a_damaged_or_misnamed_picture_is_named(market: Path) -> None:
     program = modules(REID)
     picture = market / "query" / "0003_c1s1_000001_00.jpg"
     picture.write_bytes(b"no\npicture\nat\nall")
-    query = program.market.load(market).query.labelled.source
-    with pytest.raises(program.runtime.TrainingError, match="0003_c1s1"):
-        query.load(torch.tensor([0]))
+    query = program.market.load(market).parts["query"]
+    with pytest.raises(program.program.TrainingError, match="0003_c1s1"):
+        query[torch.tensor([0])]
     picture.rename(picture.with_name("holiday.jpg"))
-    with pytest.raises(program.runtime.TrainingError, match=r"holiday\.jpg"):
+    with pytest.raises(program.program.TrainingError, match=r"holiday\.jpg"):
         program.market.load(market)
 
 
@@ -244,8 +247,8 @@ def test_market_without_pillow_or_without_a_folder_is_refused(
 ) -> None:
     program = modules(REID)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(program.runtime.TrainingError, match="pip install pillow"):
+    with pytest.raises(program.program.TrainingError, match="pip install pillow"):
         program.market.load(market)
     (market / "query").rename(market / "queries")
-    with pytest.raises(program.runtime.TrainingError, match="query missing"):
+    with pytest.raises(program.program.TrainingError, match="query missing"):
         program.market.load(market)

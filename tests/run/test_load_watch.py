@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from conftest import Project
+from conftest import Project, await_until
 from wattest.process import LoopStatus
 from wattest.run.judge import ActiveLoad, LoadEdge
 from wattest.run.running import RunningLoad, run_delay_seconds
@@ -75,10 +74,8 @@ def test_the_run_delay_of_two_that_share_a_cpu_grows() -> None:
     source = f"import os; os.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
     rivals = [subprocess.Popen([sys.executable, "-c", source]) for _ in range(2)]
     try:
-        deadline = time.monotonic() + 20
-        while run_delay_seconds([one.pid for one in rivals]) < 0.3:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        pids = [one.pid for one in rivals]
+        await_until(lambda: run_delay_seconds(pids) >= 0.3, "they wait for each other")
     finally:
         for one in rivals:
             one.kill()

@@ -96,7 +96,7 @@ def test_programs_with_models_of_one_name_each_need_their_own_memory(tmp_path: P
         )
 
     experiment: Any = SimpleNamespace(
-        entry=SimpleNamespace(gpu_memory_limit_mb=1000),
+        limits=SimpleNamespace(gpu_memory_limit_mb=1000),
         trainings=(training("large", 9000), training("small", 10)),
     )
     with pytest.raises(GpuMemoryError, match=r"large/default needs 9000 MB .* is 1000;"):

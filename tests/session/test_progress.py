@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
-import subprocess
-import time
-from pathlib import Path
 
 import pytest
+from livesession import LiveSession
 
-from conftest import Project, quick_pytest, toy_registry
+from conftest import LOAD, Project
 from wattest.session.progress import clock
-
-LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 
 
 def with_progress(project: Project, seconds: float = 1.1) -> None:
-    registry = toy_registry()
-    registry["models"]["toy"]["progress"] = r"Epoch (\d+)"
-    project.registry(registry)
+    project.describe("toy", progress=r"Epoch (\d+)")
     foreground = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": seconds}}
     project.settings({"foreground": foreground, "background": LOAD})
 
 
-def run_in_a_terminal(folder: Path, *arguments: str) -> str:
+def run_in_a_terminal(project: Project, *arguments: str) -> str:
     """Run pytest on a terminal of its own and return all it wrote there."""
-    parent, child = pty.openpty()
-    command = quick_pytest(*arguments)
-    process = subprocess.Popen(
-        command, cwd=folder, stdin=child, stdout=child, stderr=child, start_new_session=True
-    )
-    os.close(child)
-    written = b""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        ready, _, _ = select.select([parent], [], [], 1.0)
-        if ready:
-            try:
-                written += os.read(parent, 65536)
-            except OSError:
-                break
-        elif process.poll() is not None:
-            break
-    os.close(parent)
-    assert process.wait(timeout=10) == 0, written.decode()
-    return written.decode()
+    with LiveSession(project, *arguments, terminal=True) as session:
+        assert session.wait(60) == 0, session.output()
+        return session.output()
 
 
 def test_a_terminal_shows_one_live_line_with_epoch_and_load(
@@ -56,7 +30,7 @@ def test_a_terminal_shows_one_live_line_with_epoch_and_load(
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     with_progress(project, seconds=2.5)
-    written = run_in_a_terminal(project.path, "experiments", "--config", "settings/test.json")
+    written = run_in_a_terminal(project)
     lines = re.findall(r"\r\x1b\[2K(\[1/1\][^\r\n]*)", written)
     assert len(lines) >= 2
     assert all("toy-small-parallel-1" in line and "load run 1" in line for line in lines)
@@ -75,7 +49,7 @@ def test_piped_output_and_ci_have_no_live_line(
     assert "\x1b" not in result.stdout.str()
     assert "[1/1]" not in result.stdout.str()
     monkeypatch.setenv("CI", "true")
-    written = run_in_a_terminal(project.path, "experiments", "--config", "settings/test.json")
+    written = run_in_a_terminal(project)
     assert "[1/1]" not in written
 
 
@@ -84,7 +58,7 @@ def test_quiet_shows_neither_steps_nor_a_live_line(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
     with_progress(project)
-    written = run_in_a_terminal(project.path, "experiments", "--config", "settings/test.json", "-q")
+    written = run_in_a_terminal(project, "-q")
     assert "[1/1]" not in written
     assert "command" not in written
 

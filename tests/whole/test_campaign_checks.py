@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Project, toy_registry
-
-TOY = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
-LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
+from conftest import LOAD, TOY, Project
 
 
 @pytest.mark.parametrize(
@@ -16,10 +13,7 @@ LOAD = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 def test_a_program_with_gpus_of_its_own_is_refused_since_others_would_be_measured(
     project: Project, repo: str, variable: str
 ) -> None:
-    registry = toy_registry()
-    own = {**registry["models"][repo], "environment": {variable: "1", "OMP_NUM_THREADS": "2"}}
-    registry["models"][repo] = own
-    project.registry(registry)
+    project.describe(repo, environment={variable: "1", "OMP_NUM_THREADS": "2"})
     project.settings({"foreground": TOY, "background": LOAD}, TOY)
     result = project.refusal()
     lines = [line for line in result.stderr.lines if "environment" in line]
@@ -31,11 +25,6 @@ def test_a_program_with_gpus_of_its_own_is_refused_since_others_would_be_measure
 
 
 def test_other_variables_of_a_program_are_its_own(project: Project) -> None:
-    registry = toy_registry()
-    registry["models"]["toy"] = {
-        **registry["models"]["toy"],
-        "environment": {"OMP_NUM_THREADS": "2"},
-    }
-    project.registry(registry)
+    project.describe("toy", environment={"OMP_NUM_THREADS": "2"})
     project.settings(TOY)
     assert project.run_here().ret == 0

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from typing import Any
 
-from conftest import Project
+from conftest import LOAD, Project
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
-LOAD: dict[str, Any] = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
-
-
-def session_rows(project: Project) -> list[dict[str, str]]:
-    """Return the rows of the one session's CSV."""
-    (file,) = (project.path / "results" / "sessions").glob("*/experiments.csv")
-    with file.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
 
 
 def test_a_baseline_runs_the_same_values_alone_and_the_second_tells_the_slowdown(
@@ -43,7 +34,7 @@ def test_a_baseline_runs_the_same_values_alone_and_the_second_tells_the_slowdown
         durations = one["foreground_result"]["duration_seconds"], alone["duration_seconds"]
         assert abs(pair["slowdown"] - durations[0] / durations[1]) < 1e-9
         assert pair["metric_differences"] == {"accuracy": 0.0}
-    rows = session_rows(project)
+    rows = project.rows()
     assert sorted(row["experiment_id"] for row in rows) == sorted(
         record["experiment_id"] for record in records.values()
     )
@@ -94,7 +85,7 @@ def test_the_csv_has_one_row_per_experiment_also_for_those_that_failed(project: 
     failing = {**TOY, "model": "large", "hyperparameters": {"seconds": 0.1, "exit": 3}}
     project.settings(TOY, failing)
     assert project.run_here().ret == 1
-    rows = {row["model"]: row for row in session_rows(project)}
+    rows = {row["model"]: row for row in project.rows()}
     assert rows["small"]["training_success"] == "True"
     assert rows["small"]["perf_accuracy"] == "91.5"
     assert float(rows["small"]["hyperparam_seconds"]) == 0.3

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from conftest import ROOT, Project, toy_registry
+from conftest import LOAD, ROOT, TOY, Project
 from wattest.config.registry import load_registry
 from wattest.config.schema import load_schema
 from wattest.config.settings import load_settings
 from wattest.plan.expand import expand
 
-FIXED: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.1}}
-LOAD: dict[str, Any] = {"repo": "busy", "model": "large", "hyperparameters": {"seconds": 30}}
 PARALLEL: dict[str, Any] = {
     "foreground": {"repo": "toy", "model": "small", "mutate": ["learning_rate"],
                    "hyperparameters": {"seconds": 0.5}},
@@ -70,7 +68,7 @@ def test_a_parallel_experiment_leaves_a_whole_record(project: Project) -> None:
 
 def test_default_and_mutation_leave_flat_documents_without_a_background(project: Project) -> None:
     mutation = {**PARALLEL["foreground"], "runs_per_config": 1}
-    project.settings(FIXED, mutation)
+    project.settings(TOY, mutation)
     assert project.run_here().ret == 0
     for record, mode in zip(project.records(), ("default", "mutation"), strict=True):
         assert_valid(record)
@@ -82,7 +80,7 @@ def test_default_and_mutation_leave_flat_documents_without_a_background(project:
 
 
 def test_the_record_holds_exactly_what_the_program_got(project: Project) -> None:
-    project.settings(with_hyperparameters(FIXED, learning_rate=5.123456789e-06))
+    project.settings(with_hyperparameters(TOY, learning_rate=5.123456789e-06))
     assert project.run_here().ret == 0
     record = project.records()[0]
     log = (project.path / "results" / record["attempts"][0]["log"]).read_text()
@@ -92,7 +90,7 @@ def test_the_record_holds_exactly_what_the_program_got(project: Project) -> None
 
 
 def test_a_training_without_a_metric_fails_at_once_and_names_the_pattern(project: Project) -> None:
-    project.settings(with_hyperparameters(FIXED, metric=0), max_retries=2)
+    project.settings(with_hyperparameters(TOY, metric=0), max_retries=2)
     result = project.run_here()
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*pattern of 'accuracy' did not match: Accuracy*"])
@@ -105,7 +103,7 @@ def test_a_training_without_a_metric_fails_at_once_and_names_the_pattern(project
 def test_a_training_that_fails_after_its_metric_fails_too_and_keeps_every_attempt(
     project: Project,
 ) -> None:
-    project.settings(with_hyperparameters(FIXED, exit=1), max_retries=2)
+    project.settings(with_hyperparameters(TOY, exit=1), max_retries=2)
     result = project.run_here()
     assert result.ret == 1
     record = project.records()[0]
@@ -134,7 +132,7 @@ def test_a_program_that_recovers_counts_with_its_retries(project: Project) -> No
         raise SystemExit(0 if done else 3)
         """,
     )
-    project.settings(FIXED, max_retries=2)
+    project.settings(TOY, max_retries=2)
     assert project.run_here().ret == 0
     record = project.records()[0]
     assert record["training_success"] is True
@@ -173,7 +171,7 @@ def test_a_load_that_dies_midway_ends_the_experiment_within_seconds(project: Pro
 
 
 def test_selection_picks_exactly_the_foregrounds(project: Project) -> None:
-    project.settings(PARALLEL, {**PARALLEL, "foreground": {**FIXED, "model": "large"}}, FIXED)
+    project.settings(PARALLEL, {**PARALLEL, "foreground": {**TOY, "model": "large"}}, TOY)
     by_mark = project.run_here("--collect-only", "-q", "-m", "experiment(model='small')")
     assert collected(by_mark) == ["toy-small-parallel-1", "toy-small-default-1"]
     by_load = project.run_here("--collect-only", "-q", "-m", "experiment(background='large')")
@@ -192,7 +190,7 @@ def collected(result: pytest.RunResult) -> list[str]:
 def test_collecting_works_from_elsewhere_and_names_resolve_against_the_root(
     project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.settings(FIXED)
+    project.settings(TOY)
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     folder = str(project.path / "experiments")
     result = project.run_here(folder, "--config", "settings/test.json", "--collect-only", "-q")
@@ -200,7 +198,7 @@ def test_collecting_works_from_elsewhere_and_names_resolve_against_the_root(
 
 
 def test_several_workers_are_refused_in_words(project: Project) -> None:
-    project.settings(FIXED)
+    project.settings(TOY)
     result = project.refusal("-n", "2")
     result.stderr.fnmatch_lines(["ERROR: 2 workers would measure on the same counters*"])
 
@@ -214,20 +212,20 @@ def test_several_workers_are_refused_in_words(project: Project) -> None:
     ],
 )
 def test_an_ini_twin_is_checked_like_its_option(project: Project, setting: str, said: str) -> None:
-    project.settings(FIXED)
+    project.settings(TOY)
     result = project.refusal("-o", setting)
     result.stderr.fnmatch_lines([f"ERROR: *{said}*"])
 
 
 def test_a_multiplier_of_workers_is_counted(project: Project) -> None:
-    project.settings(FIXED)
+    project.settings(TOY)
     result = project.refusal("-d", "--tx", "2*popen")
     result.stderr.fnmatch_lines(["ERROR: 2 workers would measure on the same counters*"])
 
 
 def test_what_a_worker_refuses_is_said_and_ends_with_exit_4(project: Project) -> None:
     (project.path / "repos/toy/train.sh").unlink()
-    project.settings(FIXED)
+    project.settings(TOY)
     result = project.run("-n", "1")
     assert result.ret == 4, result.stdout.str()
     result.stdout.fnmatch_lines(["ERROR: *models.toy.train_script: no such file*"])
@@ -236,7 +234,7 @@ def test_what_a_worker_refuses_is_said_and_ends_with_exit_4(project: Project) ->
 
 
 def test_one_worker_resumes_and_says_so(project: Project) -> None:
-    project.settings(FIXED, seed=3)
+    project.settings(TOY, seed=3)
     assert project.run("-n", "1").ret == 0
     again = project.run("-n", "1", "--resume")
     assert again.ret == 0, again.stdout.str()
@@ -245,7 +243,7 @@ def test_one_worker_resumes_and_says_so(project: Project) -> None:
 
 
 def test_one_worker_measures_and_its_summary_is_shown(project: Project) -> None:
-    project.settings(FIXED)
+    project.settings(TOY)
     result = project.run("-n", "1")
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(
@@ -273,14 +271,14 @@ def test_the_terminal_says_what_runs_and_where_it_went(project: Project) -> None
 def test_require_energy_refuses_a_machine_without_counters(
     project: Project, tmp_path: Path
 ) -> None:
-    project.settings(FIXED)
+    project.settings(TOY)
     (tmp_path / "sys").mkdir()
     result = project.refusal("--require-energy", "--sysfs", str(tmp_path / "sys"))
     result.stderr.fnmatch_lines(["ERROR: --require-energy*"])
 
 
 def test_an_ignored_hyperparameter_is_listed_and_not_recorded_as_applied(project: Project) -> None:
-    project.settings(with_hyperparameters(FIXED, dropout=0.5))
+    project.settings(with_hyperparameters(TOY, dropout=0.5))
     assert project.run_here().ret == 0
     record = project.records()[0]
     assert record["ignored_hyperparameters"] == {"dropout": 0.5}
@@ -297,10 +295,8 @@ def test_no_settings_file_of_this_project_has_a_fault() -> None:
 
 def test_hostile_strings_reach_the_program_as_plain_arguments(project: Project) -> None:
     hostile = "$(touch owned); 'x' \"y\" ../.. | rm"
-    registry = toy_registry()
-    registry["models"]["toy"]["models"].append(hostile)
-    project.registry(registry)
-    project.settings({**FIXED, "model": hostile})
+    project.describe("toy", models=["small", "large", hostile])
+    project.settings({**TOY, "model": hostile})
     assert project.run_here().ret == 0
     record = project.records()[0]
     assert record["model"] == hostile
@@ -312,7 +308,7 @@ def test_hostile_strings_reach_the_program_as_plain_arguments(project: Project) 
 
 def test_a_training_that_ends_at_once_closes_its_window_at_once(project: Project) -> None:
     project.program("toy", "#!/bin/sh\necho Accuracy: 1\n")
-    project.settings(FIXED, runs_per_config=6)
+    project.settings(TOY, runs_per_config=6)
     assert project.run_here().ret == 0
     for record in project.records():
         window = record["energy_provenance"]["window"]
@@ -337,7 +333,7 @@ def test_an_interrupted_experiment_stands_in_junit_and_in_the_table(project: Pro
     (project.path / "conftest.py").open("a").write(
         "\nimport os, pathlib\npathlib.Path('repos/toy/pid').write_text(str(os.getpid()))\n"
     )
-    project.settings(FIXED)
+    project.settings(TOY)
     result = project.run("--junitxml=report.xml")
     assert result.ret == 2
     result.stdout.fnmatch_lines(["toy-small-default-1 *invalid*"])

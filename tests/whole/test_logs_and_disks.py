@@ -9,18 +9,15 @@ import re
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.powercap import PowercapTree, PowercapWriter
-from fakes.profile import Profile
 from livesession import LiveSession
 
-from conftest import Project, quick_pytest
+from conftest import Project, await_until, quick_pytest
 from wattest.process import Command, Loop
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.2}}
@@ -50,7 +47,7 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 @is_root
 def test_a_disk_that_fills_up_fails_the_experiment_and_spares_earlier_records(
-    project: Project, tmp_path: Path
+    project: Project, sysfs: Path
 ) -> None:
     two_programs(
         project,
@@ -65,10 +62,8 @@ def test_a_disk_that_fills_up_fails_the_experiment_and_spares_earlier_records(
     second = {**OVER_LOAD, "foreground": {**TOY, "model": "large"}}
     third = {**OVER_LOAD, "foreground": {**TOY, "hyperparameters": {"seconds": 0.1}}}
     project.settings(OVER_LOAD, second, third)
-    tree = PowercapTree(tmp_path / "sys")
-    running = PowercapWriter({tree.add_package(): Profile(((0.0, 50.0),))})
-    with running, mounted(project.path / "small_disk", "size=2m") as disk:
-        options = ("--results-dir", str(disk), "--sysfs", str(tree.root))
+    with mounted(project.path / "small_disk", "size=2m") as disk:
+        options = ("--results-dir", str(disk), "--sysfs", str(sysfs))
         with LiveSession(project, *options) as session:
             assert session.wait() == 1, session.output()
             assert session.left() == []
@@ -181,19 +176,16 @@ def peak_kilobytes(project: Project) -> int:
 
 
 def test_a_flood_of_output_costs_no_memory_and_does_not_slow_the_meter(
-    project: Project, tmp_path: Path
+    project: Project, sysfs: Path
 ) -> None:
     (project.path / "experiments" / "conftest.py").write_text(MEMORY)
-    tree = PowercapTree(tmp_path / "sys")
-    package = tree.add_package()
     project.settings(TOY)
     peaks = []
-    with PowercapWriter({package: Profile(((0.0, 50.0),))}):
-        for megabytes in (1, 10):
-            project.program("toy", FLOOD.format(bytes=megabytes * 1_000_000))
-            result = project.run("--sysfs", str(tree.root))
-            assert result.ret == 0, result.stdout.str()
-            peaks.append(peak_kilobytes(project))
+    for megabytes in (1, 10):
+        project.program("toy", FLOOD.format(bytes=megabytes * 1_000_000))
+        result = project.run("--sysfs", str(sysfs))
+        assert result.ret == 0, result.stdout.str()
+        peaks.append(peak_kilobytes(project))
     record = project.records()[-1]
     assert record["performance_metrics"] == {"accuracy": 91.5}
     assert (project.path / "results" / record["attempts"][0]["log"]).stat().st_size > 100e6
@@ -241,7 +233,7 @@ def test_a_load_that_starts_again_and_again_keeps_its_folder_under_the_cap(tmp_p
     with Loop(command, tmp_path / "logs", logs_cap_bytes=cap) as loop:
         loop.start()
         with_note = tmp_path / "logs" / "dropped_logs.txt"
-        await_file(with_note)
+        await_until(with_note.exists, "the note is written")
         status = loop.status()
         loop.stop(grace_seconds=0)
     logs = list((tmp_path / "logs").glob("run_*.log"))
@@ -249,14 +241,6 @@ def test_a_load_that_starts_again_and_again_keeps_its_folder_under_the_cap(tmp_p
     assert tmp_path / "logs" / "run_1.log" in logs
     assert "wattest deleted" in with_note.read_text()
     assert status.failures == 0
-
-
-def await_file(path: Path, seconds: float = 20) -> None:
-    """Wait until a file exists."""
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path.name} within {seconds} s"
-        time.sleep(0.02)
 
 
 @is_root

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import signal
-import subprocess
 import sys
-import time
 from collections import Counter
-from pathlib import Path
 
-from conftest import Project, quick_pytest
+from livesession import LiveSession
+
+from conftest import Project
 
 # Fails every third time that it is run.
 FLAKY = f"""\
@@ -41,10 +38,13 @@ def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: 
     project.settings(
         entry, runs_per_config=3, repetitions=2, baseline=True, max_retries=2, startup_seconds=0.2
     )
-    kill_midway(project, records=4)
+    with LiveSession(project) as session:
+        session.until(lambda: len(project.records()) >= 4, "four records", 60)
+        session.send(signal.SIGKILL)
+        session.wait()
     resumed = project.run("--resume", timeout=120)
     assert resumed.ret == 0, resumed.stdout.str()
-    rows = table(project)
+    rows = project.rows(newest=True)
     assert len(rows) == 12
     assert len({row["test_id"] for row in rows}) == 12
     assert Counter(row["mode"] for row in rows) == {"parallel": 6, "mutation": 6}
@@ -59,32 +59,3 @@ def test_a_killed_campaign_is_resumed_to_a_complete_and_balanced_table(project: 
     again = project.run_here("--resume")
     assert again.ret == 0
     again.stdout.fnmatch_lines(["resume: 12 of 12 experiments found finished, 0 left"])
-
-
-def kill_midway(project: Project, records: int) -> None:
-    """Run the campaign and kill it with SIGKILL once it has left some records."""
-    command = quick_pytest("experiments")
-    process = subprocess.Popen(
-        [*command, "--config", "settings/test.json"],
-        cwd=project.path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while len(list((project.path / "results").glob("*.json"))) < records:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(10)
-
-
-def table(project: Project) -> list[dict[str, str]]:
-    """Return the rows of the latest session."""
-    sessions = sorted((project.path / "results/sessions").glob("*/experiments.csv"), key=when)
-    with sessions[-1].open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def when(path: Path) -> float:
-    return path.stat().st_mtime

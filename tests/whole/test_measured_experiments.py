@@ -5,8 +5,6 @@ Every scene is a real pytest session of its own on fake hardware; all of them ru
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +17,8 @@ import pytest
 from fakes.nvml import FakeGpu, FakeGpuScript, Rule, build_fake_nvml
 from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import Profile, bursts, ramp, steady
-from jsonschema import Draft202012Validator
 
-from conftest import ROOT, Project, quick_pytest
-from wattest.config.schema import load_schema
+from conftest import Project
 
 SECONDS = 4.0
 STEP_SECONDS = 0.1
@@ -195,16 +191,14 @@ class Stage:
             numbers = range(len(gpus.gpus))
             return sum(gpus.energy_joules(number, start_ns, end_ns) for number in numbers)
 
-        return Played(
-            done.returncode, done.stdout, only_record(self.project.path, done.stdout), truth
-        )
+        return Played(done.returncode, done.stdout, self.project.record(done.stdout), truth)
 
     def _play_with_zones(self) -> Played:
         events = {next(iter(self.zones)): self.scene.events} if self.scene.events else {}
         trigger = self.project.path / "repos/toy/trigger"
         with PowercapWriter(self.zones, events, trigger=trigger) as writer:
             done = self._run({})
-            record = only_record(self.project.path, done.stdout)
+            record = self.project.record(done.stdout)
             window = record["energy_provenance"]["window"]
             edges = window["opened_ns"], window["closed_ns"]
             total = sum(writer.energy_joules(zone, *edges) for zone in self.zones)
@@ -213,28 +207,9 @@ class Stage:
             done.returncode, done.stdout, record, lambda start, end: total, self.zones, late
         )
 
-    def _run(self, extra: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        folder = self.project.path
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
-            "WATTEST_LOCK_DIR": str(folder / "locks"),
-            **extra,
-        }
-        command = quick_pytest("experiments")
-        command += ["--config", "settings/test.json", "--sysfs", str(self.tree.root)]
-        return subprocess.run(
-            [*command, *self.scene.arguments], cwd=folder, env=environment, text=True, timeout=90,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
-
-
-def only_record(folder: Path, output: str) -> dict[str, Any]:
-    records = list((folder / "results").glob("*.json"))
-    assert len(records) == 1, output
-    record: dict[str, Any] = json.loads(records[0].read_text(encoding="utf-8"))
-    Draft202012Validator(load_schema("result")).validate(record)
-    return record
+    def _run(self, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        options = ("--sysfs", str(self.tree.root), *self.scene.arguments)
+        return self.project.run_apart(*options, **environment)
 
 
 @pytest.mark.parametrize("name", TRUE)

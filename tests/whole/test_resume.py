@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import signal
@@ -42,19 +41,6 @@ def planned_keys(project: Project) -> set[str]:
     return {experiment["key"] for experiment in plan["experiments"]}
 
 
-def csv_rows(project: Project, session: str) -> list[dict[str, str]]:
-    """Return the rows of a session's CSV."""
-    file = project.path / "results" / "sessions" / session / "experiments.csv"
-    with file.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
-def newest_session(project: Project) -> str:
-    """Return the id of the session that began last."""
-    sessions = (project.path / "results" / "sessions").iterdir()
-    return max(sessions, key=lambda folder: folder.stat().st_mtime_ns).name
-
-
 def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Project) -> None:
     six_experiments(project)
     chance = random.Random(4)
@@ -80,7 +66,7 @@ def test_a_campaign_killed_at_random_moments_is_completed_by_resume(project: Pro
     found = keys(project)
     assert set(found) == planned_keys(project)
     assert set(found.values()) == {1}
-    rows = csv_rows(project, newest_session(project))
+    rows = project.rows(newest=True)
     assert Counter(row["experiment_id"] for row in rows) == Counter(
         record["experiment_id"] for record in project.records()
     )
@@ -168,9 +154,7 @@ def test_records_of_other_settings_or_another_registry_do_not_count(
     if changed == "settings":
         project.settings(MUTATION, seed=SEED, timeout_seconds=1000)
     else:
-        registry = toy_registry()
-        registry["models"]["toy"]["required_args"] = {"dataset": "-d imagenet"}
-        project.registry(registry)
+        project.describe("toy", required_args={"dataset": "-d imagenet"})
     assert project.run_here("-k", "mutation-1").ret == 0
     result = project.run_here("--resume", "--collect-only", "-q")
     assert result.ret == 0, result.stdout.str()
@@ -181,9 +165,7 @@ def test_a_comment_that_has_changed_refuses_nothing(project: Project) -> None:
     project.settings({**MUTATION, "note": "fisrt"}, seed=SEED, comment="a tpyo")
     assert project.run_here("-k", "mutation-1").ret == 0
     project.settings({**MUTATION, "_why": "first"}, seed=SEED, comment="a typo", description="new")
-    registry = toy_registry()
-    registry["models"]["toy"]["notes"] = "a program"
-    project.registry(registry)
+    project.describe("toy", notes="a program")
     result = project.run_here("--resume", "--collect-only", "-q")
     assert result.ret == 0, result.stderr.str()
     result.stdout.fnmatch_lines(["resume: 1 of 4 experiments found finished, 3 left"])

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 from livesession import LiveSession, Stage
+from oracle import proc_file
 
 from conftest import Project
-from wattest.config.schema import load_schema
 
 INTERRUPTED = 2
 ENDINGS: dict[str, Callable[[LiveSession], None]] = {
@@ -28,10 +27,9 @@ ENDINGS: dict[str, Callable[[LiveSession], None]] = {
 SIGNAL_OF = {"Ctrl-C on a terminal": "SIGINT", "hang-up of the terminal": "SIGHUP"}
 
 
-def only_record(project: Project) -> dict[str, Any]:
-    """Return the foreground's part of the one record, which must be valid."""
-    (record,) = project.records()
-    Draft202012Validator(load_schema("result")).validate(record)
+def foreground_of(project: Project) -> dict[str, Any]:
+    """Return the foreground's part of the only record."""
+    record = project.record()
     result: dict[str, Any] = record.get("foreground_result", record)
     return result
 
@@ -53,7 +51,7 @@ def test_a_session_ended_in_order_leaves_a_record_and_no_process(
         ENDINGS[ending](session)
         assert session.wait() == INTERRUPTED, session.output()
         assert session.left(*stage.oracles) == []
-    result = only_record(project)
+    result = foreground_of(project)
     assert result["training_success"] is False
     name = SIGNAL_OF.get(ending, ending)
     assert f"interrupted before the experiment was done ({name} " in result["error_message"]
@@ -77,7 +75,7 @@ def test_a_second_ctrl_c_cuts_the_grace_short_and_leaks_nothing(project: Project
         session.type(b"\x03")
         assert session.wait(8) == INTERRUPTED, session.output()
         assert session.left(*stage.oracles) == []
-    assert "interrupted" in only_record(project)["error_message"]
+    assert "interrupted" in foreground_of(project)["error_message"]
 
 
 def test_many_signals_at_once_leave_a_record_and_no_process(project: Project) -> None:
@@ -88,7 +86,7 @@ def test_many_signals_at_once_leave_a_record_and_no_process(project: Project) ->
             session.send(number)
         assert session.wait() == INTERRUPTED, session.output()
         assert session.left(*stage.oracles) == []
-    assert "interrupted" in only_record(project)["error_message"]
+    assert "interrupted" in foreground_of(project)["error_message"]
 
 
 @pytest.mark.parametrize("child", ["zoo", "session-hopper"])
@@ -141,17 +139,15 @@ def test_an_error_in_the_test_itself_stops_the_load_and_is_recorded(project: Pro
     with LiveSession(project) as session:
         assert session.wait() == 1, session.output()
         assert session.left(*stage.oracles) == []
-    assert "a fault of the test" in only_record(project)["error_message"]
+    assert "a fault of the test" in foreground_of(project)["error_message"]
 
 
 def worker_of(session: LiveSession) -> int:
     """Return the PID of the one xdist worker."""
     children = Path(f"/proc/{session.pid}/task/{session.pid}/children").read_text().split()
-    (worker,) = [
-        pid for pid in children if b"execnet" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        or b"exec(eval" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]  # fmt: skip
-    return int(worker)
+    lines = {int(pid): proc_file(int(pid), "cmdline") for pid in children}
+    (worker,) = [pid for pid, line in lines.items() if b"execnet" in line or b"exec(eval" in line]
+    return worker
 
 
 def test_a_killed_xdist_worker_leaves_no_process(project: Project) -> None:
@@ -181,7 +177,7 @@ def test_sigterm_of_an_xdist_controller_ends_its_worker_in_order(project: Projec
         session.send(signal.SIGTERM)
         assert session.wait() == INTERRUPTED, session.output()
         assert session.left(*stage.oracles) == []
-    assert "interrupted" in only_record(project)["error_message"]
+    assert "interrupted" in foreground_of(project)["error_message"]
 
 
 def test_a_timeout_ends_the_tree_and_is_tried_again(project: Project) -> None:
@@ -190,7 +186,7 @@ def test_a_timeout_ends_the_tree_and_is_tried_again(project: Project) -> None:
     with LiveSession(project) as session:
         assert session.wait(40) == 1, session.output()
         assert session.left(*stage.oracles) == []
-    result = only_record(project)
+    result = foreground_of(project)
     assert [attempt["timed_out"] for attempt in result["attempts"]] == [True, True]
     assert "timed out after 0.7 s" in result["error_message"]
     assert result["duration_seconds"] >= 0.7
@@ -208,6 +204,6 @@ def test_a_timeout_ends_the_tree_while_pytest_is_held_up(project: Project) -> No
         session.send(signal.SIGCONT)
         assert session.wait() == 1, session.output()
         assert session.left(*stage.oracles) == []
-    result = only_record(project)
+    result = foreground_of(project)
     assert "timed out after 2 s" in result["error_message"]
     assert result["attempts"][0]["timed_out"] is True

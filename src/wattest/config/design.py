@@ -17,11 +17,10 @@ into values: the share of exact zeros, integers and levels are spread as evenly 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from wattest.config.jsonfile import Keys, is_annotation, type_name
+from wattest.config.jsonfile import Keys, type_name
 from wattest.config.program import Hyperparameter, Value
 from wattest.config.suggest import did_you_mean, near_miss
 from wattest.errors import ConfigurationError, Fault, json_path
@@ -52,26 +51,18 @@ def parse_design(value: object, keys: Keys, shown: str) -> Design | list[Fault]:
     `value` is a name, or an object with `name` and, optionally, `levels` (name → list of numbers).
     `keys` lead to it in the settings file, which faults call `shown`.
     """
-    name_keys: Keys = (*keys, "name")
-    if isinstance(value, str):
-        value, name_keys = {"name": value}, keys
-    if not isinstance(value, Mapping):
+    written = {"name": value} if isinstance(value, str) else value
+    if not isinstance(written, dict):
         text = f"must be the name of a design or an object with one, is {type_name(value)}"
         return [Fault(shown, json_path(keys), text)]
     faults = [
-        Fault(shown, json_path((*keys, key)), _unknown_key(key))
-        for key in value
-        if key not in _KEYS and not is_annotation(key)
+        Fault(shown, json_path(keys if written is not value else (*keys, *place)), text)
+        for place, text in _design_faults(written)
     ]
-    name = value.get("name")
-    if not isinstance(name, str):
-        faults.append(Fault(shown, json_path(keys), "lacks the name of the design; add it"))
-    elif name not in DESIGNS:
-        text = f"{name!r} is not a design; {did_you_mean(name, DESIGNS)}"
-        faults.append(Fault(shown, json_path(name_keys), text))
-    levels, level_faults = _levels(value.get("levels", {}), (*keys, "levels"), shown)
-    faults += level_faults
-    return faults or Design(str(name), levels)
+    levels = (
+        {name: tuple(one) for name, one in written.get("levels", {}).items()} if not faults else {}
+    )
+    return faults or Design(written["name"], levels)
 
 
 def with_levels(parameters: Sequence[Hyperparameter], design: Design) -> tuple[Hyperparameter, ...]:
@@ -87,87 +78,46 @@ def with_levels(parameters: Sequence[Hyperparameter], design: Design) -> tuple[H
         for name in design.levels
         if name not in names
     ]
-    chosen = []
-    for parameter in parameters:
-        if parameter.name in design.levels:
-            levels = design.levels[parameter.name]
-            found = _level_faults(parameter, levels)
-            faults += [f"the design's levels of {parameter.name}: {fault}" for fault in found]
-            parameter = replace(parameter, levels=levels, zero_probability=0.0)
-        chosen.append(parameter)
+    faults += [
+        f"the design's levels of {parameter.name}: {text}"
+        for parameter in parameters
+        for text in parameter.level_faults(design.levels.get(parameter.name, ()))
+    ]
     if faults:
         raise ConfigurationError(faults)
-    return tuple(chosen)
+    return tuple(
+        replace(one, levels=tuple(map(one.coerce, design.levels[one.name])), zero_probability=0.0)
+        if one.name in design.levels
+        else one
+        for one in parameters
+    )
 
 
-def parameter_faults(parameter: Hyperparameter) -> list[str]:
-    """Return what contradicts itself in a hyper-parameter, each fault headed by its JSON key."""
-    low, high = parameter.minimum, parameter.maximum
-    numbers = [("range", low), ("range", high), ("default", parameter.default)]
-    numbers += [("levels", level) for level in parameter.levels or ()]
-    given = [(key, value) for key, value in numbers if value is not None]
-    faults = [f"{key}: {value} is not a number" for key, value in given if not _is_number(value)]
-    if faults:
-        return faults
-    if parameter.kind == "int":
-        own = [(key, value) for key, value in given if key != "levels"]
-        faults += [f"{key}: {value} is not an int" for key, value in own if value != int(value)]
-    if low > high:
-        faults.append(f"range: [{low}, {high}] is upside down; write [{high}, {low}]")
-    elif parameter.distribution == "log_uniform" and low <= 0:
-        faults.append(f"range: log_uniform must begin above 0, begins at {low}")
-    if not 0 <= parameter.zero_probability <= 1:
-        faults.append(f"zero_probability: {parameter.zero_probability} is not in [0, 1]")
-    if parameter.levels is not None:
-        faults += [f"levels: {fault}" for fault in _level_faults(parameter, parameter.levels)]
-    return faults
+def _design_faults(written: Mapping[str, object]) -> Iterator[tuple[Keys, str]]:
+    """Yield (place in the design, what to mend)."""
+    for key in written:
+        if key not in _KEYS:
+            meant = near_miss(key, _KEYS)
+            hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(_KEYS)}"
+            yield (key,), f"is not a key of a design; {hint}"
+    name, levels = written.get("name"), written.get("levels", {})
+    if not isinstance(name, str):
+        yield (), "lacks the name of the design; add it"
+    elif name not in DESIGNS:
+        yield ("name",), f"{name!r} is not a design; {did_you_mean(name, DESIGNS)}"
+    if not isinstance(levels, dict):
+        text = f"must be an object of names and lists of values, is {type_name(levels)}"
+        yield ("levels",), text
+        return
+    for key, values in levels.items():
+        if fault := _levels_fault(values):
+            yield ("levels", key), fault
 
 
-def _levels(
-    value: object, keys: Keys, shown: str
-) -> tuple[dict[str, tuple[Value, ...]], list[Fault]]:
-    if not isinstance(value, Mapping):
-        text = f"must be an object of names and lists of values, is {type_name(value)}"
-        return {}, [Fault(shown, json_path(keys), text)]
-    found = {}
-    faults = []
-    for name, levels in value.items():
-        if is_annotation(name):
-            continue
-        place = json_path((*keys, name))
-        if not isinstance(levels, list) or not levels:
-            faults.append(Fault(shown, place, "must be a list of at least one number"))
-        elif not all(_is_number(level) for level in levels):
-            odd = next(level for level in levels if not _is_number(level))
-            faults.append(Fault(shown, place, f"holds {odd!r}, which is not a number"))
-        elif len(set(levels)) < len(levels):
-            faults.append(Fault(shown, place, f"names a level twice: {levels}"))
-        else:
-            found[name] = tuple(levels)
-    return found, faults
-
-
-def _level_faults(parameter: Hyperparameter, levels: Sequence[Value]) -> list[str]:
-    if not levels:
-        return ["must not be empty"]
-    faults = [f"name a value twice: {list(levels)}"] if len(set(levels)) < len(levels) else []
-    for level in levels:
-        within = parameter.minimum <= level <= parameter.maximum or level == parameter.default
-        if parameter.kind == "int" and level != int(level):
-            faults.append(f"{level} is not an int")
-        elif not within and not (level == 0 and parameter.zero_probability > 0):
-            span = f"[{parameter.minimum}, {parameter.maximum}]"
-            faults.append(f"{level} is outside the range {span}; widen it, or leave the level out")
-    return faults
-
-
-def _unknown_key(key: str) -> str:
-    meant = near_miss(key, _KEYS)
-    known = ", ".join(_KEYS)
-    return f"is not a key of a design; {f'did you mean {meant!r}?' if meant else f'known: {known}'}"
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
+def _levels_fault(values: object) -> str | None:
+    if not isinstance(values, list) or not values:
+        return "must be a list of at least one number"
+    odd = [value for value in values if type(value) not in (int, float)]
+    if odd:
+        return f"holds {odd[0]!r}, which is not a number"
+    return f"names a level twice: {values}" if len(set(values)) < len(values) else None

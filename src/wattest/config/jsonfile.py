@@ -1,11 +1,11 @@
-"""JSON files as people write them: read with every fault named, checked against a schema."""
+"""JSON files as people write them: read with every fault named, and without what is free text."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from wattest.errors import ConfigurationError, Fault, json_path
 
 Keys = tuple[str | int, ...]
 
-_ANNOTATIONS = ("comment", "note", "notes", "description")
+# The schemas have the same pattern, for editors.
+_ANNOTATION = re.compile(r"^([_$]|(comment|notes?|description)(_|$))")
 _TYPE_NAMES = {
     dict: "an object",
     list: "a list",
@@ -24,54 +25,59 @@ _TYPE_NAMES = {
     float: "a number",
     type(None): "null",
 }
-# What the values of objects that map names to something are, by the key of the object.
-_NAMED_VALUES: dict[str, type | tuple[type, ...]] = {
+# Objects whose keys are names that somebody chose, with the types of the values that even names
+# which read like annotations have.
+_NAMED_VALUES: dict[str | None, type | tuple[type, ...]] = {
     "models": dict,
     "supported_hyperparams": dict,
     "hyperparameters": (int, float),
+    "levels": (),
     "log_patterns": str,
     "required_args": str,
     "environment": str,
 }
 _LONGEST_INTEGER = 19
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 100
 
 
 @dataclass(frozen=True)
-class _NoNumber:
-    """What a file has in place of a number that can be used."""
+class _Unusable:
+    """What stands in place of a value that cannot be used, with the reason."""
 
-    word: str
-
-
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which of its keys were written twice."""
-
-    repeated: tuple[str, ...] = ()
-
-
-def is_annotation(key: str) -> bool:
-    """Tell whether `key` is free text for people, such as ``comment``, ``note_2`` or ``_todo``."""
-    return key.startswith(("_", "$")) or any(
-        key == name or key.startswith(f"{name}_") for name in _ANNOTATIONS
-    )
+    reason: str
 
 
 def read_json(path: Path, shown: str) -> dict[str, Any]:
-    """Return the JSON object in the file at `path`; `shown` names the file in every fault.
+    """Return the JSON object in the file at `path`, without the annotations in it.
+
+    `shown` names the file in every fault.
 
     Raises:
         ConfigurationError: the file is missing, unreadable, not UTF-8, not JSON, not an object,
             or gives a key twice (annotations may repeat).
     """
+    data = _parsed(path, shown)
+    if not isinstance(data, dict):
+        raise ConfigurationError([Fault(shown, "$", f"must be an object, is {type_name(data)}")])
+    faults: list[Fault] = []
+    plain: dict[str, Any] = _plain(data, (), None, faults, shown)
+    if faults:
+        raise ConfigurationError(faults)
+    return plain
+
+
+def _parsed(path: Path, shown: str) -> Any:
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        data = json.loads(
+        return json.loads(
             text,
-            object_pairs_hook=_build_object,
-            parse_constant=_NoNumber,
-            parse_float=_finite,
-            parse_int=_bounded,
+            object_pairs_hook=_object,
+            parse_constant=_no_number,
+            parse_float=lambda word: (
+                float(word) if math.isfinite(float(word)) else _no_number(word)
+            ),
+            parse_int=lambda word: int(word) if len(word) <= _LONGEST_INTEGER else _no_number(word),
         )
     except FileNotFoundError:
         raise _fault(shown, f"no such file ({path}); check the name and the directory") from None
@@ -88,85 +94,66 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         raise _fault(shown, "is nested too deeply to be settings") from None
     except ValueError as error:
         raise _fault(shown, f"is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise ConfigurationError([Fault(shown, "$", f"must be an object, is {type_name(data)}")])
-    faults = [fault for keys, value in _walk(data) for fault in _own_faults(keys, value, shown)]
-    if faults:
-        raise ConfigurationError(faults)
-    return data
-
-
-def drop_remarks(data: object) -> None:
-    """Remove the annotations in objects that map names to something: they are no names.
-
-    A variable of the environment may begin with ``_``, but then it is written in capitals; and
-    ``note`` is a name where its value could be that of one.
-    """
-    for keys, value in list(_walk(data)):
-        kind = _NAMED_VALUES.get(str(keys[-1])) if keys else None
-        if kind is None or not isinstance(value, dict):
-            continue
-        for key in list(value):
-            is_private = key.startswith("_") and (keys[-1] != "environment" or key.islower())
-            if is_private or (is_annotation(key) and not isinstance(value[key], kind)):
-                del value[key]
-
-
-def _own_faults(keys: Keys, value: object, shown: str) -> Iterator[Fault]:
-    """Yield what is wrong with a value before any schema is asked."""
-    if len(keys) >= _DEEPEST:
-        raise _fault(shown, "is nested too deeply to be settings")
-    if isinstance(value, _Object):
-        for key in value.repeated:
-            if not is_annotation(key):
-                yield Fault(shown, json_path([*keys, key]), "is given twice; keep one of them")
-    if isinstance(value, _NoNumber):
-        text = f"{value.word} is no number that can be used; write a finite one"
-        yield Fault(shown, json_path(keys), text)
-    if not _is_text(value) or not all(_is_text(key) for key in keys):
-        text = "holds half of a surrogate pair; write the character itself"
-        yield Fault(shown, json_path(keys), text)
 
 
 def type_name(value: object) -> str:
     """Return how a person calls the JSON type of `value`."""
-    return _TYPE_NAMES.get(type(value)) or ("an object" if isinstance(value, dict) else "a value")
+    return _TYPE_NAMES.get(type(value), "a value")
 
 
-def _is_text(value: object) -> bool:
-    """Tell whether `value`, if it is a string, can be written anywhere."""
-    return not isinstance(value, str) or not any("\ud800" <= char <= "\udfff" for char in value)
+def _plain(value: Any, keys: Keys, place: str | None, faults: list[Fault], shown: str) -> Any:
+    """Return a JSON value without the free text in it, and add to `faults` what cannot be used.
+
+    `keys` lead to it; `place` is the last of them, unless that is a name that somebody chose.
+    """
+    if len(keys) >= _DEEPEST:
+        raise _fault(shown, "is nested too deeply to be settings")
+    if isinstance(value, _Unusable):
+        faults.append(Fault(shown, json_path(keys), value.reason))
+    if any(isinstance(text, str) and _SURROGATE.search(text) for text in (*keys[-1:], value)):
+        text = "holds half of a surrogate pair; write the character itself"
+        faults.append(Fault(shown, json_path(keys), text))
+    if isinstance(value, list):
+        pairs = enumerate(value)
+        return [_plain(one, (*keys, index), None, faults, shown) for index, one in pairs]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _plain(one, (*keys, key), None if place in _NAMED_VALUES else key, faults, shown)
+        for key, one in value.items()
+        if not _is_free_text(key, one, place)
+    }
 
 
-def _build_object(pairs: list[tuple[str, Any]]) -> _Object:
-    built = _Object(pairs)
-    if len(built) != len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        built.repeated = tuple(key for key, count in counts.items() if count > 1)
-    return built
+def _is_free_text(key: str, value: object, place: str | None) -> bool:
+    """Tell whether an entry of the object at `place` is an annotation.
+
+    A variable of the environment may begin with ``_``, but then it is written in capitals; and
+    among names ``note`` is one where its value could be that of one.
+    """
+    if place not in _NAMED_VALUES:
+        return _is_annotation(key)
+    is_private = key.startswith("_") and (place != "environment" or key.islower())
+    return is_private or (_is_annotation(key) and not isinstance(value, _NAMED_VALUES[place]))
 
 
-def _bounded(word: str) -> int | _NoNumber:
-    return _NoNumber(f"{word[:10]}...") if len(word) > _LONGEST_INTEGER else int(word)
+def _is_annotation(key: str) -> bool:
+    """Tell whether `key` is free text for people, such as ``comment``, ``note_2`` or ``_todo``."""
+    return _ANNOTATION.match(key) is not None
 
 
-def _finite(word: str) -> float | _NoNumber:
-    number = float(word)
-    return number if math.isfinite(number) else _NoNumber(word)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, count in Counter(key for key, _ in pairs).items():
+            if count > 1 and not _is_annotation(key):
+                found[key] = _Unusable("is given twice; keep one of them")
+    return found
 
 
-def _walk(whole: object) -> Iterator[tuple[Keys, object]]:
-    """Yield every value with its place, in the order of the file."""
-    rest: list[tuple[Keys, object]] = [((), whole)]
-    while rest:
-        keys, value = rest.pop()
-        yield keys, value
-        inner: list[tuple[str | int, object]] = []
-        if isinstance(value, dict):
-            inner = list(value.items())
-        elif isinstance(value, list):
-            inner = list(enumerate(value))
-        rest += [((*keys, key), one) for key, one in reversed(inner)]
+def _no_number(word: str) -> _Unusable:
+    shown = word if len(word) <= _LONGEST_INTEGER else f"{word[:10]}..."
+    return _Unusable(f"{shown} is no number that can be used; write a finite one")
 
 
 def _fault(shown: str, text: str) -> ConfigurationError:

@@ -6,10 +6,10 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from wattest.errors import Fault, json_path
 
@@ -45,12 +45,44 @@ class Hyperparameter:
             raise ValueError(f"{self.name} is an int, {value!r} is not")
         return int(value)
 
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (JSON key, what to mend) for all that contradicts itself in this definition."""
+        low, high = self.minimum, self.maximum
+        found = [
+            (key, f"{value} is not an int, as the parameter's type asks")
+            for key, value in (("range", low), ("range", high), ("default", self.default))
+            if self.kind == "int" and value is not None and value != int(value)
+        ]
+        if low > high:
+            return [*found, ("range", f"[{low}, {high}] is upside down; write [{high}, {low}]")]
+        if self.distribution == "log_uniform" and low <= 0:
+            remedy = "use zero_probability for exact zeros, or the uniform distribution"
+            found.append(
+                ("range", f"a log_uniform range must be above 0, starts at {low}; {remedy}")
+            )
+        return found + [("levels", text) for text in self.level_faults(self.levels or ())]
+
+    def level_faults(self, levels: Sequence[Value]) -> list[str]:
+        """Return why these cannot be the only values drawn, one text for each that cannot."""
+        found = []
+        for level in levels:
+            within = self.minimum <= level <= self.maximum or level == self.default
+            if self.kind == "int" and level != int(level):
+                found.append(f"{level} is not an int, as the parameter's type asks")
+            elif not within and not (level == 0 and self.zero_probability > 0):
+                span = f"[{self.minimum}, {self.maximum}]"
+                found.append(
+                    f"{level} is outside the range {span}; widen it, or leave the level out"
+                )
+        return found
+
 
 @dataclass(frozen=True)
 class Program:
     """One repository of the registry.
 
     `folder` is absolute; `script` is written as it stands in the command, relative to `folder`.
+    `digest` is that of its entry in the registry, without what is free text in it.
     """
 
     name: str
@@ -65,7 +97,7 @@ class Program:
     interpreter: str | None
     progress: re.Pattern[str] | None
     gpu_memory_mb: int | None
-    definition: Mapping[str, Any]
+    digest: str
 
     @property
     def script_path(self) -> Path:
@@ -86,28 +118,6 @@ def interpreter_of(program: Program) -> Path:
     return program.folder / (program.interpreter or sys.executable)
 
 
-def program_faults(program: Program, registry_file: str, needed_by: str) -> list[Fault]:
-    """Return what keeps a program from being started, before it is tried."""
-    faults = []
-    where = json_path(("models", program.name))
-    needed = f"(needed by {needed_by})"
-    # Not Path.is_dir: it raises for a path that may not be looked at.
-    if not os.path.isdir(program.folder):  # noqa: PTH112
-        text = f"no such folder: {program.folder}; clone the program there, or change it"
-        faults.append(Fault(registry_file, f"{where}.path", f"{text} {needed}"))
-    elif not os.path.isfile(program.script_path):  # noqa: PTH113
-        text = f"no such file: {program.script_path}"
-        faults.append(Fault(registry_file, f"{where}.train_script", f"{text} {needed}"))
-    elif not os.access(program.script_path, os.X_OK):
-        text = f"is not executable; run: chmod +x '{program.script_path}'"
-        faults.append(Fault(registry_file, f"{where}.train_script", f"{text} {needed}"))
-    python = interpreter_of(program)
-    if not (os.path.isfile(python) and os.access(python, os.X_OK)):  # noqa: PTH113
-        text = f"no such program: {python}; name the Python that this program needs"
-        faults.append(Fault(registry_file, f"{where}.interpreter", f"{text} {needed}"))
-    return faults + _gpu_choices(program, registry_file)
-
-
 _GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 _GPU_CHOICE = (
     "a program cannot have GPUs of its own: others would be measured than it trains on;"
@@ -115,11 +125,28 @@ _GPU_CHOICE = (
 )
 
 
-def _gpu_choices(program: Program, registry_file: str) -> list[Fault]:
-    """Return where a program is given GPUs of its own, which the meter would not follow."""
-    return [
-        Fault(registry_file, json_path(("models", program.name, "environment", name)), text)
+def program_faults(program: Program, registry_file: str, needed_by: str) -> list[Fault]:
+    """Return what keeps a program from being started, before it is tried."""
+    found = [(key, f"{text} (needed by {needed_by})") for key, text in _missing(program)]
+    found += [
+        (f"environment.{name}", _GPU_CHOICE.format(call=f"{name}={shlex.quote(value)}"))
         for name in _GPU_VARIABLES
         if (value := program.environment.get(name)) is not None
-        for text in (_GPU_CHOICE.format(call=f"{name}={shlex.quote(value)}"),)
     ]
+    where = json_path(("models", program.name))
+    return [Fault(registry_file, f"{where}.{key}", text) for key, text in found]
+
+
+def _missing(program: Program) -> Iterator[tuple[str, str]]:
+    """Yield (JSON key, what to mend) for what cannot be found or started."""
+    # Not the methods of Path: they raise for what may not be looked at.
+    if not os.path.isdir(program.folder):  # noqa: PTH112
+        text = f"no such folder: {program.folder}; clone the program there, or change it"
+        yield "path", text
+    elif not os.path.isfile(program.script_path):  # noqa: PTH113
+        yield "train_script", f"no such file: {program.script_path}"
+    elif not os.access(program.script_path, os.X_OK):
+        yield "train_script", f"is not executable; run: chmod +x '{program.script_path}'"
+    python = interpreter_of(program)
+    if not (os.path.isfile(python) and os.access(python, os.X_OK)):  # noqa: PTH113
+        yield "interpreter", f"no such program: {python}; name the Python that this program needs"

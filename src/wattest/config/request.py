@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wattest.config.jsonfile import Keys
-from wattest.config.program import Program, Value
+from wattest.config.program import Hyperparameter, Program, Value
 from wattest.config.registry import Registry
 from wattest.config.suggest import did_you_mean
 
@@ -26,6 +26,16 @@ class TrainingRequest:
     mutate: tuple[str, ...] = ()
     ready_pattern: re.Pattern[str] | None = None
 
+    @property
+    def values(self) -> dict[str, Value]:
+        """What the training gets where nothing is mutated: fixed values over defaults."""
+        return {**self.program.defaults(), **self.fixed}
+
+    @property
+    def mutated_parameters(self) -> list[Hyperparameter]:
+        """The hyper-parameters that are to be drawn, in the registry's order."""
+        return [self.program.hyperparameters[name] for name in self.mutate]
+
 
 class RequestReader:
     """Reads trainings; tells `fault` what is wrong and `warn` what is odd, each with its place."""
@@ -37,16 +47,15 @@ class RequestReader:
 
     def read(self, keys: Keys, training: Mapping[str, Any]) -> TrainingRequest | None:
         """Return what is asked for at `keys`; None where the program or its model is unknown."""
-        program = self._registry.programs.get(training["repo"])
-        if program is None:
-            known = list(self._registry.programs)
-            text = f"{training['repo']!r} is not in {self._registry.file}; "
-            self._fault((*keys, "repo"), text + did_you_mean(training["repo"], known))
+        programs, repo, model = self._registry.programs, training["repo"], training["model"]
+        if repo not in programs:
+            text = f"{repo!r} is not in {self._registry.file}; {did_you_mean(repo, list(programs))}"
+            self._fault((*keys, "repo"), text)
             return None
-        model = training["model"]
+        program = programs[repo]
         if model not in program.models:
-            text = f"{model!r} is not a model of {program.name}; "
-            self._fault((*keys, "model"), text + did_you_mean(model, program.models))
+            hint = did_you_mean(model, program.models)
+            self._fault((*keys, "model"), f"{model!r} is not a model of {repo}; {hint}")
             return None
         fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
         mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
@@ -63,23 +72,21 @@ class RequestReader:
     def _values(
         self, keys: Keys, values: Mapping[str, Value], program: Program
     ) -> tuple[dict[str, Value], dict[str, Value]]:
+        """Return the values that are passed, and those that are ignored."""
+        known = program.hyperparameters
         fixed: dict[str, Value] = {}
-        ignored: dict[str, Value] = {}
         for name, value in values.items():
             place = (*keys, "hyperparameters", name)
-            parameter = program.hyperparameters.get(name)
-            if parameter is None:
-                ignored[name] = value
-                text = (
-                    f"is not passed: the registry knows no such hyper-parameter of {program.name}; "
-                )
-                self._warn(place, text + did_you_mean(name, list(program.hyperparameters)))
+            if name not in known:
+                text = f"the registry knows no such hyper-parameter of {program.name}"
+                hint = did_you_mean(name, list(known))
+                self._warn(place, f"is not passed: {text}; {hint}")
                 continue
             try:
-                fixed[name] = parameter.coerce(value)
+                fixed[name] = known[name].coerce(value)
             except ValueError:
                 self._fault(place, f"must be an int (as in the registry), is {value!r}")
-        return fixed, ignored
+        return fixed, {name: value for name, value in values.items() if name not in known}
 
     def _mutated(
         self, keys: Keys, names: Sequence[str], program: Program, fixed: Mapping[str, Value]
@@ -94,9 +101,10 @@ class RequestReader:
             if name == "all":
                 self._fault(place, '"all" stands alone; remove the other names')
             elif name not in known:
-                text = f"{name!r} is not a hyper-parameter of {program.name}; "
-                self._fault(place, text + did_you_mean(name, known))
+                hint = did_you_mean(name, known)
+                self._fault(place, f"{name!r} is not a hyper-parameter of {program.name}; {hint}")
             elif name in fixed:
-                text = f"{name!r} is also fixed in hyperparameters; keep one of the two"
-                self._fault(place, text)
+                self._fault(
+                    place, f"{name!r} is also fixed in hyperparameters; keep one of the two"
+                )
         return tuple(name for name in known if name in names)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from wattest.config.design import RANDOM, Design, parse_design
-from wattest.config.jsonfile import Keys, drop_remarks, read_json
+from wattest.config.jsonfile import Keys, read_json
 from wattest.config.registry import Registry
 from wattest.config.request import RequestReader, TrainingRequest
-from wattest.config.schema import load_schema, schema_faults, unknown_keys
+from wattest.config.schema import defaults_of, properties_of, written_faults
 from wattest.errors import ConfigurationError, Fault, json_path
+from wattest.names import digest_of
 
-DEFAULT_TIMEOUT_SECONDS = 36000.0
-DEFAULT_STARTUP_SECONDS = 5.0
-DEFAULT_MAX_RETRIES = 2
-_DESIGN_OF_ENTRY = re.compile(r"\$\.experiments\[\d+\](\.foreground)?\.design")
+
+@dataclass(frozen=True)
+class Limits:
+    """How far one experiment may go.
+
+    `startup_seconds` are those of its background load; `gpu_memory_limit_mb` binds each training.
+    """
+
+    max_retries: int
+    timeout_seconds: float
+    startup_seconds: float
+    gpu_memory_limit_mb: int | None
 
 
 @dataclass(frozen=True)
@@ -36,15 +45,12 @@ class Entry:
     design: Design
     repetitions: int
     baseline: bool
-    max_retries: int
-    timeout_seconds: float
-    startup_seconds: float
-    gpu_memory_limit_mb: int | None
+    limits: Limits
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A whole settings file."""
+    """A whole settings file; `digest` is that of all it says but for free text."""
 
     file: str
     experiment_name: str
@@ -57,7 +63,7 @@ class Settings:
     cooldown_seconds: float
     cooldown_limit_seconds: float
     entries: tuple[Entry, ...]
-    document: Mapping[str, Any]
+    digest: str
     warnings: tuple[str, ...] = ()
 
 
@@ -68,175 +74,141 @@ def load_settings(path: Path, registry: Registry, shown: str | None = None) -> S
         ConfigurationError: one line for every fault, all at once.
     """
     shown = shown or str(path)
-    data = read_json(path, shown)
-    drop_remarks(data)
-    return _Reader(data, registry, shown).settings()
+    return _Reader(read_json(path, shown), registry, shown).settings()
 
 
 class _Reader:
     """Collects all faults and warnings of one file while it builds the settings."""
 
     def __init__(self, data: dict[str, Any], registry: Registry, shown: str) -> None:
-        self.data = data
-        self.shown = shown
-        self.errors: list[Fault] = []
-        self.warnings: list[Fault] = []
-        self.schema = load_schema("settings")
+        self._shown = shown
+        self._data = data
+        self._said = ChainMap(data, defaults_of("settings"))
+        self._errors, self._warnings = written_faults(data, "settings", shown, _elsewhere())
         self._requests = RequestReader(registry, self._fault, self._warn)
 
     def settings(self) -> Settings:
-        self._report_unknown()
-        # Of a design, `parse_design` knows better what is wrong.
-        faults = schema_faults(self.data, "settings", self.shown)
-        self.errors += [one for one in faults if not _DESIGN_OF_ENTRY.fullmatch(one.path)]
-        data = self.data
-        places = [json_path(("experiments", index)) for index in range(len(self._written()))]
-        broken = {place for place in places for one in self.errors if _lies_in(place, one.path)}
-        if any(not any(_lies_in(place, one.path) for place in places) for one in self.errors):
-            raise ConfigurationError(self.errors)
-        entries = [
-            self._entry(("experiments", index), entry)
-            for index, entry in enumerate(data["experiments"])
-            if places[index] not in broken
-        ]
+        self._design({(): self._data})
+        entries = self._entries()
         self._check_session()
-        if self.errors:
-            raise ConfigurationError(self.errors)
+        said = self._said
+        if self._errors:
+            raise ConfigurationError(self._errors)
         return Settings(
-            file=self.shown,
-            experiment_name=data.get("experiment_name", Path(self.shown).stem),
-            governor=data.get("governor"),
-            seed=data.get("seed"),
-            use_deduplication=data.get("use_deduplication", False),
-            historical_csvs=tuple(data.get("historical_csvs", ())),
-            order=data.get("order"),
-            idle_baseline_seconds=data.get("idle_baseline_seconds", 0.0),
-            cooldown_seconds=data.get("cooldown_seconds", 0.0),
-            cooldown_limit_seconds=data.get("cooldown_limit_seconds", 600.0),
-            entries=tuple(entry for entry in entries if entry is not None),
-            document=data,
-            warnings=tuple(map(str, self.warnings)),
+            file=self._shown,
+            experiment_name=said.get("experiment_name", Path(self._shown).stem),
+            governor=said.get("governor"),
+            seed=said.get("seed"),
+            use_deduplication=said["use_deduplication"],
+            historical_csvs=tuple(said.get("historical_csvs", ())),
+            order=said.get("order"),
+            idle_baseline_seconds=said["idle_baseline_seconds"],
+            cooldown_seconds=said["cooldown_seconds"],
+            cooldown_limit_seconds=said["cooldown_limit_seconds"],
+            entries=entries,
+            digest=digest_of(self._data),
+            warnings=tuple(map(str, self._warnings)),
         )
 
+    def _entries(self) -> tuple[Entry, ...]:
+        """Read the entries that the schema found sound; any other fault of the file comes first."""
+        if any(not one.path.startswith("$.experiments[") for one in self._errors):
+            raise ConfigurationError(self._errors)
+        broken = {one.path.partition("]")[0] for one in self._errors}
+        entries = [
+            self._entry(("experiments", index), entry)
+            for index, entry in enumerate(self._data["experiments"])
+            if f"$.experiments[{index}" not in broken
+        ]
+        return tuple(entry for entry in entries if entry is not None)
+
     def _fault(self, keys: Keys, text: str) -> None:
-        self.errors.append(Fault(self.shown, json_path(keys), text))
+        fault = Fault(self._shown, json_path(keys), text)
+        if fault not in self._errors:
+            self._errors.append(fault)
 
     def _warn(self, keys: Keys, text: str) -> None:
-        self.warnings.append(Fault(self.shown, json_path(keys), text))
-
-    def _written(self) -> list[Any]:
-        experiments = self.data.get("experiments")
-        return experiments if isinstance(experiments, list) else []
-
-    def _report_unknown(self) -> None:
-        """Check the keys of every level before their values: a wrong name explains the rest."""
-        definitions = self.schema["$defs"]
-        levels: list[tuple[Keys, object, Mapping[str, Any]]] = [((), self.data, self.schema)]
-        for index, entry in enumerate(self._written()):
-            place: Keys = ("experiments", index)
-            levels.append((place, entry, definitions["entry"]))
-            if not isinstance(entry, dict):
-                continue
-            levels.append(
-                ((*place, "foreground"), entry.get("foreground"), definitions["foreground"])
-            )
-            for keys, background in _backgrounds(entry, place):
-                levels.append((keys, background, definitions["background"]))
-        elsewhere = dict.fromkeys(self.schema["properties"], "at the top of the file")
-        elsewhere |= dict.fromkeys(definitions["entry"]["properties"], "beside the foreground")
-        del elsewhere["mutate"]
-        for keys, mapping, definition in levels:
-            if isinstance(mapping, dict):
-                known = list(definition["properties"])
-                places = elsewhere if keys else None
-                errors, warnings = unknown_keys(mapping, known, keys, self.shown, places)
-                self.errors += errors
-                self.warnings += warnings
+        self._warnings.append(Fault(self._shown, json_path(keys), text))
 
     def _check_session(self) -> None:
-        least, most = (self.data.get(f"cooldown_{name}seconds") for name in ("", "limit_"))
-        if least is not None and least > (600.0 if most is None else most):
-            text = f"is above cooldown_limit_seconds ({600.0 if most is None else most:g} s)"
-            self._fault(("cooldown_seconds",), text)
-        if self.data.get("historical_csvs") and not self.data.get("use_deduplication"):
+        least, most = self._said["cooldown_seconds"], self._said["cooldown_limit_seconds"]
+        if least > most:
+            self._fault(("cooldown_seconds",), f"is above cooldown_limit_seconds ({most:g} s)")
+        if self._said.get("historical_csvs") and not self._said["use_deduplication"]:
             text = "is not used unless use_deduplication is true"
             self._warn(("historical_csvs",), text)
 
-    def _entry(self, keys: Keys, entry: Mapping[str, Any]) -> Entry | None:
+    def _entry(self, keys: Keys, entry: dict[str, Any]) -> Entry | None:
+        before = len(self._errors)
         mode = self._mode(keys, entry)
-        if mode is None:
-            return None
         parallel = mode == "parallel"
-        before = len(self.errors)
         if parallel:
-            foreground_keys, foreground = (*keys, "foreground"), entry.get("foreground")
-            self._check_parallel_keys(keys, entry)
-        else:
-            foreground_keys, foreground = keys, entry
-            self._check_single_keys(keys, entry, mode)
-        if len(self.errors) > before or foreground is None:
+            self._check_parallel(keys, entry)
+        elif mode is not None:
+            self._check_single(keys, entry, mode)
+        if mode is None or len(self._errors) > before:
             return None
-        request = self._requests.read(foreground_keys, foreground)
-        backgrounds = [
-            self._requests.read(place, background)
-            for place, background in _backgrounds(entry, keys)
-        ]
+        place = (*keys, "foreground") if parallel else keys
+        training = entry["foreground"] if parallel else entry
+        request = self._requests.read(place, training)
+        backgrounds = [self._requests.read(*one) for one in _backgrounds(keys, entry)]
         if request is None or None in backgrounds:
             return None
-        layers = [entry, foreground, self.data] if parallel else [entry, self.data]
+        # The first that says it counts: the entry, then its foreground, then the file.
+        layers = {keys: entry, place: training, (): self._data}
+        said = ChainMap(*layers.values(), defaults_of("settings"))
+        limits: dict[str, Any] = {one.name: said.get(one.name) for one in fields(Limits)}
         return Entry(
             path=json_path(keys),
             mode=mode,
             foreground=request,
-            backgrounds=tuple(background for background in backgrounds if background is not None),
-            runs_per_config=_first(layers, "runs_per_config", None),
-            design=self._design(keys, foreground_keys, layers),
-            repetitions=_first(layers, "repetitions", 1),
-            baseline=parallel and _first(layers, "baseline", False),
-            max_retries=_first(layers, "max_retries", DEFAULT_MAX_RETRIES),
-            timeout_seconds=_first(layers, "timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
-            startup_seconds=_first(layers, "startup_seconds", DEFAULT_STARTUP_SECONDS),
-            gpu_memory_limit_mb=_first(layers, "gpu_memory_limit_mb", None),
+            backgrounds=tuple(one for one in backgrounds if one is not None),
+            runs_per_config=ChainMap(*layers.values()).get("runs_per_config"),
+            design=self._design(layers),
+            repetitions=said["repetitions"],
+            baseline=parallel and said["baseline"],
+            limits=Limits(**limits),
         )
 
-    def _design(
-        self, keys: Keys, foreground_keys: Keys, layers: Sequence[Mapping[str, Any]]
-    ) -> Design:
-        places = [keys, foreground_keys, ()] if len(layers) == 3 else [keys, ()]
-        for place, layer in zip(places, layers, strict=True):
-            if "design" in layer:
-                if place and not any("mutate" in one for one in layers):
-                    text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
-                    self._fault((*place, "design"), text)
-                design = parse_design(layer["design"], (*place, "design"), self.shown)
-                if isinstance(design, Design):
-                    return design
-                self.errors += [fault for fault in design if fault not in self.errors]
-                break
-        return RANDOM
+    def _design(self, layers: Mapping[Keys, Mapping[str, Any]]) -> Design:
+        """Return the first design of these layers of a file, all of which are checked."""
+        mutated = any("mutate" in layer for layer in layers.values())
+        found = []
+        for place, layer in layers.items():
+            if "design" not in layer:
+                continue
+            if place and not mutated:
+                text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
+                self._fault((*place, "design"), text)
+            design = parse_design(layer["design"], (*place, "design"), self._shown)
+            if isinstance(design, Design):
+                found.append(design)
+            else:
+                self._errors += [fault for fault in design if fault not in self._errors]
+        return found[0] if found else RANDOM
 
     def _mode(self, keys: Keys, entry: Mapping[str, Any]) -> str | None:
-        stated = entry.get("mode") or self.data.get("mode")
+        stated: str | None = entry.get("mode") or self._data.get("mode")
         if stated == "mixed":
             self._fault(keys, 'lacks "mode", which the file\'s mode "mixed" leaves to each entry')
             return None
         if stated is not None:
-            return str(stated)
+            return stated
         if "foreground" in entry or "background" in entry:
             return "parallel"
         return "mutation" if "mutate" in entry else "default"
 
-    def _check_parallel_keys(self, keys: Keys, entry: Mapping[str, Any]) -> None:
+    def _check_parallel(self, keys: Keys, entry: Mapping[str, Any]) -> None:
         for name in ("foreground", "background"):
             if name not in entry:
                 self._fault(keys, f"is a parallel experiment and lacks {name!r}; add it")
-        for place, background in _backgrounds(entry, keys):
-            if "mutate" in background:
-                text = "the load is not mutated; fix its values in hyperparameters"
-                self._fault((*place, "mutate"), text)
         for name in ("mutate", "hyperparameters"):
             if name in entry:
                 self._fault((*keys, name), "belongs into the foreground of a parallel experiment")
+        for place, background in _backgrounds(keys, entry):
+            if "mutate" in background:
+                text = "the load is not mutated; fix its values in hyperparameters"
+                self._fault((*place, "mutate"), text)
         foreground = entry.get("foreground")
         if foreground is None:
             return
@@ -246,12 +218,11 @@ class _Reader:
                 text = f"is ignored: the foreground trains {foreground[name]!r}"
                 self._warn((*keys, name), text)
 
-    def _check_single_keys(self, keys: Keys, entry: Mapping[str, Any], mode: str) -> None:
+    def _check_single(self, keys: Keys, entry: Mapping[str, Any], mode: str) -> None:
         for name in ("foreground", "background"):
             if name in entry:
-                self._fault(
-                    (*keys, name), f'does not go with mode {mode!r}; set "mode": "parallel"'
-                )
+                text = f'does not go with mode {mode!r}; set "mode": "parallel"'
+                self._fault((*keys, name), text)
         for name in ("repo", "model"):
             if name not in entry:
                 self._fault(keys, f"lacks {name!r}; add it")
@@ -268,7 +239,7 @@ class _Reader:
             self._fault((*keys, "mutate"), text)
 
 
-def _backgrounds(entry: Mapping[str, Any], keys: Keys) -> list[tuple[Keys, Any]]:
+def _backgrounds(keys: Keys, entry: Mapping[str, Any]) -> list[tuple[Keys, Any]]:
     """Return (keys, background) for the one background of an entry, or for each of its list."""
     background = entry.get("background")
     if isinstance(background, list):
@@ -276,10 +247,9 @@ def _backgrounds(entry: Mapping[str, Any], keys: Keys) -> list[tuple[Keys, Any]]
     return [] if background is None else [((*keys, "background"), background)]
 
 
-def _lies_in(place: str, path: str) -> bool:
-    """Tell whether a JSON path is `place` or lies inside it."""
-    return path == place or path.startswith((f"{place}.", f"{place}["))
-
-
-def _first(layers: Sequence[Mapping[str, Any]], key: str, default: Any) -> Any:
-    return next((layer[key] for layer in layers if key in layer), default)
+def _elsewhere() -> dict[str, str]:
+    """Return where else a key has a meaning; `mutate` in a load is told about in better words."""
+    places = dict.fromkeys(properties_of("settings"), "at the top of the file")
+    places |= dict.fromkeys(properties_of("settings", "entry"), "beside the foreground")
+    del places["mutate"]
+    return places

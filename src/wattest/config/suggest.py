@@ -1,4 +1,4 @@
-"""Faults in what a user wrote: where, what, and what to do; and guesses at what was meant."""
+"""Guesses at what was meant where a name is unknown."""
 
 from __future__ import annotations
 
@@ -9,56 +9,23 @@ from collections.abc import Sequence
 _NEAR = 0.8
 
 # Keys that other dialects of these files use for one of ours.
-_SYNONYMS = {
-    "num_mutations": "runs_per_config",
-    "num_runs": "runs_per_config",
-    "n_runs": "runs_per_config",
-    "runs": "runs_per_config",
-    "runs_per_experiment": "runs_per_config",
-    "num_mutants": "runs_per_config",
-    "n_mutants": "runs_per_config",
-    "repeat": "repetitions",
-    "num_repeats": "repetitions",
-    "n_repeats": "repetitions",
-    "num_repetitions": "repetitions",
-    "repeats": "repetitions",
-    "reps": "repetitions",
-    "fixed": "hyperparameters",
-    "fixed_params": "hyperparameters",
-    "fixed_hyperparams": "hyperparameters",
-    "hparams": "hyperparameters",
-    "params": "hyperparameters",
-    "mutation": "mutate",
-    "mutation_list": "mutate",
-    "params_to_mutate": "mutate",
-    "hyperparams_to_mutate": "mutate",
-    "hyperparameters_to_mutate": "mutate",
-    "mutated_params": "mutate",
-    "mutated_hyperparameters": "mutate",
-    "mutations": "mutate",
-    "mutation_params": "mutate",
-    "retries": "max_retries",
-    "retry": "max_retries",
-    "retry_count": "max_retries",
-    "num_retries": "max_retries",
-    "max_attempts": "max_retries",
-    "timeout_minutes": "timeout_seconds",
-    "timeout_hours": "timeout_seconds",
-    "cooldown": "cooldown_seconds",
-    "cool_down": "cooldown_seconds",
-    "dedup": "use_deduplication",
-    "deduplicate": "use_deduplication",
-    "deduplication": "use_deduplication",
-    "random_state": "seed",
-    "root_seed": "seed",
-    "random_seed": "seed",
-    "bg": "background",
-    "fg": "foreground",
-    "network": "model",
-    "load": "background",
+_DIALECTS = {
+    "background": "bg load",
+    "cooldown_seconds": "cooldown cool_down",
+    "foreground": "fg",
+    "hyperparameters": "fixed fixed_params fixed_hyperparams hparams params",
+    "max_retries": "retries retry retry_count num_retries max_attempts",
+    "model": "network",
+    "mutate": "mutation mutations mutation_list mutation_params params_to_mutate mutated_params"
+    " mutated_hyperparameters hyperparams_to_mutate hyperparameters_to_mutate",
+    "repetitions": "repeat repeats num_repeats n_repeats num_repetitions reps",
+    "runs_per_config": "num_mutations num_mutants n_mutants runs num_runs n_runs"
+    " runs_per_experiment",
+    "seed": "random_state root_seed random_seed",
+    "timeout_seconds": "timeout_minutes timeout_hours",
+    "use_deduplication": "dedup deduplicate deduplication",
 }
-
-
+_SYNONYMS = {word: key for key, words in _DIALECTS.items() for word in words.split()}
 # Foreign keys that only look like one of ours.
 _OTHERS = ("baseline_runs",)
 
@@ -96,6 +63,4 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return a sentence that suggests the name meant by `word` or lists those that exist."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     listed = ", ".join(known) if known else "none"
-    if close:
-        return f"did you mean {close[0]!r}? (known: {listed})"
-    return f"known: {listed}"
+    return f"did you mean {close[0]!r}? (known: {listed})" if close else f"known: {listed}"

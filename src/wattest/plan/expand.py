@@ -11,10 +11,11 @@ from wattest.config.request import TrainingRequest
 from wattest.config.settings import Entry, Settings
 from wattest.errors import ConfigurationError, Fault
 from wattest.names import digest_of, slug
+from wattest.plan.designs import most_mutants
 from wattest.plan.experiment import Experiment, Plan, Training
 from wattest.plan.history import History
-from wattest.plan.mutation import derive_seed
 from wattest.plan.pools import MutantPools, Mutants
+from wattest.plan.sampling import derive_seed
 
 MOST_EXPERIMENTS = 100_000
 
@@ -33,29 +34,30 @@ def expand(
     Raises:
         ConfigurationError: an entry asks for more distinct mutants than there are.
     """
-    faults: list[Fault] = []
     if (asked := sum(map(_count, settings.entries))) > MOST_EXPERIMENTS:
         text = f"asks for {asked} experiments; at most {MOST_EXPERIMENTS} can be planned at once"
         raise ConfigurationError([Fault(settings.file, "$.experiments", text)])
+    pools = MutantPools(seed, history)
+    drawn = _mutants(settings, pools, stored or {})
     numbers: Counter[str] = Counter()
-    pools = MutantPools(settings.entries, seed, history)
     written: list[Experiment] = []
-    drawn: dict[str, Mutants] = {}
     for entry in settings.entries:
-        try:
-            mutants = (stored or {}).get(entry.path) or pools.take(entry)
-        except ConfigurationError as error:
-            faults += [Fault(settings.file, entry.path, text) for text in error.faults]
-            continue
-        drawn[entry.path] = mutants
-        written += _entry_experiments(entry, mutants, seed, numbers)
-    if faults:
-        raise ConfigurationError(faults)
+        written += _entry_experiments(entry, drawn[entry.path], seed, numbers)
     repeated = any(experiment.repetitions > 1 for experiment in written)
     order = settings.order or ("randomized_blocks" if repeated else "as_written")
-    ordered = arrange(written, order, seed)
-    digest = digest_of([seed, [experiment.key for experiment in ordered]])
-    return Plan(settings, seed, order, ordered, drawn, digest, tuple(pools.notes))
+    experiments = arrange(written, order, seed)
+    programs = {name: one for each in experiments for name, one in each.program_digests.items()}
+    return Plan(
+        settings=settings,
+        seed=seed,
+        order=order,
+        experiments=experiments,
+        mutants=drawn,
+        digest=digest_of([seed, [experiment.key for experiment in experiments]]),
+        settings_digest=settings.digest,
+        program_digests=dict(sorted(programs.items())),
+        notes=tuple(pools.notes),
+    )
 
 
 def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Experiment, ...]:
@@ -73,9 +75,28 @@ def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Exper
     return tuple(placed)
 
 
+def _mutants(
+    settings: Settings, pools: MutantPools, stored: Mapping[str, Mutants]
+) -> dict[str, Mutants]:
+    drawn = {}
+    faults: list[Fault] = []
+    for entry in settings.entries:
+        try:
+            drawn[entry.path] = stored.get(entry.path) or pools.take(entry)
+        except ConfigurationError as error:
+            faults += [Fault(settings.file, entry.path, text) for text in error.faults]
+    if faults:
+        raise ConfigurationError(faults)
+    return drawn
+
+
 def _count(entry: Entry) -> int:
     """Return how many experiments an entry asks for, before anything is drawn."""
-    return (entry.runs_per_config or 1) * entry.repetitions * (2 if entry.baseline else 1)
+    parameters = entry.foreground.mutated_parameters
+    configurations = entry.runs_per_config or 1
+    if parameters:
+        configurations = most_mutants(parameters, entry.runs_per_config, entry.design)
+    return configurations * entry.repetitions * (2 if entry.baseline else 1)
 
 
 def _block(experiment: Experiment, blocks: int) -> int:
@@ -104,7 +125,8 @@ def _entry_experiments(
                 id=f"{stem}-{entry.mode}-{number}",
                 key="",
                 mode=entry.mode,
-                entry=entry,
+                path=entry.path,
+                limits=entry.limits,
                 foreground=foreground,
                 backgrounds=backgrounds,
                 mutated=mutant,
@@ -139,6 +161,6 @@ def _key(experiment: Experiment) -> str:
 
 def _training(request: TrainingRequest, mutant: Mapping[str, Value]) -> Training:
     """Lay mutant over fixed values over the registry's defaults, in the registry's order."""
-    values = {**request.program.defaults(), **request.fixed, **mutant}
+    values = {**request.values, **mutant}
     ordered = {name: values[name] for name in request.program.hyperparameters if name in values}
-    return Training(request.program, request.model, ordered, request.ignored)
+    return Training(request.program, request.model, ordered, request.ignored, request.ready_pattern)

@@ -6,23 +6,30 @@ order and on how many workers changes no value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from wattest.config.program import Program, Value
-from wattest.config.settings import Entry, Settings
+from wattest.config.settings import Limits, Settings
 from wattest.plan.pools import Mutants
+
+__all__ = ["Experiment", "Limits", "Plan", "Training"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """One program with one model and the exact values that it will be given."""
+    """One program with one model and the exact values that it will be given.
+
+    A load with a `ready_pattern` counts as started once its log matches it.
+    """
 
     program: Program
     model: str
     hyperparameters: Mapping[str, Value]
     ignored: Mapping[str, Value]
+    ready_pattern: re.Pattern[str] | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what makes this training the one it is, as JSON."""
@@ -38,14 +45,16 @@ class Experiment:
     """One foreground training with fixed hyper-parameters, its mode, background and repetition.
 
     `key` identifies it across sessions: equal keys are the same experiment of the same plan.
-    `configuration` counts the distinct configurations of the entry; `partner` is the id of the
-    other half of a pair with and without load.
+    `path` is the place of its entry in the settings file. `configuration` counts the distinct
+    configurations of the entry; `partner` is the id of the other half of a pair with and without
+    load.
     """
 
     id: str
     key: str
     mode: str
-    entry: Entry
+    path: str
+    limits: Limits
     foreground: Training
     backgrounds: tuple[Training, ...]
     mutated: Mapping[str, Value]
@@ -61,9 +70,9 @@ class Experiment:
         return (self.foreground, *self.backgrounds)
 
     @property
-    def is_baseline(self) -> bool:
-        """Tell whether this is the lone half of a pair."""
-        return self.partner is not None and not self.backgrounds
+    def program_digests(self) -> dict[str, str]:
+        """The digest of the registry's entry of every program that this experiment runs."""
+        return {one.program.name: one.program.digest for one in self.trainings}
 
     @property
     def background_models(self) -> str | None:
@@ -73,7 +82,12 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Plan:
-    """All experiments in the order in which they run, the root seed, and a digest of it all."""
+    """All experiments in the order in which they run, and what they follow from.
+
+    `mutants` are those of each entry, by its path in the settings file. `digest` is that of the
+    experiments; `settings_digest` and `program_digests` are those of the files behind them, but
+    for free text.
+    """
 
     settings: Settings
     seed: int
@@ -81,4 +95,6 @@ class Plan:
     experiments: tuple[Experiment, ...]
     mutants: Mapping[str, Mutants]
     digest: str
+    settings_digest: str
+    program_digests: Mapping[str, str]
     notes: tuple[str, ...] = ()

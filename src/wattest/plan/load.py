@@ -15,7 +15,7 @@ from wattest.errors import ConfigurationError, Fault
 from wattest.plan import store
 from wattest.plan.expand import expand
 from wattest.plan.experiment import Experiment, Plan
-from wattest.plan.history import history_from_records, load_history
+from wattest.plan.history import History, history_from_records, load_history
 from wattest.plan.pools import Mutants
 
 DEFAULT_SETTINGS = "settings/default.json"
@@ -30,8 +30,13 @@ class Places:
     invocation: Path
     root: Path
 
-    def existing(self, name: str) -> Path:
-        """Return the file called `name`: as seen from the user first, then from the root."""
+    def existing(self, name: str | None, default: str = "") -> Path:
+        """Return the file called `name`: as seen from the user first, then from the root.
+
+        Without a name it is the one called `default` below the root.
+        """
+        if name is None:
+            return self.root / default
         # Not the methods of Path: they raise for an unknown user and for what is not to be seen.
         plain = os.path.expanduser(name)  # noqa: PTH111
         from_user = self.invocation / plain
@@ -55,17 +60,16 @@ class Campaign:
 
     def faults(self, selected: Sequence[Experiment]) -> list[Fault]:
         """Return what keeps the selected experiments from being started, each fault once."""
-        faults = [
-            fault
+        needed = {
+            training.program.name: (training.program, f"{self.settings.file}::{one.path}")
             for one in selected
             for training in one.trainings
-            for fault in program_faults(
-                training.program, self.registry.file, f"{self.settings.file}::{one.entry.path}"
-            )
+        }
+        return [
+            fault
+            for program, by in needed.values()
+            for fault in program_faults(program, self.registry.file, by)
         ]
-        return list(
-            {(fault.path, fault.text.split(" (needed")[0]): fault for fault in faults}.values()
-        )
 
 
 def load_campaign(
@@ -87,31 +91,27 @@ def load_campaign(
     Raises:
         ConfigurationError: one line for every fault.
     """
-    registry_path = (
-        places.root / DEFAULT_REGISTRY if registry is None else places.existing(registry)
-    )
-    settings_path = (
-        places.root / DEFAULT_SETTINGS if settings is None else places.existing(settings)
-    )
-    known = load_registry(registry_path, places.root, places.shown(registry_path))
-    asked = load_settings(settings_path, known, places.shown(settings_path))
+    path = places.existing(registry, DEFAULT_REGISTRY)
+    known = load_registry(path, places.root, places.shown(path))
+    path = places.existing(settings, DEFAULT_SETTINGS)
+    asked = load_settings(path, known, places.shown(path))
     stored = store.load_stored(results, asked.file) if resume else None
-    if seed is not None:
-        root_seed, origin = seed, "given"
-    elif stored is not None:
-        root_seed, origin = stored.seed, "of the plan that is resumed"
-    elif asked.seed is not None:
-        root_seed, origin = asked.seed, "from the settings"
-    else:
-        root_seed, origin = secrets.randbelow(2**32), "drawn"
-    history = None
-    warnings = [*known.warnings, *asked.warnings]
-    if asked.use_deduplication:
-        history = load_history([places.existing(name) for name in asked.historical_csvs])
-        history += history_from_records(results)
-        warnings += history.warnings
+    seeds = {
+        "given": seed,
+        "of the plan that is resumed": stored.seed if stored else None,
+        "from the settings": asked.seed,
+        "drawn": secrets.randbelow(2**32),
+    }
+    origin, root_seed = next((name, one) for name, one in seeds.items() if one is not None)
+    history = _history(places, asked, results) if asked.use_deduplication else History()
     plan = expand(asked, root_seed, history, stored.mutants if stored else drawn)
     if stored is not None and (changed := store.changes(stored, plan)):
         raise ConfigurationError(changed)
-    warnings += [f"{asked.file}::{note}" for note in plan.notes]
-    return Campaign(asked, known, plan, origin, tuple(warnings))
+    notes = (f"{asked.file}::{note}" for note in plan.notes)
+    warnings = (*known.warnings, *asked.warnings, *history.warnings, *notes)
+    return Campaign(asked, known, plan, origin, warnings)
+
+
+def _history(places: Places, settings: Settings, results: Path) -> History:
+    files = [places.existing(name) for name in settings.historical_csvs]
+    return load_history(files) + history_from_records(results)

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wattest.config.jsonfile import is_annotation
 from wattest.config.program import Value
-from wattest.config.settings import Settings
 from wattest.errors import ConfigurationError, Fault
 from wattest.files import give_back, read_regular, write_atomically
 from wattest.names import digest_of, slug
-from wattest.plan.experiment import Experiment, Plan
-
-# Where keys are names that somebody chose, none of them is an annotation.
-_NAMED = ("hyperparameters", "levels", "supported_hyperparams", "log_patterns", "required_args",
-          "environment")  # fmt: skip
+from wattest.plan.experiment import Plan
 
 
 @dataclass(frozen=True)
@@ -44,37 +38,6 @@ def plan_file(results: Path, settings_file: str) -> Path:
     return results / "plans" / f"{name}.json"
 
 
-def settings_digest(settings: Settings) -> str:
-    """Return the digest of what settings say to the program; comments are for people."""
-    return digest_of(_without_annotations(settings.document))
-
-
-def program_digests(experiments: Iterable[Experiment]) -> dict[str, str]:
-    """Return the digest of the registry's entry of every program that the experiments run."""
-    programs = {
-        training.program.name: training.program
-        for experiment in experiments
-        for training in experiment.trainings
-    }
-    return {
-        name: digest_of(_without_annotations(program.definition))
-        for name, program in sorted(programs.items())
-    }
-
-
-def _without_annotations(value: Any, names: bool = False) -> Any:
-    """Return a JSON value without the free text in it; with `names`, all its own keys stay."""
-    if isinstance(value, Mapping):
-        return {
-            key: _without_annotations(inner, key in _NAMED and not names)
-            for key, inner in value.items()
-            if names or not is_annotation(key)
-        }
-    if isinstance(value, list):
-        return [_without_annotations(inner) for inner in value]
-    return value
-
-
 def store(results: Path, plan: Plan) -> Path:
     """Write the plan of a session that is about to run."""
     path = plan_file(results, plan.settings.file)
@@ -93,8 +56,8 @@ def document(plan: Plan) -> dict[str, Any]:
         "root_seed": plan.seed,
         "order": plan.order,
         "plan_digest": plan.digest,
-        "settings_digest": settings_digest(plan.settings),
-        "program_digests": program_digests(plan.experiments),
+        "settings_digest": plan.settings_digest,
+        "program_digests": dict(plan.program_digests),
         "mutants": {path: list(mutants) for path, mutants in plan.mutants.items()},
         "experiments": [
             {
@@ -162,10 +125,10 @@ def changes(stored: StoredPlan, plan: Plan) -> list[Fault]:
     if stored.seed != plan.seed:
         text = f"was made with seed {stored.seed}, not {plan.seed}; leave --seed out, or start anew"
         found.append(Fault(shown, "$.root_seed", text))
-    if stored.settings_digest != settings_digest(plan.settings):
+    if stored.settings_digest != plan.settings_digest:
         text = f"{plan.settings.file} has changed since this plan was made; {remedy}"
         found.append(Fault(shown, "$.settings_digest", text))
-    for name, digest in program_digests(plan.experiments).items():
+    for name, digest in plan.program_digests.items():
         if stored.program_digests.get(name, digest) != digest:
             text = f"the registry's entry of {name} has changed since this plan was made; {remedy}"
             found.append(Fault(shown, "$.program_digests", text))

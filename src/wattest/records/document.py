@@ -9,7 +9,6 @@ from typing import Any
 
 from wattest.energy import METRICS
 from wattest.plan.experiment import Experiment
-from wattest.plan.store import program_digests
 from wattest.run.outcome import Attempt, CpuUse, Outcome
 
 _UNKNOWN: Mapping[str, None] = dict.fromkeys(METRICS)
@@ -63,12 +62,12 @@ def build(
         "test_id": experiment.id,
         "experiment_key": experiment.key,
         "settings_file": context.settings_file,
-        "settings_path": experiment.entry.path,
+        "settings_path": experiment.path,
         "registry_file": context.registry_file,
         "root_seed": context.seed,
         "plan_digest": context.plan_digest,
         "settings_digest": settings_digest,
-        "program_digests": program_digests([experiment]),
+        "program_digests": experiment.program_digests,
         "order": context.order,
         "position": context.positions[experiment.id],
         "block": experiment.block,

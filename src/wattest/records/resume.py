@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from wattest.plan.experiment import Experiment, Plan
-from wattest.plan.store import program_digests, settings_digest
+from wattest.plan.experiment import Plan
 from wattest.records.reading import read_record
 from wattest.records.table import Finished, row_of
 
@@ -19,7 +18,6 @@ def finished(results: Path, plan: Plan) -> Iterator[tuple[str, Path, dict[str, A
     registry. Each is read once, and none is kept here: there may be thousands.
     """
     wanted = {experiment.key: experiment for experiment in plan.experiments}
-    settings, programs = settings_digest(plan.settings), program_digests(plan.experiments)
     for path in _records(results):
         record = read_record(path, mention=plan.digest)
         if record is None:
@@ -30,16 +28,11 @@ def finished(results: Path, plan: Plan) -> Iterator[tuple[str, Path, dict[str, A
             experiment is not None
             and result["training_success"]
             and planned["plan_digest"] == plan.digest
-            and planned.get("settings_digest") == settings
-            and planned.get("program_digests") == _of_one(experiment, programs)
+            and planned.get("settings_digest") == plan.settings_digest
+            and planned.get("program_digests") == experiment.program_digests
         ):
             del wanted[experiment.key]
             yield experiment.key, path, record
-
-
-def _of_one(experiment: Experiment, programs: Mapping[str, str]) -> dict[str, str]:
-    trainings = experiment.trainings
-    return {training.program.name: programs[training.program.name] for training in trainings}
 
 
 def _records(results: Path) -> Iterable[Path]:

@@ -83,7 +83,7 @@ class BackgroundLoad:
                 own = folder
                 if len(experiment.backgrounds) > 1:
                     own = folder / f"{number}_{slug(training.model)}"
-                limit = experiment.entry.gpu_memory_limit_mb
+                limit = experiment.limits.gpu_memory_limit_mb
                 running.append(self._start(training, own, limit))
                 stops.callback(self._stop, running[-1])
             self._prove(experiment, running, load)
@@ -116,10 +116,10 @@ class BackgroundLoad:
     def _prove(self, experiment: Experiment, running: list[RunningLoad], load: ActiveLoad) -> None:
         """Let the start-up time pass while watching; then every loop must be alive and ready."""
         began = time.monotonic()
-        startup_seconds = experiment.entry.startup_seconds
+        startup_seconds = experiment.limits.startup_seconds
         patterns = {
             one: asked.ready_pattern
-            for one, asked in zip(running, experiment.entry.backgrounds, strict=True)
+            for one, asked in zip(running, experiment.backgrounds, strict=True)
         }
         late = list(running)
         while True:

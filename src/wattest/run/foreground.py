@@ -70,12 +70,12 @@ class Foreground:
 
         An interruption leaves the interrupted attempt in `outcome` and goes on its way.
         """
-        for number in range(1, experiment.entry.max_retries + 2):
+        for number in range(1, experiment.limits.max_retries + 2):
             attempt = self._attempt(experiment, outcome, number, load)
             self._say_end(attempt)
             if attempt.valid or not attempt.worth_repeating or outcome.trouble:
                 return
-            if number <= experiment.entry.max_retries:
+            if number <= experiment.limits.max_retries:
                 self._console.warn(f"attempt {number} failed: {attempt.faults[0]}; trying again")
                 log, energy = outcome.files.set_aside(number)
                 outcome.attempts[-1] = replace(attempt, log=log, energy_folder=energy)
@@ -87,7 +87,7 @@ class Foreground:
         number: int,
         load: ActiveLoad | None,
     ) -> Attempt:
-        limit_mb = experiment.entry.gpu_memory_limit_mb
+        limit_mb = experiment.limits.gpu_memory_limit_mb
         command = command_of(experiment.foreground, limit_mb, self._run_as)
         files = outcome.files
         progress = self._progress_of(experiment, files.log, load)
@@ -121,7 +121,7 @@ class Foreground:
         load: ActiveLoad | None,
     ) -> Attempt:
         metrics = read_metrics(files.log, experiment.foreground.program.log_patterns)
-        faults, flags = judge(run, metrics, load, experiment.entry.timeout_seconds)
+        faults, flags = judge(run, metrics, load, experiment.limits.timeout_seconds)
         cpu = cpu_use(run, load)
         flags += neighbour_flags(run, cpu)
         return Attempt(
@@ -172,7 +172,7 @@ class Foreground:
             own_began = time.process_time()
             window = self._sensors.open_window(energy_folder)
             try:
-                timeout_seconds = experiment.entry.timeout_seconds
+                timeout_seconds = experiment.limits.timeout_seconds
                 run.pid = tree.start(timeout_seconds + _HELD_UP_SECONDS)
                 self._console.detail("training", f"PID {run.pid}")
                 self._watch(tree, window, load, run, timeout_seconds, progress)

@@ -71,7 +71,7 @@ class Preflight:
 
 
 def _require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:
-    limit = experiment.entry.gpu_memory_limit_mb
+    limit = experiment.limits.gpu_memory_limit_mb
     trainings = experiment.trainings
     for training in trainings:
         need = training.program.gpu_memory_mb

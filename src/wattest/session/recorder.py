@@ -10,7 +10,6 @@ from typing import Any
 from wattest.errors import RecordError, WattestError
 from wattest.interrupts import interruptions_held
 from wattest.plan.experiment import Experiment
-from wattest.plan.store import settings_digest
 from wattest.records.document import Context, build, headline
 from wattest.records.folder import ResultsFolder
 from wattest.records.pair import compare
@@ -48,7 +47,7 @@ class Records:
         self._preflight = preflight
         self._artefacts = artefacts
         self._known = known
-        self._settings_digest = settings_digest(artefacts.plan.settings)
+        self._settings_digest = artefacts.plan.settings_digest
 
     def prepare(self, experiment: Experiment) -> Outcome:
         """Wait until the machine is idle again, and reserve the files of the experiment."""

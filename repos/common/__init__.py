@@ -1,0 +1,1 @@
+"""What the bundled programs share: `program` needs no PyTorch, `images` and `fitting` do."""
