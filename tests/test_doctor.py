@@ -38,6 +38,22 @@ def test_counters_that_cannot_be_read_make_pytest_refuse_and_doctor_says_so(
     assert NOTHING not in output
 
 
+def test_a_package_that_another_one_keeps_out_of_the_sum_is_not_called_unreadable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = PowercapTree(tmp_path / "sys")
+    tree.add_package(0)
+    counter = tree.add_package(1) / "energy_uj"
+    counter.unlink()
+    counter.mkdir()
+    tree.add_dram(0, energy_uj=5)
+    assert main(["doctor", "--sysfs", str(tree.root)]) == 0
+    output = capsys.readouterr().out
+    assert "  cpu  package-0: rejected\n       is left out of the sum: package-1: " in output
+    assert "  cpu  package-1: exists but cannot be read\n" in output
+    assert "accepted by" not in output
+
+
 def test_each_kind_of_unreadable_sensor_has_an_option_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

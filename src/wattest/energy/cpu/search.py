@@ -66,13 +66,17 @@ class CpuSearch:
         counters = [counter for counter in self._counters if counter.domain not in lost]
         if not counters:
             return CpuSensors(absences=unreadable)
-        why = "; ".join(f"{one.name}: {one.statement}" for one in unreadable)
-        left_out = [
-            replace(zone, reason=f"is left out of the sum: {why}")
-            for zone in self._zones
-            if zone.domain in lost
+        left_out = [zone for zone in self._zones if zone.domain in lost]
+        why = "; ".join(f"{one.name}: {one.reason}" for one in unreadable)
+        findings = [
+            Finding("cpu", zone.label, "rejected", f"is left out of the sum: {why}")
+            for zone in left_out
+            if zone.fault is None
         ]
-        return CpuSensors("powercap", counters, [*self._rejected, *left_out], unreadable)
+        why = "; ".join(f"{one.name}: {one.statement}" for one in unreadable)
+        rejected = [replace(one, reason=f"is left out of the sum: {why}") for one in left_out]
+        absences = [*unreadable, *findings]
+        return CpuSensors("powercap", counters, [*self._rejected, *rejected], absences)
 
     def _forbidden(self, error: ReadingError) -> Finding:
         """That the kernel counts energy, and does not let us."""
