@@ -9,33 +9,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _NEIGHBOURS = 4
 _NEAREST = 2
 _POWER_TOLERANCE = 1.5
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(NamedTuple):
     """One movement of a counter, a fall being taken for a wrap, since the movement before.
 
-    A step may stand for `step_seconds` more: a reading just after an update holds a whole one.
+    Attributes:
+        longest_seconds: Its time and that of one step: a reading just after an update holds a whole
+            one more.
+        watts: Its power over that time, never too high by a step that is seen late.
     """
 
     counts: int
     joules: float
     seconds: float
-    step_seconds: float
-
-    @property
-    def longest_seconds(self) -> float:
-        """The longest time that its joules may stand for."""
-        return self.seconds + self.step_seconds
-
-    @property
-    def watts(self) -> float:
-        """Its power, never too high by a step that is seen late."""
-        return self.joules / self.longest_seconds
+    longest_seconds: float
+    watts: float
 
 
 @dataclass

@@ -45,8 +45,10 @@ class Schedule:
         self.due_ns += (skipped + 1) * self.period_ns
         gap_ns = now_ns - self._last_ns
         self._last_ns = now_ns
-        self.longest_gap_ns = max(self.longest_gap_ns, gap_ns)
-        self._counts[min(_BINS, gap_ns * _BINS_PER_PERIOD // self.period_ns)] += 1
+        if gap_ns > self.longest_gap_ns:
+            self.longest_gap_ns = gap_ns
+        slot = gap_ns * _BINS_PER_PERIOD // self.period_ns
+        self._counts[slot if slot < _BINS else _BINS] += 1
         self.samples += 1
 
     def close(self, now_ns: int) -> None:
@@ -110,9 +112,12 @@ class SamplingLoop:
                     schedule.take(now_ns)
                     sample(now_ns)
             now_ns = time.monotonic_ns()
-            due_ns = [schedule.due_ns for schedule, _ in self._sampled]
-            due_ns += [] if until_ns is None else [until_ns]
-            wake_ns = min([now_ns + _LONGEST_WAIT_NS, *due_ns])
+            wake_ns = now_ns + _LONGEST_WAIT_NS
+            if until_ns is not None and until_ns < wake_ns:
+                wake_ns = until_ns
+            for schedule, _ in self._sampled:
+                if schedule.due_ns < wake_ns:
+                    wake_ns = schedule.due_ns
             # Rounded up: to wake a little late costs less than to wake early and wait again.
             ready = self._poll.poll(max(0, -((now_ns - wake_ns) // _MS)))
             if ready:

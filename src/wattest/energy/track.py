@@ -162,7 +162,8 @@ class CounterTrack:
 
     def _move_to(self, at_ns: int, value: int) -> Move | None:
         """The movement to another value; None for a decrease that cannot be a wrap."""
-        return self.counter.move(self._value, value, max(1, at_ns - self._moved_ns) / NS)
+        seconds = max(1, at_ns - self._moved_ns) / NS
+        return self.counter.move(self._value, value, seconds, self._step_seconds)
 
     def _confirm(self, at_ns: int, value: int) -> None:
         """Act on an odd reading that the next one bore out."""

@@ -98,10 +98,11 @@ class Nvml:
             usage = self.reader("DeviceGetPowerUsage", handle)
             return lambda: (usage() / 1e3, None)
         values = self.reader("DeviceGetFieldValues", handle, [(one, _BOARD) for one in fields])
+        has_second = len(fields) > 1
 
         def read() -> tuple[float, float | None]:
             answers = values()
-            first, second = _number(answers[0]), _number(answers[1]) if fields[1:] else None
+            first, second = _number(answers[0]), _number(answers[1]) if has_second else None
             if first is None:
                 text = f"NVML: field {fields[0]} answered error {answers[0].nvmlReturn}"
                 raise ReadingError("source_lost", text)

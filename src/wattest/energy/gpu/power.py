@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from wattest.energy.types import NS
 
 
-@dataclass
+@dataclass(slots=True)
 class Integral:
     """Power integrated by the trapezoid rule over the actual times of its samples.
 
@@ -32,9 +32,12 @@ class Integral:
         else:
             gap_ns = at_ns - self.last_ns
             self.joules += (watts + self.last_watts) * gap_ns / (2 * NS)
-            self.longest_gap_ns = max(self.longest_gap_ns, gap_ns)
-            self.low_watts = min(self.low_watts, watts)
-            self.high_watts = max(self.high_watts, watts)
+            if gap_ns > self.longest_gap_ns:
+                self.longest_gap_ns = gap_ns
+            if watts < self.low_watts:
+                self.low_watts = watts
+            elif watts > self.high_watts:
+                self.high_watts = watts
         self.samples += 1
         self.last_ns, self.last_watts = at_ns, watts
 
@@ -66,7 +69,7 @@ class Integral:
         return self.joules + (before + after) / NS
 
 
-@dataclass
+@dataclass(slots=True)
 class Mean:
     """Mean and maximum of what is sampled evenly.
 

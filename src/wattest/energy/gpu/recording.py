@@ -103,17 +103,16 @@ class GpuRecording(Recording):
             self._write_energy(self.closed_ns, track)
 
     def _read_power(self, now_ns: int) -> None:
-        readings = []
+        total: float | None = 0.0
         for track in self._gpus:
             watts = track.read_power()
-            readings.append(watts)
             if watts is not None:
                 second = track.second_power.last_watts if track.second_power.samples else None
                 self._traces["power"].write(now_ns, watts, second, track.gpu.uuid)
-        known = _known(readings)
-        self._last_watts = sum(known) if len(known) == len(readings) else None
-        if self._last_watts is not None:
-            self._total.add(self._gpus[-1].power.last_ns, self._last_watts)
+            total = None if watts is None or total is None else total + watts
+        self._last_watts = total
+        if total is not None:
+            self._total.add(now_ns, total)
 
     def _read_power_patiently(self) -> None:
         """Read power; again for a short while where it is the only source of energy."""
@@ -192,8 +191,11 @@ class GpuRecording(Recording):
 
     def _power_metrics(self) -> dict[str, float | None]:
         """Power of all boards together; the mean is over time, so it lies between the others."""
+        means = _known([track.power.mean_watts for track in self._gpus])
+        if len(means) < len(self._gpus) or not self._total.samples:
+            return {}
         return {
-            "gpu_power_avg_watts": self._total.mean_watts,
+            "gpu_power_avg_watts": sum(means),
             "gpu_power_max_watts": self._total.high_watts,
             "gpu_power_min_watts": self._total.low_watts,
         }

@@ -12,6 +12,7 @@ from wattest.energy.recording import read
 from wattest.energy.track import CounterTrack
 from wattest.energy.types import NS, ReadingError
 
+_SLOW_NS = int(design.SLOW_CALL_SECONDS * NS)
 _VITALS = (
     "temperature_celsius",
     "utilization_percent",
@@ -103,5 +104,5 @@ class GpuTrack:
         after_ns = time.monotonic_ns()
         took_ns = after_ns - before_ns
         self.longest_call_ns = max(self.longest_call_ns, took_ns)
-        self.slow_calls += took_ns > design.SLOW_CALL_SECONDS * NS
+        self.slow_calls += took_ns > _SLOW_NS
         return (before_ns + after_ns) // 2
