@@ -18,7 +18,7 @@ from wattest.energy import Sensors, find_sensors
 
 
 def steady(sensors: Sensors, seconds: float) -> dict[str, object]:
-    """Sample for a while at 10 Hz, as shipped: power at 10 Hz, powercap at 1 Hz."""
+    """Sample for a while as shipped: power at 10 Hz, powercap every 0.4 s."""
     scratch = tempfile.TemporaryDirectory()
     with scratch as folder, sensors.open_window(Path(folder) / "window") as window:
         began = time.process_time()

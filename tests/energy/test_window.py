@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import square, steady
 
 from wattest.energy import METRICS, Window, find_sensors
-from wattest.energy.schedule import Schedule
 from wattest.energy.traces import TraceFolder
 from wattest.energy.types import NS
 from wattest.errors import EnergyError
@@ -203,6 +201,22 @@ def test_a_closed_window_waits_no_more(tmp_path):
         window.wait((), time.monotonic_ns())
 
 
+def test_what_an_earlier_run_left_is_never_taken_for_a_result(tmp_path):
+    (tmp_path / "energy").mkdir()
+    (tmp_path / "energy" / "cpu_energy.txt").write_text("8,441.42 Joules power/energy-pkg/\n")
+    with pytest.raises(EnergyError, match=r"holds cpu_energy\.txt of an earlier run"):
+        open_window(tmp_path / "energy")
+
+
+def test_an_empty_folder_is_taken_and_a_file_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    open_window(tmp_path / "empty").close()
+    assert (tmp_path / "empty" / "cpu_energy.txt").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnergyError, match="file: cannot hold the energy of a run"):
+        open_window(tmp_path / "file")
+
+
 def test_leaving_a_window_on_an_error_closes_its_traces_and_measures_nothing(tmp_path):
     kind = TickingKind()
 
@@ -224,60 +238,6 @@ def test_the_progress_line_reads_nothing(tmp_path):
     assert (snapshot.cpu_watts, snapshot.cpu_joules, snapshot.gpu_watts) == (12.0, 34.0, None)
     assert snapshot.elapsed_seconds >= 0
     assert len(kind.calls) == calls
-
-
-def test_what_an_earlier_run_left_is_never_taken_for_a_result(tmp_path):
-    (tmp_path / "energy").mkdir()
-    (tmp_path / "energy" / "cpu_energy.txt").write_text("8,441.42 Joules power/energy-pkg/\n")
-    with pytest.raises(EnergyError, match=r"holds cpu_energy\.txt of an earlier run"):
-        open_window(tmp_path / "energy")
-
-
-def test_an_empty_folder_is_taken_and_a_file_is_refused(tmp_path):
-    (tmp_path / "empty").mkdir()
-    open_window(tmp_path / "empty").close()
-    assert (tmp_path / "empty" / "cpu_energy.txt").exists()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EnergyError, match="file: cannot hold the energy of a run"):
-        open_window(tmp_path / "file")
-
-
-def test_a_full_disk_ends_the_trace_and_not_the_measurement(tmp_path):
-    traces = TraceFolder(tmp_path / "energy")
-    trace = traces.open("gpu_power.csv", "timestamp,power_draw_w")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        for number in range(200):
-            trace.write(number * 100_000_000, 230.5)
-        traces.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, previous)
-    flag = traces.flags()[0]
-    assert flag.gate == "trace_incomplete"
-    assert "gpu_power.csv is incomplete: File too large" in flag.text
-    assert (tmp_path / "energy" / "gpu_power.csv").stat().st_size <= 1000
-
-
-def test_a_trace_writes_what_is_not_known_as_such(tmp_path):
-    traces = TraceFolder(tmp_path / "energy")
-    traces.open("t.csv", "timestamp,a,b", 1).write(time.monotonic_ns(), None, "GPU-1")
-    traces.close()
-    stamp, *cells = (tmp_path / "energy" / "t.csv").read_text().splitlines()[1].split(",")
-    assert cells == ["N/A", "GPU-1"]
-    assert float(stamp) == pytest.approx(time.time(), abs=5)
-
-
-def test_a_schedule_knows_its_95th_percentile_in_bounded_memory():
-    schedule = Schedule(0, 100)
-    for tick in range(1, 100_001):
-        schedule.take(tick * 100 + (40 if tick % 10 == 0 else 0))
-    assert schedule.samples == 100_000
-    assert schedule.p95_seconds() == pytest.approx(140e-9, rel=0.01)
-    assert (schedule.missed, schedule.late, schedule.longest_gap_ns) == (0, 10_000, 140)
-    assert sum(len(getattr(schedule, slot, ())) for slot in ("_counts",)) < 5_000
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ class Scene:
 
     Attributes:
         gpus: Their UUIDs are given to them later.
-        settings: Of the `SensorConfig`; if there are any, the GPUs make a machine of their own,
+        settings: As those of a `Job`; if there are any, the GPUs make a machine of their own,
             else they are the visible ones of one large machine.
         init_error: With which NVML refuses to start, on a machine of their own.
     """
