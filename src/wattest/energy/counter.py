@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from wattest.energy import design
-from wattest.energy.pace import Move
 from wattest.energy.types import NS
 
 
@@ -91,29 +89,3 @@ class Counter:
     def still_ns(self, seconds: float, periods: float) -> int:
         """The longer of a time and of some of its update periods, nanoseconds."""
         return int(NS * max(seconds, periods * (self.period_seconds or 0.0)))
-
-    def move(self, earlier: int, later: int, seconds: float, step_seconds: float) -> Move | None:
-        """The movement from one value to another; None for a decrease that cannot be a wrap.
-
-        Args:
-            earlier: The value before, in counts.
-            later: The value now.
-            seconds: Time since it last moved.
-            step_seconds: Longest time that one of its steps may stand for.
-        """
-        counts = later - earlier
-        if counts < 0:
-            if self.max_range is None or earlier > self.max_range:
-                return None
-            counts += self.max_range + 1
-        joules, longest_seconds = counts * self.joules_per_count, seconds + step_seconds
-        return Move(counts, joules, seconds, longest_seconds, joules / longest_seconds)
-
-    def is_odd(self, move: Move) -> bool:
-        """Whether to believe a movement only if the next reading bears it out.
-
-        So it is where plausible power crosses too much of the range to tell a wrap from a reset.
-        """
-        reach, most_joules = self.range_joules, self.most_watts * move.longest_seconds
-        is_range_small = reach is not None and most_joules > design.WRAP_RANGE_SHARE * reach
-        return is_range_small or move.watts > self.most_watts

@@ -61,6 +61,17 @@ def mean_power(
     return None
 
 
+def edge_slack(domain: str, label: str, slack_seconds: float, seconds: float) -> Verdict:
+    """Judge how far the readings at the edges lie outside the window that they stand for."""
+    most, least = design.EDGE_SLACK_INVALID_PERCENT, design.EDGE_SLACK_FLAG_PERCENT
+    percent = 100 * slack_seconds / max(1e-9, seconds)
+    missed = f"{slack_seconds:.3f} s, {percent:.1f} % of the window"
+    text = f"{label}: the readings at its edges missed them by {missed}"
+    if percent > most:
+        return Reason("edge_slack", text, domain, percent), None
+    return None, Reason("edge_slack", text, domain, percent, least) if percent > least else None
+
+
 def sampling(
     domain: str, label: str, schedule: Schedule, longest_gap_seconds: float
 ) -> tuple[Reason, ...]:

@@ -6,9 +6,12 @@ A failed reading never becomes a value, and what cannot be decided is refused, w
 
 from __future__ import annotations
 
+from collections import deque
+
 from wattest.energy import design
 from wattest.energy.counter import Counter
-from wattest.energy.pace import Move, Pace
+from wattest.energy.gates import edge_slack
+from wattest.energy.neighbours import NEIGHBOURS, Move, Odd, is_odd, is_usual
 from wattest.energy.types import NS, ReadingError, Reason
 
 _MAX_GARBLED_IN_A_ROW = 3
@@ -28,8 +31,8 @@ class CounterTrack:
         opened_ns: Monotonic time of the opening reading; None without one.
         longest_gap_ns: Longest time between two such readings.
         longest_still_ns: Longest time for which it was seen not to move.
-        max_watts: Highest power over any interval in which it moved.
-        last_watts: Power over the last such interval.
+        max_watts: Highest power over any movement.
+        last_watts: Power over the last one.
     """
 
     def __init__(self, counter: Counter) -> None:
@@ -53,7 +56,8 @@ class CounterTrack:
         self._watched_ns: int | None = None
         self._edge_slack_ns = 0
         self._paused_seconds = 0.0
-        self._pace = Pace()
+        self._usual: deque[Move] = deque(maxlen=NEIGHBOURS)
+        self._odd: list[Odd] = []
 
     @property
     def joules(self) -> float:
@@ -77,10 +81,6 @@ class CounterTrack:
         if self.fault is None:
             text = f"{self.counter.label}: {text}"
             self.fault = Reason(gate, text, self.counter.domain, value)
-
-    def _flag(self, gate: str, text: str, value: float, threshold: float | None = None) -> None:
-        text = f"{self.counter.label}: {text}"
-        self.flags.append(Reason(gate, text, self.counter.domain, value, threshold))
 
     def open(self, at_ns: int, value: int) -> bool:
         """Take the reading at the opening edge; called again, forget the one before as garbled."""
@@ -115,7 +115,7 @@ class CounterTrack:
         self.longest_gap_ns = max(self.longest_gap_ns, at_ns - self._at_ns)
         if self._suspect is not None:
             self._settle_suspect(self._suspect, at_ns, value)
-        watts = max(self._pace.watts, default=0.0)
+        watts = max((move.watts for move in self._usual), default=0.0)
         self._refuse_missed_wraps(watts, (at_ns - self._at_ns) / NS)
         if self.fault is None:
             self._step(at_ns, value)
@@ -140,9 +140,9 @@ class CounterTrack:
         """
         if value < self._value or self._value <= odd <= value:
             return False
-        watts = min(self._pace.watts, default=None)
-        if watts is None:
+        if not self._usual:
             return odd > self._value and odd - value > value - self._value
+        watts = min(move.watts for move in self._usual)
         seconds = max(0.0, (at_ns - self._moved_ns) / NS - self._step_seconds)
         grown_joules = (value - self._value) * self.counter.joules_per_count
         return grown_joules >= _LEAST_GROWTH * watts * seconds
@@ -154,16 +154,26 @@ class CounterTrack:
             self.longest_still_ns = max(self.longest_still_ns, at_ns - self._moved_ns)
             return
         move = self._move_to(at_ns, value)
-        is_usual = move is not None and self._pace.is_usual(move)
-        if move is None or (not is_usual and self.counter.is_odd(move)):
+        if move is not None and is_usual(move, self._usual):
+            self._add(at_ns, value, move, is_doubtful=False)
+        elif move is None or is_odd(move, self.counter):
             self._suspect = (at_ns, value)
-            return
-        self._add(at_ns, value, move, is_doubtful=value < self._value and not is_usual)
+        else:
+            self._add(at_ns, value, move, is_doubtful=value < self._value)
 
     def _move_to(self, at_ns: int, value: int) -> Move | None:
         """The movement to another value; None for a decrease that cannot be a wrap."""
-        seconds = max(1, at_ns - self._moved_ns) / NS
-        return self.counter.move(self._value, value, seconds, self._step_seconds)
+        counts, top = value - self._value, self.counter.max_range
+        if counts < 0:
+            if top is None or self._value > top:
+                return None
+            counts += top + 1
+        joules, seconds = (
+            counts * self.counter.joules_per_count,
+            max(1, at_ns - self._moved_ns) / NS,
+        )
+        longest_seconds = seconds + self._step_seconds
+        return Move(counts, joules, seconds, longest_seconds, joules / longest_seconds)
 
     def _confirm(self, at_ns: int, value: int) -> None:
         """Act on an odd reading that the next one bore out."""
@@ -184,13 +194,14 @@ class CounterTrack:
 
     def _add(self, at_ns: int, value: int, move: Move, *, is_doubtful: bool) -> None:
         """Add a movement; one that is beyond doubt vouches for others."""
-        if is_doubtful:
-            self._pace.note_fall(move)
-        if self._at_ns - self._moved_ns >= self._pause_ns:
-            self._paused_seconds += move.seconds
-            self._pace.note_pause(move)
-        elif not is_doubtful:
-            self._pace.note(move)
+        is_pause = self._at_ns - self._moved_ns >= self._pause_ns
+        self._paused_seconds += move.seconds if is_pause else 0.0
+        if is_pause or is_doubtful:
+            self._odd.append(Odd(move, tuple(self._usual), is_pause, is_doubtful))
+        else:
+            self._usual.append(move)
+            for odd in self._odd[-NEIGHBOURS:]:
+                odd.after += [move] if len(odd.after) < NEIGHBOURS else []
         # Two readings may be closer than two updates: what they differ by then took one period.
         self.last_watts = move.joules / max(move.seconds, self._step_seconds)
         self.max_watts = max(self.max_watts, self.last_watts)
@@ -230,9 +241,6 @@ class CounterTrack:
 
     def settle(self, edge_ns: int) -> None:
         """Decide what is still open at the closing edge."""
-        if seconds := self._paused_seconds:
-            text = f"the counter stood still for {seconds:.1f} s in all"
-            self._flag("counter_paused", text, seconds)
         gate = self._failure.gate if self._failure else "no_value"
         if self.opened_ns is None:
             self.refuse(gate, f"no reading at the opening edge: {self._failure}")
@@ -244,7 +252,7 @@ class CounterTrack:
             return
         if self._suspect is not None and self.fault is None:
             self._confirm(*self._suspect)
-        doubtful_joules = self._pace.excess_joules()
+        doubtful_joules = sum(odd.excess_joules() for odd in self._odd)
         if doubtful_joules > self.joules * design.WRAP_DOUBT_PERCENT / 100:
             text = "the counter fell back and may have wrapped or been reset; in doubt are"
             self.refuse("counter_reset", f"{text} {doubtful_joules:.3f} J", doubtful_joules)
@@ -253,18 +261,21 @@ class CounterTrack:
         self._refuse_missed_wraps(self.max_watts, unseen_ns / NS)
 
     def _settle_stillness(self, edge_ns: int) -> None:
-        """Refuse a counter that is frozen, or that paused and did not catch up."""
+        """Refuse a counter that is frozen, or that paused and did not catch up; flag all pauses."""
+        if seconds := self._paused_seconds:
+            text = f"{self.counter.label}: the counter stood still for {seconds:.1f} s in all"
+            self.flags.append(Reason("counter_paused", text, self.counter.domain, seconds))
         watched_ns = edge_ns if self._watched_ns is None else self._watched_ns
         still_ns = watched_ns - self._moved_ns
         self.longest_still_ns = max(self.longest_still_ns, still_ns)
-        why = ""
+        lost_joules = sum(odd.lost_joules() for odd in self._odd)
+        text, longest_seconds = "frozen: the counter", self.longest_still_ns / NS
         if still_ns >= self.frozen_ns:
-            why = f"did not move in {still_ns / NS:.1f} s up to the end"
-        elif self._pace.lost_joules() > self.joules * design.FROZEN_LOSS_PERCENT / 100:
-            why = f"stood still for {self._paused_seconds:.1f} s and did not catch up"
-        if why:
-            text = f"frozen: the counter {why}"
-            self.refuse("counter_frozen", text, self.longest_still_ns / NS)
+            text += f" did not move in {still_ns / NS:.1f} s up to the end"
+            self.refuse("counter_frozen", text, longest_seconds)
+        elif lost_joules > self.joules * design.FROZEN_LOSS_PERCENT / 100:
+            text += f" stood still for {self._paused_seconds:.1f} s and did not catch up"
+            self.refuse("counter_frozen", text, longest_seconds)
         elif self._total == 0:
             self.refuse("window_short", "the counter did not move within the window")
 
@@ -278,13 +289,10 @@ class CounterTrack:
         if self.opened_ns is not None:
             self._edge_slack_ns += max(0, opened_ns - self.opened_ns)
             self._edge_slack_ns += max(0, self._at_ns - ended_ns)
-        percent = 100 * self._edge_slack_ns / max(1, ended_ns - opened_ns)
-        missed = f"{self._edge_slack_ns / NS:.3f} s, {percent:.1f} % of the window"
-        text = f"the readings at its edges missed them by {missed}"
-        if percent > design.EDGE_SLACK_INVALID_PERCENT:
-            self.refuse("edge_slack", text, percent)
-        elif percent > design.EDGE_SLACK_FLAG_PERCENT:
-            self._flag("edge_slack", text, percent, design.EDGE_SLACK_FLAG_PERCENT)
+        slack_seconds, seconds = self._edge_slack_ns / NS, (ended_ns - opened_ns) / NS
+        fault, flag = edge_slack(self.counter.domain, self.counter.label, slack_seconds, seconds)
+        self.fault = self.fault or fault
+        self.flags += [flag] if flag else []
 
     def edge_joules(self, power_watts: float = 0.0) -> float:
         """How far the edges may be off: one step of the counter, and the delay of the readings.
@@ -292,8 +300,6 @@ class CounterTrack:
         Args:
             power_watts: The highest power seen by other means, if that is known.
         """
-        step_seconds = self._step_seconds
-        if self.counter.period_seconds is None:
-            step_seconds = max(step_seconds, self.period_seconds or 0.0)
+        step_seconds = max(self._step_seconds, self.period_seconds or 0.0)
         seconds = step_seconds + self._edge_slack_ns / NS
         return max(self.max_watts, power_watts) * seconds + self.counter.joules_per_count
