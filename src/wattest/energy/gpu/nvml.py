@@ -97,11 +97,14 @@ class Nvml:
         if not fields:
             usage = self.reader("DeviceGetPowerUsage", handle)
             return lambda: (usage() / 1e3, None)
-        values = self.reader("DeviceGetFieldValues", handle, [(one, _BOARD) for one in fields])
-        has_second = len(fields) > 1
+        called, failure = self._library.nvmlDeviceGetFieldValues, self.Error
+        wanted, has_second = [(one, _BOARD) for one in fields], len(fields) > 1
 
         def read() -> tuple[float, float | None]:
-            answers = values()
+            try:
+                answers = called(handle, wanted)
+            except failure as error:
+                raise ReadingError("source_lost", f"NVML: {error}") from error
             first, second = _number(answers[0]), _number(answers[1]) if has_second else None
             if first is None:
                 text = f"NVML: field {fields[0]} answered error {answers[0].nvmlReturn}"

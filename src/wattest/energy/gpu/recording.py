@@ -9,7 +9,6 @@ from statistics import fmean
 from wattest.energy import design
 from wattest.energy.gates import sampling
 from wattest.energy.gpu.board import Gpu
-from wattest.energy.gpu.power import Integral
 from wattest.energy.gpu.track import GpuTrack
 from wattest.energy.gpu.verdict import Span, judge_gpu
 from wattest.energy.recording import Recording
@@ -54,7 +53,7 @@ class GpuRecording(Recording):
         self._idle_watts = idle_watts
         self._traces = {name: folder.open(*trace) for name, trace in _TRACES.items()}
         self._opened_ns = self._counter_due_ns = self._vitals_due_ns = 0
-        self._total = Integral()
+        self._range_watts: tuple[float, float] | None = None
         self._last_watts: float | None = None
 
     def prepare(self) -> None:
@@ -112,7 +111,8 @@ class GpuRecording(Recording):
             total = None if watts is None or total is None else total + watts
         self._last_watts = total
         if total is not None:
-            self._total.add(now_ns, total)
+            low, high = self._range_watts or (total, total)
+            self._range_watts = (min(low, total), max(high, total))
 
     def _read_power_patiently(self) -> None:
         """Read power; again for a short while where it is the only source of energy."""
@@ -192,12 +192,13 @@ class GpuRecording(Recording):
     def _power_metrics(self) -> dict[str, float | None]:
         """Power of all boards together; the mean is over time, so it lies between the others."""
         means = _known([track.power.mean_watts for track in self._gpus])
-        if len(means) < len(self._gpus) or not self._total.samples:
+        if len(means) < len(self._gpus) or self._range_watts is None:
             return {}
+        low, high = self._range_watts
         return {
             "gpu_power_avg_watts": sum(means),
-            "gpu_power_max_watts": self._total.high_watts,
-            "gpu_power_min_watts": self._total.low_watts,
+            "gpu_power_max_watts": high,
+            "gpu_power_min_watts": low,
         }
 
     def _state_metrics(self) -> dict[str, float | None]:
