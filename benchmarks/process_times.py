@@ -83,7 +83,7 @@ def restart_gap(folder: Path, rung: Rung, count: int) -> tuple[float, float]:
     with Loop(command(folder, "true"), folder / "runs", rung=rung) as loop:
         loop.start()
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while loop.status().gap_count < count and time.monotonic() < deadline:
+        while loop.status().runs_started <= count and time.monotonic() < deadline:
             time.sleep(0.05)
         status = loop.status()
     assert status.gap_median_ns is not None

@@ -85,28 +85,22 @@ def test_what_was_changed_is_put_back_when_the_session_ends(
 
 
 def test_a_kept_promise_is_not_kept_twice(governors: tuple[Path, Path]) -> None:
-    with session(governors, "keeper.close()") as process:
+    then = "keeper.undo_now(); [Path(path).write_text('later') for path in sys.argv[1:]]"
+    with session(governors, then) as process:
         assert "changed" in process.communicate(timeout=10)[0]
     time.sleep(0.2)
-    assert [path.read_text() for path in governors] == ["performance", "performance"]
+    assert [path.read_text() for path in governors] == ["later", "later"]
 
 
 @pytest.mark.usefixtures("no_zombies")
-def test_closing_ends_the_keeper_and_writes_nothing(governors: tuple[Path, Path]) -> None:
+def test_a_promise_that_was_kept_ends_its_keeper(governors: tuple[Path, Path]) -> None:
     keeper = Keeper([(governors[0], "powersave")])
     pids = keeper.guard_pid, keeper.keeper_pid
-    keeper.close()
-    keeper.close()
     keeper.undo_now()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    assert governors[0].read_text() == "as it was"
-
-
-@pytest.mark.usefixtures("no_zombies")
-def test_a_context_undoes_at_its_end(governors: tuple[Path, Path]) -> None:
-    with Keeper([(governors[0], "powersave")]):
-        governors[0].write_text("performance")
-    assert governors[0].read_text() == "powersave"
+    governors[0].write_text("later")
+    keeper.undo_now()
+    assert governors[0].read_text() == "later"
 
 
 @pytest.mark.usefixtures("no_zombies")
@@ -138,7 +132,7 @@ def test_the_end_of_an_extra_owner_counts_too(governors: tuple[Path, Path]) -> N
     controller.kill()
     controller.wait()
     await_values(governors, "powersave", "as it was")
-    keeper.close()
+    keeper.undo_now()
     assert own_zombies() == []
 
 

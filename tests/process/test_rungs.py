@@ -18,8 +18,8 @@ from zoo.helpers import finish, needs
 from wattest.errors import ProcessError
 from wattest.process import Command, Rung, Tree, probe
 from wattest.process.cgroup import own_folder
-from wattest.process.supervisor import proc
-from wattest.process.supervisor.enclosure import remove_cgroup
+from wattest.process.supervisor import descendants
+from wattest.process.supervisor.containment import remove_cgroup
 
 pytest_plugins = ["zoo.fixtures"]
 
@@ -40,10 +40,11 @@ def test_both_ways_to_list_descendants_agree() -> None:
     script = "sleep 60 & (sleep 61 & sleep 62) & wait"
     shell = subprocess.Popen(["bash", "-c", script])
     try:
-        while len(listed := proc.Lister(kernel_lists=False).descendants(shell.pid)) < 4:
+        while len(listed := descendants.below(shell.pid, descendants.children_by_scan())) < 4:
             assert shell.poll() is None
-        if probe().kernel_lists_children:
-            assert sorted(proc.Lister(kernel_lists=True).descendants(shell.pid)) == sorted(listed)
+        if descendants.kernel_lists_children():
+            told = descendants.below(shell.pid, descendants.children_by_kernel)
+            assert sorted(told) == sorted(listed)
         parents = dict(listed)
         assert list(parents.values()).count(shell.pid) == 2
     finally:
@@ -55,19 +56,20 @@ def test_both_ways_to_list_descendants_agree() -> None:
 
 CLEAR = """
 import os, sys, time
-from wattest.process.supervisor import enclosure, family, linux, proc
-linux.adopt_orphans()
+from wattest.process.supervisor import containment, descendants, kernel
+kernel.adopt_orphans()
 if os.fork() == 0:
     os.execv(sys.argv[2], sys.argv[2:])
 while open(sys.argv[-1]).read().count("\\n") < 20:
     time.sleep(0.01)
-tree = family.Family(proc.Lister(kernel_lists=sys.argv[1] == "kernel"))
-clearance = family.Clearance(tree, enclosure.Enclosure())
+descendants.kernel_lists_children = lambda: sys.argv[1] == "kernel"
+tree = descendants.Descendants(containment.Containment())
+rounds = descendants.KillRounds(tree)
 while True:
     tree.reap(lambda pid, status: None)
     if tree.childless:
         break
-    time.sleep(clearance.advance() / 1e9)
+    time.sleep(rounds.advance() / 1e9)
 """
 
 
@@ -75,7 +77,7 @@ while True:
 def test_a_tree_is_killed_with_and_without_the_kernel_s_lists_of_children(
     way: str, oracle: Oracle
 ) -> None:
-    if way == "kernel" and not probe().kernel_lists_children:
+    if way == "kernel" and not descendants.kernel_lists_children():
         pytest.skip("this kernel does not list children (CONFIG_PROC_CHILDREN)")
     command = [sys.executable, "-c", CLEAR, way, *oracle.argv("zoo", sys.executable)]
     source = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -173,11 +175,11 @@ def test_a_container_without_capabilities_leaves_nothing_either(
     dropped = (setpriv, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
     oracle = Oracle(open_folder / "zoo")
     argv = copied(oracle, ordinary_python, open_folder)
-    code = textwrap.dedent(STOP_A_ZOO.format(argv=argv)) + "\nprint(probe().available)\n"
+    code = textwrap.dedent(STOP_A_ZOO.format(argv=argv)) + "\nprint(*probe().unavailable)\n"
     told = as_nobody(ordinary_python, code, open_folder, *dropped)
-    survivors, available = told.splitlines()
+    survivors, unavailable = told.splitlines()
     assert survivors == "()"
-    assert "PID_NAMESPACE" not in available
+    assert "PID_NAMESPACE" in unavailable
     assert oracle.sightings() == []
 
 
@@ -186,7 +188,7 @@ def test_an_ordinary_user_is_told_why_the_other_rungs_are_not_to_be_had(
 ) -> None:
     code = """
         found = probe()
-        print([rung.value for rung in found.available])
+        print([rung.value for rung in Rung if found.is_available(rung)])
         print(found.reason_against(Rung.PID_NAMESPACE))
         try:
             Tree(Command(("true",), Path("."), {}), Path("log"), rung=Rung.PID_NAMESPACE).start()

@@ -16,7 +16,9 @@ from zoo.faults import FAULTS, running
 from zoo.helpers import needs
 
 from wattest.process import Command, Rung, Swept, Tree, sweep
-from wattest.process.mark import Owner
+from wattest.process.cgroup import own_folder
+from wattest.process.owner import Owner
+from wattest.process.supervisor.kernel import signal_exactly
 
 pytest_plugins = ["zoo.fixtures"]
 
@@ -104,11 +106,26 @@ def leaf_of(supervisor: int, pid: int) -> Path:
     return Path(mount) / path(pid).lstrip("/")
 
 
+def test_a_leaf_that_another_user_made_is_left_alone(dead_owner: Owner) -> None:
+    needs(Rung.CGROUP)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a leaf to another user")
+    leaf = own_folder() / dead_owner.new_leaf_name()
+    leaf.mkdir()
+    os.chown(leaf, 65534, 65534)
+    sweep()
+    assert leaf.exists()
+    os.chown(leaf, 0, 0)
+    sweep()
+    assert not leaf.exists()
+
+
 def test_processes_of_a_living_owner_are_never_touched(
-    marked: list[subprocess.Popen[bytes]], tmp_path: Path
+    marked: list[subprocess.Popen[bytes]], tmp_path: Path, rung: Rung
 ) -> None:
     mine = mark(marked, Owner.current())
-    with Tree(Command(SLEEP, tmp_path, dict(os.environ)), tmp_path / "log") as tree:
+    command = Command(SLEEP, tmp_path, dict(os.environ))
+    with Tree(command, tmp_path / "log", rung=rung) as tree:
         pid = tree.start()
         assert swept_of(os.getpid()) == {}
         assert tree.pids() == (pid,)
@@ -123,6 +140,15 @@ def test_a_pid_that_was_given_to_another_process_is_no_living_owner(
     process = mark(marked, earlier)
     assert list(swept_of(here.pid)) == [process.pid]
     assert process.wait(2) == -signal.SIGKILL
+
+
+def test_a_process_that_got_the_pid_meanwhile_is_not_killed(
+    marked: list[subprocess.Popen[bytes]],
+) -> None:
+    process = mark(marked, "")
+    assert not signal_exactly(process.pid, signal.SIGKILL, lambda stat: stat.started_ticks == 0)
+    assert is_running(process)
+    assert signal_exactly(process.pid, signal.SIGKILL, lambda stat: stat.pid == process.pid)
 
 
 def test_an_owner_of_another_boot_is_dead(marked: list[subprocess.Popen[bytes]]) -> None:

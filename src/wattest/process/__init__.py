@@ -7,30 +7,18 @@ clears up after sessions that were killed with their guards and supervisors.
 """
 
 from wattest.process.keeper import Keeper
-from wattest.process.loop import Loop
-from wattest.process.reports import (
-    Command,
-    Exit,
-    LoopNews,
-    LoopStatus,
-    RunExit,
-    Rung,
-    StopReport,
-    Survivor,
-)
+from wattest.process.reports import Command, Exit, LoopStatus, Rung, StopReport, Survivor
 from wattest.process.rungs import Mechanisms, probe
 from wattest.process.sweep import Swept, sweep
-from wattest.process.tree import Tree
+from wattest.process.tree import Loop, Tree
 
 __all__ = [
     "Command",
     "Exit",
     "Keeper",
     "Loop",
-    "LoopNews",
     "LoopStatus",
     "Mechanisms",
-    "RunExit",
     "Rung",
     "StopReport",
     "Survivor",

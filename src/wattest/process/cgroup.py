@@ -1,35 +1,32 @@
-"""Where this process stands in the cgroup v2 hierarchy, unified or hybrid."""
+"""Cgroup v2, unified or hybrid: where this process stands in it, and the leaves of all sessions."""
 
 from __future__ import annotations
 
+import os
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from wattest.errors import ProcessError
-from wattest.process.mark import Owner
+from wattest.process.owner import Owner
+from wattest.process.supervisor.containment import remove_cgroup
+
+_MOST_CGROUPS = 20_000
+_LOOK_SECONDS = 0.005
 
 
-def hierarchy(proc_root: Path = Path("/proc")) -> tuple[Path, str] | None:
-    """Return the mount point of cgroup v2 and the cgroup that is mounted there; None without."""
-    for line in _lines(proc_root / "self" / "mountinfo"):
-        mount, _, kind = line.partition(" - ")
-        if kind.split()[0] == "cgroup2":
-            _, _, _, root, point, *_ = mount.split()
-            return Path(_unescaped(point)), _unescaped(root)
-    return None
-
-
-def own_folder(proc_root: Path = Path("/proc")) -> Path:
+def own_folder() -> Path:
     """Return the folder of this process's own cgroup.
 
     Raises:
         ProcessError: there is no cgroup v2 here, or this process lies outside of what is mounted.
     """
-    mounted = hierarchy(proc_root)
+    mounted = _hierarchy()
     if mounted is None:
         raise ProcessError("no cgroup v2 file system is mounted")
     point, root = mounted
-    for line in _lines(proc_root / "self" / "cgroup"):
+    for line in _lines("/proc/self/cgroup"):
         if line.startswith("0::"):
             own = line[3:]
             prefix = root.rstrip("/")
@@ -45,11 +42,70 @@ def new_leaf() -> str:
     Raises:
         ProcessError: there is no cgroup v2 here.
     """
-    return str(own_folder() / Owner.current().leaf_name())
+    return str(own_folder() / Owner.current().new_leaf_name())
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+def leaves() -> Iterator[tuple[Path, Owner]]:
+    """Yield every leaf of this user's sessions, living and dead, with the owner in its name."""
+    mounted = _hierarchy()
+    for folder in _folders(mounted[0]) if mounted is not None else ():
+        owner = Owner.of_leaf(folder.name)
+        try:
+            # Whoever made it: a name alone could lie.
+            if owner is not None and owner.uid == os.geteuid() == folder.stat().st_uid:
+                yield folder, owner
+        except FileNotFoundError:
+            continue
+
+
+def pids_in(leaf: Path) -> list[int]:
+    """Return the processes of a leaf and of the cgroups below it."""
+    pids: list[int] = []
+    for folder, _, _ in os.walk(leaf):
+        try:
+            text = (Path(folder) / "cgroup.procs").read_text(encoding="ascii")
+        except OSError:
+            # Gone meanwhile, or a threaded cgroup: its processes are listed above it.
+            continue
+        pids += [int(line) for line in text.split()]
+    return pids
+
+
+def end(leaf: Path, deadline: float) -> None:
+    """Kill everything in a leaf and remove it, as far as that succeeds by the deadline."""
+    while not remove_cgroup(str(leaf)) and time.monotonic() < deadline:
+        try:
+            (leaf / "cgroup.kill").write_text("1", encoding="ascii")
+        except OSError:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _hierarchy() -> tuple[Path, str] | None:
+    """Return the mount point of cgroup v2 and the cgroup that is mounted there; None without."""
+    for line in _lines("/proc/self/mountinfo"):
+        mount, _, kind = line.partition(" - ")
+        if kind.split()[0] == "cgroup2":
+            _, _, _, root, point, *_ = mount.split()
+            return Path(_unescaped(point)), _unescaped(root)
+    return None
+
+
+def _folders(mount: Path) -> Iterator[Path]:
+    """Yield the cgroups below `mount`, breadth first, so that the bound cuts off the deepest."""
+    queue = [mount]
+    for folder in queue:
+        yield folder
+        try:
+            with os.scandir(folder) as entries:
+                below = [Path(entry.path) for entry in entries if entry.is_dir()]
+        except OSError:
+            continue
+        queue += below[: _MOST_CGROUPS - len(queue)]
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 
 def _unescaped(text: str) -> str:

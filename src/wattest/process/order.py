@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import ProcessError, SpawnError
-from wattest.process.mark import OWNER_VARIABLE, ROLE_VARIABLE, TREE_VARIABLE, Owner
+from wattest.process.owner import ROLE_VARIABLE, marks
 from wattest.process.reports import Command
 
 _MOST_OOM_SCORE = 1000
 
 
-def order_for(command: Command, tree: str, oom_score_above_owner: int = 0) -> dict[str, Any]:
-    """Return the fields of the supervisor's `Order`; every string as the bytes that exec gets.
+def order_for(command: Command, tree: str, oom_score_raised_by: int = 0) -> dict[str, Any]:
+    """Return what the supervisor shall execute; every string as the bytes that exec gets.
 
     Raises:
         SpawnError: the command cannot be passed to a program.
@@ -25,11 +25,7 @@ def order_for(command: Command, tree: str, oom_score_above_owner: int = 0) -> di
     """
     if not command.argv:
         raise SpawnError("cannot start a training: its command is empty")
-    environment = {
-        **command.environment,
-        OWNER_VARIABLE: str(Owner.current()),
-        TREE_VARIABLE: tree,
-    }
+    environment = {**command.environment, **marks(tree)}
     environment.pop(ROLE_VARIABLE, None)
     try:
         return {
@@ -39,9 +35,8 @@ def order_for(command: Command, tree: str, oom_score_above_owner: int = 0) -> di
             "environment": {
                 os.fsencode(name): os.fsencode(value) for name, value in environment.items()
             },
-            "run_as": _checked_user(command.run_as),
-            "groups": _groups_of(command.run_as),
-            "oom_score_adj": _oom_score(oom_score_above_owner),
+            "user": _user(command.run_as),
+            "oom_score_adj": _oom_score(oom_score_raised_by),
         }
     except (UnicodeEncodeError, TypeError) as error:
         raise SpawnError(f"cannot start {command.argv[0]!r}: {error}") from error
@@ -107,28 +102,22 @@ def _interpreter(script: Path) -> str:
     return f"the interpreter {name!r} of its first line{hint}"
 
 
-def _checked_user(run_as: tuple[int, int] | None) -> tuple[int, int] | None:
-    if run_as is None:
-        return None
+def _user(run_as: tuple[int, int] | None) -> tuple[int, int, list[int]] | None:
+    """Return (uid, gid, groups) of the user to become; None where that is this one."""
     own = (os.geteuid(), os.getegid())
-    if own[0] != 0 and run_as != own:
+    if run_as is None or (own[0] != 0 and run_as == own):
+        return None
+    if own[0] != 0:
         raise ProcessError(f"cannot run a training as user {run_as[0]}: only root can do that")
-    return run_as if own[0] == 0 else None
-
-
-def _groups_of(run_as: tuple[int, int] | None) -> list[int]:
-    if run_as is None:
-        return []
     uid, gid = run_as
     try:
-        name = pwd.getpwuid(uid).pw_name
+        return uid, gid, os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
     except KeyError:
-        return [gid]
-    return os.getgrouplist(name, gid)
+        return uid, gid, [gid]
 
 
-def _oom_score(above_owner: int) -> int | None:
-    if not above_owner:
+def _oom_score(raised_by: int) -> int | None:
+    if not raised_by:
         return None
     own = int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
-    return min(_MOST_OOM_SCORE, own + above_owner)
+    return min(_MOST_OOM_SCORE, own + raised_by)

@@ -63,9 +63,6 @@ class Survivor:
     state: str
     command: str
 
-    def __str__(self) -> str:
-        return f"PID {self.pid} (state {self.state}): {self.command}"
-
 
 @dataclass(frozen=True)
 class StopReport:
@@ -73,19 +70,8 @@ class StopReport:
 
     was_running: bool
     sigkill_needed: bool
-    signalled: int
     survivors: tuple[Survivor, ...]
     duration_seconds: float
-
-
-@dataclass(frozen=True)
-class RunExit:
-    """How one run of a loop ended: by exit code, by signal, or never begun (`error`)."""
-
-    exit_code: int | None
-    signal: int | None
-    error: str | None
-    duration_ns: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ class LoopStatus:
     time of the whole tree, alive and reaped. A gap lies between the end of one run and the start
     of the next, back-off included; `gap_median_ns` is that of the last 1024. `exit_codes` counts
     runs by `"0"`, `"1"`, `"signal 9"` or `"not started"`; runs that a stop has ended count as
-    neither completed nor failed. `ineffective` says in words why the loop is no load, or is None.
+    neither completed nor failed.
     """
 
     now_ns: int
@@ -104,30 +90,9 @@ class LoopStatus:
     runs_started: int
     runs_completed: int
     failures: int
-    consecutive_fast_failures: int
     alive_ns: int
     cpu_seconds: float
     current_run: int
-    current_pid: int | None
-    last_exit: RunExit | None
     exit_codes: Mapping[str, int]
-    gap_count: int
     gap_median_ns: int | None
     gap_max_ns: int | None
-    leftovers_killed: int
-    ineffective: str | None
-    dropped_log_bytes: int
-    deleted_logs: int
-    log_faults: int
-    last_log_fault: str
-
-
-@dataclass(frozen=True)
-class LoopNews:
-    """Something that the owner of a loop must hear at once; `str()` says it."""
-
-    ineffective: bool
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason

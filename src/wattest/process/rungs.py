@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from wattest.errors import ProcessError
 from wattest.process.cgroup import new_leaf
-from wattest.process.handle import Handle
-from wattest.process.reports import Rung
+from wattest.process.client import Client
+from wattest.process.order import order_for
+from wattest.process.reports import Command, Rung
+
+_WITHOUT = {
+    Rung.CGROUP: "no cgroup of our own",
+    Rung.PID_NAMESPACE: "no PID namespace of our own (it needs CAP_SYS_ADMIN)",
+}
 
 
 @dataclass(frozen=True)
 class Mechanisms:
-    """The rungs that work here, and why the others do not.
+    """The rungs that work here, and why the others do not."""
 
-    `default` is the cgroup leaf where there is one, else the guard. `kernel_lists_children` tells
-    whether the kernel lists a process's children (CONFIG_PROC_CHILDREN), or /proc is scanned.
-    """
-
-    available: tuple[Rung, ...]
     unavailable: Mapping[Rung, str]
-    default: Rung
-    kernel_lists_children: bool
+
+    @property
+    def default(self) -> Rung:
+        """The cgroup leaf where there is one, else the guard."""
+        return Rung.CGROUP if self.is_available(Rung.CGROUP) else Rung.GUARD
 
     def is_available(self, rung: Rung) -> bool:
         """Return whether a rung works here."""
-        return rung in self.available
+        return rung not in self.unavailable
 
     def reason_against(self, rung: Rung) -> str | None:
         """Return why a rung does not work here, None if it does."""
@@ -36,26 +42,29 @@ class Mechanisms:
 
 @cache
 def probe() -> Mechanisms:
-    """Try every rung once with a child that ends at once; takes some 30 ms, the first time.
+    """Let every rung hold a process once, just before its exec; some 30 ms each, the first time.
 
     Raises:
         ProcessError: not even a guard can be started; the message says why.
     """
     unavailable: dict[Rung, str] = {}
-    leaf = None
+    leaf = ""
     try:
         leaf = new_leaf()
     except ProcessError as error:
         unavailable[Rung.CGROUP] = str(error)
-    handle = Handle({"mission": "trial", "leaf": leaf, "output": -1}, ())
-    tried = handle.hello
-    handle.close()
-    if tried["cgroup"] is not None:
-        unavailable[Rung.CGROUP] = f"no cgroup of our own: {tried['cgroup']}"
-    if tried["pid_namespace"] is not None:
-        unavailable[Rung.PID_NAMESPACE] = (
-            f"no PID namespace of our own (it needs CAP_SYS_ADMIN): {tried['pid_namespace']}"
-        )
-    available = tuple(rung for rung in Rung if rung not in unavailable)
-    default = Rung.CGROUP if Rung.CGROUP in available else Rung.GUARD
-    return Mechanisms(available, unavailable, default, tried["kernel_lists"])
+    for rung, without in _WITHOUT.items():
+        if rung not in unavailable and (refusal := _refusal(rung, leaf)) is not None:
+            unavailable[rung] = f"{without}: {refusal}"
+    return Mechanisms(unavailable)
+
+
+def _refusal(rung: Rung, leaf: str) -> str | None:
+    """Return why the kernel does not let a rung hold a process, None if it does."""
+    order = order_for(Command(("true",), Path("/"), {}), "")
+    with Path(os.devnull).open("wb") as nowhere:
+        spec = {"job": "one-shot", "order": order, "output": nowhere.fileno(), "linger_ns": 0}
+        client = Client({**spec, "rung": rung.value, "leaf": leaf}, ())
+    client.close()
+    refusal = client.hello["refusal"]
+    return None if refusal is None else str(refusal["text"])

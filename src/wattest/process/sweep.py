@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wattest.process import census, leaves
-from wattest.process.census import Process
-from wattest.process.mark import Owner
-from wattest.process.supervisor import proc
+from wattest.process import cgroup
+from wattest.process.owner import (
+    OWNER_VARIABLE,
+    ROLE_VARIABLE,
+    TREE_VARIABLE,
+    Owner,
+    namespace_of,
+)
+from wattest.process.supervisor import kernel
 
 _PATIENCE_SECONDS = 5.0
 # Guards of a dead owner kill their tree and restore the governor themselves, within this time.
 _GUARDS_SECONDS = 2.0
 _LOOK_SECONDS = 0.005
-
-_Verdict = Callable[[Process], bool]
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,29 @@ class Swept:
     found_by: str
 
 
-def sweep(proc_root: Path = Path("/proc")) -> tuple[Swept, ...]:
+@dataclass(frozen=True)
+class _Process:
+    """A live process; `owner` is None where its environment carries no mark.
+
+    `tree` is the mark of one tree, and `is_guard` tells a guard or supervisor from a training.
+    """
+
+    stat: kernel.Stat
+    owner: Owner | None
+    tree: str
+    is_guard: bool
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """PID and start time, which together no other process has."""
+        return self.stat.pid, self.stat.started_ticks
+
+
+_Verdict = Callable[[_Process, Owner], bool]
+_Killed = dict[tuple[int, int], Swept]
+
+
+def sweep() -> tuple[Swept, ...]:
     """Kill what sessions left whose owner is dead; return what was killed.
 
     The owner is dead when no process has its PID *and* start time *and* boot id. Processes of
@@ -44,10 +71,10 @@ def sweep(proc_root: Path = Path("/proc")) -> tuple[Swept, ...]:
     Raises:
         ProcessError: /proc does not belong to this PID namespace.
     """
-    here = Owner.current(proc_root)
+    here = Owner.current()
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    swept = _sweep_cgroups(here, proc_root, deadline)
-    swept |= _kill_rounds(lambda one: _was_left(one, here, proc_root), proc_root, deadline)
+    swept = _sweep_leaves(here, deadline)
+    swept |= _kill_rounds(lambda process, owner: _was_left(process, owner, here), deadline)
     return tuple(swept.values())
 
 
@@ -57,84 +84,114 @@ def kill_tree(tree: str) -> int:
     For the case that its guard and supervisor were killed at once while their owner lives.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    return len(_kill_rounds(lambda one: one.tree == tree, Path("/proc"), deadline))
+    return len(_kill_rounds(lambda process, owner: process.tree == tree, deadline))
 
 
-def _was_left(process: Process, here: Owner, proc_root: Path) -> bool:
+def _sweep_leaves(here: Owner, deadline: float) -> _Killed:
+    """End and remove the leaves of dead owners; return the processes that were in them."""
+    killed: _Killed = {}
+    for leaf, owner in cgroup.leaves():
+        if owner.namespace != here.namespace or owner.is_alive():
+            continue
+        for pid in cgroup.pids_in(leaf):
+            stat = kernel.read_stat(pid)
+            if stat is not None and not stat.is_dead:
+                command = kernel.command_line(pid)
+                killed[pid, stat.started_ticks] = Swept(pid, command, owner.pid, "cgroup")
+        cgroup.end(leaf, deadline)
+    return killed
+
+
+def _was_left(process: _Process, owner: Owner, here: Owner) -> bool:
     """Return whether a dead owner of this user in this PID namespace has left `process`."""
-    owner = process.owner
-    if owner is None:
+    try:
+        namespace, uid = owner.namespace, owner.uid
+        if namespace is None:
+            namespace = namespace_of(process.stat.pid)
+        if uid is None:
+            uid = Path(f"/proc/{process.stat.pid}").stat().st_uid
+    except OSError:
         return False
-    namespace, uid = owner.namespace, owner.uid
-    if namespace is None:
-        try:
-            namespace = (proc_root / str(process.pid) / "ns" / "pid").stat().st_ino
-        except OSError:
-            return False
-    if uid is None:
-        uid = process.uid
-    return namespace == here.namespace and uid == here.uid and not owner.is_alive(proc_root)
+    return namespace == here.namespace and uid == here.uid and not owner.is_alive()
 
 
-def _kill_rounds(
-    is_left: _Verdict, proc_root: Path, deadline: float
-) -> dict[tuple[int, int], Swept]:
+def _kill_rounds(is_left: _Verdict, deadline: float) -> _Killed:
     """Kill whatever `is_left` says, with its descendants, until a round finds nothing.
 
     A guard that lost its owner a moment ago is at work: it may first end its tree, or restore
     what it promised to.
     """
-    killed: dict[tuple[int, int], Swept] = {}
+    killed: _Killed = {}
     first_seen: dict[tuple[int, int], float] = {}
     while True:
-        found = _left_behind(is_left, proc_root)
+        found = _left_behind(is_left)
         now = time.monotonic()
         for process, owner_pid, how in found:
-            key = (process.pid, process.started_ticks)
+            key = process.identity
             if process.is_guard and now - first_seen.setdefault(key, now) < _GUARDS_SECONDS:
                 continue
-            command = proc.command_line(process.pid, str(proc_root))
-            if census.kill(process, proc_root):
-                killed.setdefault(key, Swept(process.pid, command, owner_pid, how))
+            command = kernel.command_line(process.stat.pid)
+            if _kill(process):
+                killed.setdefault(key, Swept(process.stat.pid, command, owner_pid, how))
         if not found or now >= deadline:
             return killed
         time.sleep(_LOOK_SECONDS)
 
 
-def _left_behind(is_left: _Verdict, proc_root: Path) -> list[tuple[Process, int, str]]:
+def _kill(process: _Process) -> bool:
+    """SIGKILL exactly this process; return whether it was there and may be killed."""
+    pid, started_ticks = process.identity
+    return kernel.signal_exactly(
+        pid, signal.SIGKILL, lambda stat: stat.started_ticks == started_ticks
+    )
+
+
+def _left_behind(is_left: _Verdict) -> list[tuple[_Process, int, str]]:
     """Return (process, PID of its owner, how it was found) of all that must go, parents first."""
-    processes = census.take(proc_root)
-    children: dict[int, list[Process]] = {}
+    looked = (_look(pid) for pid in kernel.all_pids())
+    processes = {process.stat.pid: process for process in looked if process is not None}
+    children: dict[int, list[_Process]] = {}
     for process in processes.values():
-        children.setdefault(process.parent, []).append(process)
-    seen = census.own_line(processes)
+        children.setdefault(process.stat.parent, []).append(process)
+    seen = _own_line(processes)
     queue = [
         (process, process.owner.pid, "mark")
-        for process in processes.values()
-        if process.owner is not None and process.pid not in seen and is_left(process)
+        for pid, process in processes.items()
+        if process.owner is not None and pid not in seen and is_left(process, process.owner)
     ]
-    seen |= {process.pid for process, _, _ in queue}
+    seen |= {process.stat.pid for process, _, _ in queue}
     for process, owner_pid, _ in queue:
-        for child in children.get(process.pid, []):
+        for child in children.get(process.stat.pid, []):
             # A mark of its own decides about a child: it may belong to a living owner.
-            if child.pid not in seen and child.owner is None:
-                seen.add(child.pid)
+            if child.stat.pid not in seen and child.owner is None:
+                seen.add(child.stat.pid)
                 queue.append((child, owner_pid, "descent"))
     return queue
 
 
-def _sweep_cgroups(here: Owner, proc_root: Path, deadline: float) -> dict[tuple[int, int], Swept]:
-    """End and remove the leaves of dead owners; return the processes that were in them."""
-    killed: dict[tuple[int, int], Swept] = {}
-    for leaf, owner in leaves.all_leaves(proc_root):
-        is_ours = owner.uid == here.uid and owner.namespace == here.namespace
-        if not is_ours or owner.is_alive(proc_root):
-            continue
-        for pid in leaves.pids_in(leaf):
-            stat = proc.read_stat(pid, str(proc_root))
-            if stat is not None and stat.state not in "ZX":
-                command = proc.command_line(pid, str(proc_root))
-                swept = Swept(pid, command, owner.pid, "cgroup")
-                killed[pid, stat.started_ticks] = swept
-        leaves.end(leaf, deadline)
-    return killed
+def _own_line(processes: dict[int, _Process]) -> set[int]:
+    """Return the PIDs of this process and its ancestors."""
+    line: set[int] = set()
+    pid = os.getpid()
+    while pid and pid not in line:
+        line.add(pid)
+        pid = processes[pid].stat.parent if pid in processes else 0
+    return line
+
+
+def _look(pid: int) -> _Process | None:
+    """Return a process with the marks in the environment that it was started with."""
+    stat = kernel.read_stat(pid)
+    if stat is None or stat.is_dead:
+        return None
+    environment = kernel.read(f"/proc/{pid}/environ") or b""
+    marks: dict[str, str] = {}
+    if b"WATTEST_" in environment:
+        entries = environment.decode(errors="replace").split("\0")
+        marks = {name: value for name, _, value in (entry.partition("=") for entry in entries)}
+    return _Process(
+        stat=stat,
+        owner=Owner.parse(marks.get(OWNER_VARIABLE, "")),
+        tree=marks.get(TREE_VARIABLE, ""),
+        is_guard=marks.get(ROLE_VARIABLE) == "guard",
+    )

@@ -1,70 +1,70 @@
-"""One training, one run: the foreground, or any program that must not outlive us."""
+"""A training that runs once, and a load that runs again and again; neither can outlive us."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import select
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from wattest.errors import ProcessError, SurvivorError
 from wattest.process.cgroup import new_leaf
-from wattest.process.handle import Handle
+from wattest.process.client import Client
 from wattest.process.order import order_for, spawn_error
-from wattest.process.reports import Command, Exit, Rung, StopReport, Survivor
+from wattest.process.reports import Command, Exit, LoopStatus, Rung, StopReport, Survivor
+from wattest.process.supervisor import kernel
 
 # exec may have to wait for a network file system.
 _SPAWN_SECONDS = 60.0
 _ANSWER_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 5.0
+_MEBIBYTE = 1 << 20
 
 
 class Supervision:
-    """What one run and a loop have in common: processes that can be counted and stopped."""
+    """What one run and a loop have in common: processes that can be counted and stopped.
 
-    def __init__(self, command: Command, rung: Rung) -> None:
+    Attributes:
+        guard_pid: PID of the guard, a child of this process.
+        supervisor_pid: PID of the supervisor, the child of the guard that runs the training.
+    """
+
+    # The kernel shall rather kill the load than the training that is measured, or pytest.
+    oom_score_raised_by = 0
+
+    def __init__(
+        self, command: Command, rung: Rung, owners: Sequence[int], job: Mapping[str, object]
+    ) -> None:
         self._command = command
-        self._tree = secrets.token_hex(8)
-        self._leaf = new_leaf() if rung is Rung.CGROUP else ""
-        self._common: dict[str, Any] = {"rung": rung.value, "leaf": self._leaf}
-        self._is_started = False
         self._deadline_ns = 0
-        self._handle: Handle
-
-    @property
-    def guard_pid(self) -> int:
-        """PID of the guard, a child of this process."""
-        return self._handle.guard_pid
-
-    @property
-    def supervisor_pid(self) -> int:
-        """PID of the supervisor, the child of the guard that runs the training."""
-        return self._handle.supervisor_pid
+        tree = secrets.token_hex(8)
+        spec = {
+            "rung": rung.value,
+            "leaf": new_leaf() if rung is Rung.CGROUP else "",
+            "order": order_for(command, tree, self.oom_score_raised_by),
+            **job,
+        }
+        self._client = Client(spec, owners, tree)
+        self.guard_pid = self._client.guard_pid
+        self.supervisor_pid = self._client.supervisor_pid
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `poll` has news."""
-        return self._handle.fileno()
+        return self._client.fileno()
 
     def start(self) -> int:
         """Run the command; return its PID once exec has succeeded.
 
         Raises:
-            SpawnError: the program could not be started; the message says why.
-            ProcessError: it was started before, or guard or supervisor are gone.
+            SpawnError: it could not be started, or was before; the message says why.
+            ProcessError: guard or supervisor are gone.
         """
-        if self._is_started:
-            raise ProcessError("a training is started only once")
-        self._is_started = True
-        reply = self._handle.request("start", _SPAWN_SECONDS, deadline_ns=self._deadline_ns)
+        reply = self._client.request("start", _SPAWN_SECONDS, deadline_ns=self._deadline_ns)
         if "step" in reply:
             raise spawn_error(self._command, reply)
-        pid: int = reply["pid"]
-        return pid
+        return int(reply["pid"])
 
     def pids(self) -> tuple[int, ...]:
         """Return the live processes of the tree, none when the supervision is over.
@@ -72,12 +72,12 @@ class Supervision:
         Raises:
             ProcessError: the supervisor does not answer.
         """
-        if self._handle.is_closed or self._handle.is_over:
+        if self._client.is_closed or self._client.is_over:
             return ()
-        return tuple(self._handle.request("pids", _ANSWER_SECONDS)["pids"])
+        return tuple(self._client.request("pids", _ANSWER_SECONDS)["pids"])
 
     def stop(self, grace_seconds: float = 10.0, kill_seconds: float = 5.0) -> StopReport:
-        """End every process: SIGTERM, a grace period, then SIGKILL until none is left.
+        """End every process: SIGTERM, a grace period, then SIGKILL until none is left; let go then.
 
         Without grace SIGKILL comes at once. May be called again, also after an interruption: a
         shorter grace then counts.
@@ -85,35 +85,27 @@ class Supervision:
         Raises:
             SurvivorError: the supervision itself failed, and processes may be left.
         """
-        if self._handle.is_closed:
-            return StopReport(False, False, 0, (), 0.0)
+        if self._client.is_closed:
+            return StopReport(False, False, (), 0.0)
         began = time.monotonic()
         patience = grace_seconds + kill_seconds + _STOP_MARGIN_SECONDS
         deadlines = {"grace_ns": int(grace_seconds * 1e9), "kill_ns": int(kill_seconds * 1e9)}
         try:
-            reply = self._handle.request("stop", patience, **deadlines)
+            reply = self._client.request("stop", patience, **deadlines)
         except ProcessError as error:
-            if not self._handle.kill_supervisor():
+            if not self._client.kill_supervisor():
                 raise SurvivorError(f"{error}; its guard has not cleared up either") from error
-            return StopReport(True, True, 0, (), time.monotonic() - began)
-        return StopReport(
-            was_running=reply["was_running"],
-            sigkill_needed=reply["sigkill_needed"],
-            signalled=reply["signalled"],
-            survivors=tuple(Survivor(*survivor) for survivor in reply["survivors"]),
-            duration_seconds=reply["duration_ns"] / 1e9,
-        )
+            return StopReport(True, True, (), time.monotonic() - began)
+        survivors = tuple(Survivor(*survivor) for survivor in reply.pop("survivors"))
+        if not survivors:
+            self.close()
+        return StopReport(**reply, survivors=survivors)
 
     def close(self) -> None:
         """End whatever is left without grace, and reap the guard. Idempotent."""
-        self._handle.close()
+        self._client.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
@@ -122,8 +114,8 @@ class Tree(Supervision):
 
     All is up when the constructor returns, and the process of the command waits for its exec:
     `start` costs the measured window a millisecond or two. Output goes to `log`, which is emptied
-    first. Orphans of the main process have
-    `linger_seconds` to end by themselves before they are killed: `tee` may still be writing.
+    first. Orphans of the main process have `linger_seconds` to end by themselves before they are
+    killed: `tee` may still be writing.
 
     Args:
         command: what to run.
@@ -148,22 +140,16 @@ class Tree(Supervision):
         log_owner: tuple[int, int] | None = None,
         linger_seconds: float = 0.1,
     ) -> None:
-        super().__init__(command, rung)
         self._exit: Exit | None = None
         self._main = -1
         self._end_seen_ns: int | None = None
-        spec = {
-            **self._common,
-            "mission": "tree",
-            "order": order_for(command, self._tree),
-            "linger_ns": int(linger_seconds * 1e9),
-        }
         output = _open_log(log, log_owner or command.run_as)
+        job = {"job": "one-shot", "output": output, "linger_ns": int(linger_seconds * 1e9)}
         try:
-            self._handle = Handle({**spec, "output": output}, owners, self._tree)
+            super().__init__(command, rung, owners, job)
         finally:
             os.close(output)
-        refusal = self._handle.hello["refusal"]
+        refusal = self._client.hello["refusal"]
         if refusal is not None:
             self.close()
             raise spawn_error(command, refusal)
@@ -182,7 +168,7 @@ class Tree(Supervision):
         pid = super().start()
         # It may have ended already.
         with suppress(OSError):
-            self._main = os.pidfd_open(pid)
+            self._main = kernel.pidfd_open(pid)
         return pid
 
     def close(self) -> None:
@@ -204,27 +190,15 @@ class Tree(Supervision):
             ProcessError: guard or supervisor died; by then the tree has been killed.
         """
         if self._exit is None:
-            self._notice_end()
-            event = self._handle.take_event("exit")
+            if self._main >= 0 and kernel.has_ended(self._main):
+                self._end_seen_ns = time.monotonic_ns()
+                self._forget_main()
+            event = self._client.take_event("exit")
             if event is not None:
-                del event["event"]
-                ended_ns = min(event.pop("ended_ns"), self._end_seen_ns or time.monotonic_ns())
-                self._exit = Exit(**event, ended_ns=ended_ns)
+                seen_ns = self._end_seen_ns or time.monotonic_ns()
+                event["ended_ns"] = min(event["ended_ns"], seen_ns)
+                self._exit = Exit(**event)
         return self._exit
-
-    def _notice_end(self) -> None:
-        if self._main < 0:
-            return
-        poller = select.poll()
-        poller.register(self._main, select.POLLIN)
-        if poller.poll(0):
-            self._end_seen_ns = time.monotonic_ns()
-            self._forget_main()
-
-    def _forget_main(self) -> None:
-        if self._main >= 0:
-            os.close(self._main)
-        self._main = -1
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the tree has used so far, alive and reaped processes.
@@ -234,8 +208,84 @@ class Tree(Supervision):
         """
         if self._exit is not None:
             return self._exit.user_cpu_seconds + self._exit.system_cpu_seconds
-        seconds: float = self._handle.request("cpu", _ANSWER_SECONDS)["cpu_seconds"]
-        return seconds
+        return float(self._client.request("status", _ANSWER_SECONDS)["cpu_seconds"])
+
+    def _forget_main(self) -> None:
+        if self._main >= 0:
+            os.close(self._main)
+        self._main = -1
+
+
+class Loop(Supervision):
+    """An endless loop of runs, each with its own log `run_N.log` in `log_folder`.
+
+    The next run starts as soon as nothing is left of the one before. After a failure there is a
+    pause, `backoff_seconds` doubling to `longest_backoff_seconds`, forgotten after a run that
+    ended with 0 and lasted a second. Five failures in a row within a second each, or 200 clean
+    runs in a row within 50 ms each, are news: this is no load.
+
+    Args:
+        command: what to run.
+        log_folder: created if need be.
+        rung, owners, log_owner: as for a `Tree`.
+        log_cap_bytes: size at which a log loses its middle.
+        logs_cap_bytes: size of all logs at which the oldest go, but never the first.
+        backoff_seconds: the first pause.
+        longest_backoff_seconds: the longest pause.
+
+    Raises:
+        ProcessError: an owner is gone, or the supervisor did not come up. That the rung is not to
+            be had is told by `start`.
+        OSError: the folder cannot be made.
+    """
+
+    oom_score_raised_by = 200
+
+    def __init__(
+        self,
+        command: Command,
+        log_folder: Path,
+        *,
+        rung: Rung = Rung.GUARD,
+        owners: Sequence[int] = (),
+        log_owner: tuple[int, int] | None = None,
+        log_cap_bytes: int = 16 * _MEBIBYTE,
+        logs_cap_bytes: int = 256 * _MEBIBYTE,
+        backoff_seconds: float = 0.1,
+        longest_backoff_seconds: float = 5.0,
+    ) -> None:
+        log_folder.mkdir(parents=True, exist_ok=True)
+        job = {
+            "job": "endless",
+            "log_folder": str(log_folder.absolute()),
+            "log_owner": (log_owner or command.run_as) if os.geteuid() == 0 else None,
+            "log_cap_bytes": log_cap_bytes,
+            "logs_cap_bytes": logs_cap_bytes,
+            "backoff_ns": int(backoff_seconds * 1e9),
+            "longest_backoff_ns": int(longest_backoff_seconds * 1e9),
+        }
+        super().__init__(command, rung, owners, job)
+
+    def __enter__(self) -> Loop:
+        return self
+
+    def poll(self) -> str | None:
+        """Return once why the loop is no load; None while there is nothing to tell.
+
+        Raises:
+            ProcessError: guard or supervisor died; by then the tree has been killed.
+        """
+        event = self._client.take_event("ineffective")
+        return None if event is None else str(event["reason"])
+
+    def status(self) -> LoopStatus:
+        """Return what the loop has done so far.
+
+        Raises:
+            ProcessError: the loop was stopped, guard or supervisor are gone, or do not answer
+                within a second.
+        """
+        return LoopStatus(**self._client.request("status", _ANSWER_SECONDS))
 
 
 def _open_log(log: Path, owner: tuple[int, int] | None) -> int:

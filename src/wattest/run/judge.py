@@ -77,8 +77,8 @@ class ActiveLoad:
                 news = one.loop.poll()
             except ProcessError as error:
                 return f"{called(one.training)}: {error}"
-            if news is not None and news.ineffective:
-                return explain_failure(one, str(news))
+            if news is not None:
+                return explain_failure(one, news)
         return None
 
     def edge(self) -> LoadEdge:

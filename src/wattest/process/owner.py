@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.errors import ProcessError
-from wattest.process.supervisor import proc
+from wattest.process.supervisor import kernel
 
 OWNER_VARIABLE = "WATTEST_OWNER"
 TREE_VARIABLE = "WATTEST_TREE"
 ROLE_VARIABLE = "WATTEST_ROLE"
-LEAF_PREFIX = "wattest-"
+_LEAF_PREFIX = "wattest-"
+
+
+def marks(tree: str) -> dict[str, str]:
+    """Return the variables by which a process is known to be of this owner, and of one tree."""
+    return {OWNER_VARIABLE: str(Owner.current()), TREE_VARIABLE: tree}
 
 
 @dataclass(frozen=True)
@@ -32,21 +37,20 @@ class Owner:
     uid: int | None = None
 
     @classmethod
-    def current(cls, proc_root: Path = Path("/proc")) -> Owner:
+    def current(cls) -> Owner:
         """Return this process.
 
         Raises:
             ProcessError: /proc is not there, or belongs to another PID namespace.
         """
         pid = os.getpid()
-        stat = proc.read_stat(pid, str(proc_root))
-        if stat is None or (proc_root / "self").readlink().name != str(pid):
+        stat = kernel.read_stat(pid)
+        if stat is None or Path("/proc/self").readlink().name != str(pid):
             raise ProcessError(
-                f"{proc_root} does not show this process (PID {pid}): mount a proc file system"
+                f"/proc does not show this process (PID {pid}): mount a proc file system"
                 " of this PID namespace there"
             )
-        namespace = (proc_root / str(pid) / "ns" / "pid").stat().st_ino
-        return cls(pid, stat.started_ticks, boot_id(proc_root), namespace, os.geteuid())
+        return cls(pid, stat.started_ticks, _boot_id(), namespace_of(pid), os.geteuid())
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
@@ -60,37 +64,37 @@ class Owner:
         extra = [int(number) for number in more]
         return cls(int(pid), int(ticks), boot, *extra)
 
+    @classmethod
+    def of_leaf(cls, name: str) -> Owner | None:
+        """Return the owner that the name of a cgroup tells, None where it is none of ours."""
+        mark = name.removeprefix(_LEAF_PREFIX).rpartition("_")[0].replace("_", ":")
+        return cls.parse(mark) if name.startswith(_LEAF_PREFIX) else None
+
     def __str__(self) -> str:
         known = [self.pid, self.started_ticks, self.boot_id, self.namespace, self.uid]
         return ":".join(str(part) for part in known if part is not None)
 
-    def is_alive(self, proc_root: Path = Path("/proc")) -> bool:
-        """Return whether exactly this process still runs (a zombie does not)."""
-        if self.boot_id != boot_id(proc_root):
-            return False
-        stat = proc.read_stat(self.pid, str(proc_root))
-        return (
-            stat is not None and stat.started_ticks == self.started_ticks and stat.state not in "ZX"
-        )
-
-    def leaf_name(self) -> str:
+    def new_leaf_name(self) -> str:
         """Return a new name for a cgroup of this owner."""
-        parts = f"{self.pid}-{self.started_ticks}-{self.namespace}"
-        return f"{LEAF_PREFIX}{parts}-{secrets.token_hex(4)}"
+        return f"{_LEAF_PREFIX}{str(self).replace(':', '_')}_{secrets.token_hex(4)}"
+
+    def is_alive(self) -> bool:
+        """Return whether exactly this process still runs (a zombie does not)."""
+        if self.boot_id != _boot_id():
+            return False
+        stat = kernel.read_stat(self.pid)
+        return stat is not None and stat.started_ticks == self.started_ticks and not stat.is_dead
 
 
-def owner_of_leaf(name: str, uid: int, proc_root: Path = Path("/proc")) -> Owner | None:
-    """Return the owner that the name of a cgroup tells, None where it is none of ours."""
-    parts = name.removeprefix(LEAF_PREFIX).split("-")
-    if not name.startswith(LEAF_PREFIX) or len(parts) != 4:
-        return None
-    if not all(part.isdecimal() for part in parts[:3]):
-        return None
-    pid, ticks, namespace = (int(part) for part in parts[:3])
-    return Owner(pid, ticks, boot_id(proc_root), namespace, uid)
+def namespace_of(pid: int) -> int:
+    """Return the inode of the PID namespace of a process.
+
+    Raises:
+        OSError: it is gone, or hidden from this user.
+    """
+    return Path(f"/proc/{pid}/ns/pid").stat().st_ino
 
 
-def boot_id(proc_root: Path = Path("/proc")) -> str:
+def _boot_id() -> str:
     """Return the kernel's random id of this boot."""
-    path = proc_root / "sys" / "kernel" / "random" / "boot_id"
-    return path.read_text(encoding="ascii").strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
