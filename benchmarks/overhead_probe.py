@@ -14,13 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from wattest.energy import SensorConfig, Sensors, find_sensors
+from wattest.energy import Sensors, find_sensors
 
 
 def steady(sensors: Sensors, seconds: float) -> dict[str, object]:
-    """Sample for a while at 10 Hz, as shipped: power at 10 Hz, powercap at 1 Hz."""
+    """Sample for a while as shipped: power at 10 Hz, powercap every 0.4 s."""
     scratch = tempfile.TemporaryDirectory()
-    with scratch as folder, sensors.meter().open(Path(folder) / "window") as window:
+    with scratch as folder, sensors.open_window(Path(folder) / "window") as window:
         began = time.process_time()
         window.wait((), window.opened_ns + int(seconds * 1e9))
         spent = time.process_time() - began
@@ -45,7 +45,7 @@ def pairs(sensors: Sensors, count: int, command: list[str]) -> list[dict[str, li
 
 def _train(sensors: Sensors | None, command: list[str]) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
-        window = sensors.meter().open(Path(folder) / "window") if sensors else None
+        window = sensors.open_window(Path(folder) / "window") if sensors else None
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         if window is not None:
@@ -65,7 +65,7 @@ def _train(sensors: Sensors | None, command: list[str]) -> list[float]:
 def main() -> None:
     """Print the answer as JSON."""
     what, sys_root, amount = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    with find_sensors(SensorConfig(sys_root=sys_root)) as sensors:
+    with find_sensors(sys_root) as sensors:
         if what == "steady":
             print(json.dumps(steady(sensors, float(amount))))
         else:

@@ -52,14 +52,13 @@ class Work:
 
 def wattest(hertz: float, work: Work) -> Joules:
     """Ours, every source at the same rate."""
-    from wattest.energy import SensorConfig, Thresholds, find_sensors
+    from wattest.energy import design, find_sensors
 
-    thresholds = Thresholds(cpu_period_seconds=1 / hertz)
-    config = SensorConfig(sample_hz=hertz, thresholds=thresholds)
+    design.CPU_PERIOD_SECONDS = design.GPU_POWER_PERIOD_SECONDS = 1 / hertz
     with (
         tempfile.TemporaryDirectory() as folder,
-        find_sensors(config) as sensors,
-        sensors.meter().open(Path(folder) / "window") as window,
+        find_sensors() as sensors,
+        sensors.open_window(Path(folder) / "window") as window,
     ):
         work.begin()
         assert work.process is not None

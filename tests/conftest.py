@@ -56,12 +56,6 @@ if args.get("--metric", "1") == "1":
 sys.exit(int(args.get("--exit", "0")))
 """
 
-NO_PERF = """\
-#!/bin/sh
-echo "Cannot find PMU \\`power'. Missing kernel support?" >&2
-exit 129
-"""
-
 
 # How a project's conftest.py makes things happen in time.
 INTERFERE = """
@@ -269,14 +263,8 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a fresh project, whose pytest imports this checkout's framework.
 
-    It sees no sensor of the machine below, unless it is given another root for `/sys`, and a `perf`
-    that counts no energy, as the machine's own might.
+    It sees no sensor of the machine below, unless it is given another root for `/sys`.
     """
-    perf = pytester.path / "no_perf" / "perf"
-    perf.parent.mkdir()
-    perf.write_text(NO_PERF)
-    perf.chmod(0o755)
-    monkeypatch.setenv("PATH", str(perf.parent), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src")]))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     (pytester.path / "no_sysfs").mkdir()

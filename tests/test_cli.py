@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from fakes.perf import PACKAGE, install_fake_perf
+from fakes.perf import PerfUnit, build_fake_perf, perf_environment
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import steady
 
-from conftest import Project
+from conftest import ROOT, Project
 from wattest.cli import main
 
 MUTANT = {"repo": "toy", "model": "small", "mutate": ["learning_rate", "epochs"]}
@@ -25,9 +28,8 @@ def planned(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def test_doctor_says_what_is_missing_and_why(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["doctor", "--sysfs", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert "Nothing can be measured here" in output
@@ -47,21 +49,23 @@ def test_doctor_finds_the_counters_of_another_sysfs(
     assert "Nothing can be measured" not in output
 
 
-def test_doctor_finds_perf_where_there_is_no_powercap_tree(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = install_fake_perf(tmp_path / "bin", watts={PACKAGE: 80.0})
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    assert main(["doctor", "--sysfs", str(tmp_path)]) == 0
-    output = capsys.readouterr().out
-    assert "measured (perf)" in output
-    assert "Nothing can be measured" not in output
+def test_doctor_finds_perf_where_there_is_no_powercap_tree(tmp_path: Path) -> None:
+    library, stage = build_fake_perf(tmp_path), tmp_path / "stage"
+    PerfUnit(tmp_path / "sys", stage).add_event()
+    done = subprocess.run(
+        [sys.executable, "-m", "wattest", "doctor", "--sysfs", str(tmp_path / "sys")],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **perf_environment(library, stage)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "power/energy-pkg/: measured (perf)" in done.stdout
+    assert "Nothing can be measured" not in done.stdout
 
 
 def test_doctor_names_the_remedy_for_a_counter_that_may_not_be_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     tree = PowercapTree(tmp_path / "sys")
     counter = tree.add_package(0) / "energy_uj"
     counter.unlink()

@@ -13,22 +13,21 @@ from fakes.powercap import PowercapTree
 
 from conftest import ROOT
 from wattest.cli import main
-from wattest.energy import Finding, SensorConfig, find_sensors
+from wattest.energy import Finding, find_sensors
 from wattest.errors import SensorPermissionError
 
 NOTHING = "Nothing can be measured here"
 
 
 def test_counters_that_cannot_be_read_make_pytest_refuse_and_doctor_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     tree = PowercapTree(tmp_path / "sys")
     for zone in (tree.add_package(0), tree.add_dram(0, 0), tree.add_package(1)):
         (zone / "energy_uj").unlink()
         (zone / "energy_uj").mkdir()
     with pytest.raises(SensorPermissionError):
-        find_sensors(SensorConfig(sys_root=tree.root))
+        find_sensors(tree.root)
     assert main(["doctor", "--sysfs", str(tree.root)]) == 0
     output = capsys.readouterr().out
     for zone_name in ("package-0", "package-0/dram", "package-1"):
@@ -39,16 +38,32 @@ def test_counters_that_cannot_be_read_make_pytest_refuse_and_doctor_says_so(
     assert NOTHING not in output
 
 
+def test_a_package_that_another_one_keeps_out_of_the_sum_is_not_called_unreadable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = PowercapTree(tmp_path / "sys")
+    tree.add_package(0)
+    counter = tree.add_package(1) / "energy_uj"
+    counter.unlink()
+    counter.mkdir()
+    tree.add_dram(0, energy_uj=5)
+    assert main(["doctor", "--sysfs", str(tree.root)]) == 0
+    output = capsys.readouterr().out
+    assert "  cpu  package-0: rejected\n       is left out of the sum: package-1: " in output
+    assert "  cpu  package-1: exists but cannot be read\n" in output
+    assert "accepted by" not in output
+
+
 def test_each_kind_of_unreadable_sensor_has_an_option_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     findings = (
-        Finding("cpu", "package-0", "unavailable", "a; accepted by --allow-missing cpu", "x"),
-        Finding("cpu", "package-1", "unavailable", "b; accepted by --allow-missing cpu", "y"),
-        Finding("gpu", "gpu", "unavailable", "c. Remedy: z; accepted by --allow-missing gpu"),
+        Finding("cpu", "package-0", "unreadable", "a", "x"),
+        Finding("cpu", "package-1", "unreadable", "b", "y"),
+        Finding("gpu", "gpu", "unreadable", "c", "z", refusal="c. Remedy: z"),
     )
     sensors = nullcontext(SimpleNamespace(findings=findings))
-    monkeypatch.setattr("wattest.doctor.find_sensors", lambda config: sensors)
+    monkeypatch.setattr("wattest.doctor.find_sensors", lambda sys_root, allow_missing: sensors)
     assert main(["doctor", "--sysfs", str(tmp_path)]) == 0
     _, _, told = capsys.readouterr().out.partition("Energy:\n")
     assert told.partition("\n\n")[0].split("\n") == [

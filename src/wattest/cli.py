@@ -76,13 +76,10 @@ def _seconds(text: str) -> float:
 def _calibrate(options: argparse.Namespace) -> int:
     """Return 1 where there is nothing to calibrate."""
     from wattest.calibration import calibrate, lines_of, store
-    from wattest.energy import SensorConfig
-    from wattest.energy.perfchild import perf_launcher
 
-    root, accepted = sys_root(options.sysfs), frozenset({"cpu", "gpu"})
-    config = SensorConfig.of_environment(root, accepted, perf_launcher())
+    root = sys_root(options.sysfs)
     try:
-        found = calibrate(config, options.seconds, lambda line: print(line, file=sys.stderr))
+        found = calibrate(root, options.seconds, lambda line: print(line, file=sys.stderr))
         if options.output is not None:
             store(found, options.output)
     except EnergyError as error:

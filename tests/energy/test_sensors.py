@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import steady
 
-from wattest.energy import SensorConfig, Thresholds, find_sensors
+from wattest.energy import Sensors, design_values, find_sensors
 from wattest.errors import SensorPermissionError
 
 NOBODY = 65534
@@ -46,8 +47,8 @@ def ordinary_user() -> Iterator[None]:
         os.seteuid(0)
 
 
-def config_of(root: Path, **settings) -> SensorConfig:
-    return SensorConfig(sys_root=root / "sys", proc_root=root / "proc", **settings)
+def find(machine: Path, *allow_missing: str) -> Sensors:
+    return find_sensors(machine / "sys", machine / "proc", frozenset(allow_missing))
 
 
 def test_zones_that_may_not_be_read_stop_the_session_each_with_its_remedy(machine):
@@ -58,7 +59,7 @@ def test_zones_that_may_not_be_read_stop_the_session_each_with_its_remedy(machin
     kernel.mkdir(parents=True)
     (kernel / "perf_event_paranoid").write_text("3\n")
     with ordinary_user(), pytest.raises(SensorPermissionError) as stopped:
-        find_sensors(config_of(machine))
+        find(machine)
     lines = str(stopped.value).splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("cpu package-0: exists but cannot be read: ")
@@ -82,12 +83,12 @@ def test_a_missing_permission_can_be_accepted(machine):
     (zone / "energy_uj").chmod(0o000)
     with (
         ordinary_user(),
-        find_sensors(config_of(machine, allow_missing=frozenset({"cpu"}))) as sensors,
+        find(machine, "cpu") as sensors,
     ):
         assert sensors.promised() == ()
         finding = next(one for one in sensors.findings if one.name == "package-0")
-        assert finding.status == "unavailable"
-        assert "accepted by --allow-missing cpu" in finding.reason
+        assert finding.status == "unreadable"
+        assert "accepted by --allow-missing cpu" in finding.statement
         assert finding.remedy is not None
 
 
@@ -95,12 +96,11 @@ def test_an_accepted_package_leaves_no_sum_of_the_others(machine, tmp_path):
     tree = PowercapTree(machine / "sys")
     first, second, dram = tree.add_package(0), tree.add_package(1), tree.add_dram(0)
     (second / "energy_uj").chmod(0o000)
-    config = config_of(machine, allow_missing=frozenset({"cpu"}))
     writer = PowercapWriter({first: steady(50), dram: steady(5)})
-    with writer, ordinary_user(), find_sensors(config) as sensors:
+    with writer, ordinary_user(), find(machine, "cpu") as sensors:
         assert sensors.promised() == ("package-0/dram",)
         folder = Path(tempfile.mkdtemp(prefix="wattest-energy-"))
-        window = sensors.meter().open(folder)
+        window = sensors.open_window(folder)
         window.wait((), window.opened_ns + 400_000_000)
         measurement = window.close()
         metrics = measurement.energy_metrics()
@@ -149,13 +149,12 @@ def test_a_package_that_is_hidden_stops_the_session_or_is_accepted(machine, brea
     with PowercapWriter({zone: steady(50) for zone in zones[1:]}):
         remedy = break_it(machine)
         with ordinary_user(), pytest.raises(SensorPermissionError) as stopped:
-            find_sensors(config_of(machine))
-        config = config_of(machine, allow_missing=frozenset({"cpu"}))
-        with ordinary_user(), find_sensors(config) as sensors:
+            find(machine)
+        with ordinary_user(), find(machine, "cpu") as sensors:
             # Of a package whose folder is closed, nobody knows whether it has DRAM.
             knows_dram = break_it in (close_name, clear_name)
             assert sensors.promised() == (("package-1/dram",) if knows_dram else ())
-            reasons = [one.reason for one in sensors.findings if one.status == "unavailable"]
+            reasons = [one.statement for one in sensors.findings if one.status == "unreadable"]
     (line,) = str(stopped.value).splitlines()
     assert "exists but cannot be read" in line
     assert remedy in line
@@ -167,11 +166,11 @@ def test_a_zone_that_cannot_be_read_for_another_reason_stops_the_session_too(mac
     zone = PowercapTree(machine / "sys").add_package(0)
     (zone / "energy_uj").write_text("")
     with pytest.raises(SensorPermissionError, match="mend this file of the powercap tree"):
-        find_sensors(config_of(machine))
+        find(machine)
 
 
 def test_a_machine_without_sensors_says_so_and_promises_nothing(machine):
-    with find_sensors(config_of(machine)) as sensors:
+    with find(machine) as sensors:
         assert sensors.promised() == ()
         assert [finding.status for finding in sensors.findings] == ["unavailable"] * 2
         assert "no energy counters under" in sensors.findings[0].reason
@@ -184,7 +183,7 @@ def test_a_machine_without_sensors_says_so_and_promises_nothing(machine):
 
 def test_a_virtual_machine_is_told_as_such(machine):
     (machine / "proc" / "cpuinfo").write_text("flags\t\t: fpu sse2 hypervisor lahf_lm\n")
-    with find_sensors(config_of(machine)) as sensors:
+    with find(machine) as sensors:
         assert "virtual machine" in sensors.findings[0].reason
         assert sensors.findings[0].remedy is None
 
@@ -192,14 +191,14 @@ def test_a_virtual_machine_is_told_as_such(machine):
 def test_a_half_mounted_tree_is_told_with_the_mount_that_is_missing(machine):
     PowercapTree(machine / "sys", "device").add_package()
     shutil.rmtree(machine / "sys" / "devices")
-    with find_sensors(config_of(machine)) as sensors:
+    with find(machine) as sensors:
         assert "the powercap tree is not whole" in sensors.findings[0].reason
         assert "mount devices/virtual/powercap" in str(sensors.findings[0].remedy)
 
 
 def test_a_tree_without_packages_lists_what_it_has(machine):
     PowercapTree(machine / "sys").add_zone("intel-rapl:0", "psys")
-    with find_sensors(config_of(machine)) as sensors:
+    with find(machine) as sensors:
         reasons = {finding.name: finding.reason for finding in sensors.findings}
     assert "no package among them" in reasons["cpu"]
     assert "count them twice" in reasons["psys"]
@@ -208,7 +207,7 @@ def test_a_tree_without_packages_lists_what_it_has(machine):
 def test_the_header_names_what_is_measured(machine):
     tree = PowercapTree(machine / "sys")
     writer = PowercapWriter({tree.add_package(0): steady(50), tree.add_dram(0): steady(5)})
-    with writer, find_sensors(config_of(machine)) as sensors:
+    with writer, find(machine) as sensors:
         line = sensors.describe()
     assert line.startswith("CPU package-0, package-0/dram by powercap; GPU not measured (")
     assert "\n" not in line
@@ -216,20 +215,46 @@ def test_the_header_names_what_is_measured(machine):
 
 def test_a_package_that_does_not_move_is_promised_all_the_same(machine):
     PowercapTree(machine / "sys").add_package(0)
-    with find_sensors(config_of(machine)) as sensors:
+    with find(machine) as sensors:
         assert sensors.promised() == ("package-0",)
         assert "did not move in the probe" in sensors.findings[0].reason
+
+
+def test_the_search_is_short_though_a_counter_is_slow(machine):
+    PowercapTree(machine / "sys").add_package(0)
+    began = time.monotonic()
+    with find(machine) as sensors:
+        # 0.2 s of watching; what is left of 2.2 s passes before the first window.
+        assert time.monotonic() - began < 1.0
+        assert "did not move in the probe of 0.2 s" in sensors.findings[0].reason
+        sensors.learn_periods()
+        assert time.monotonic() - began >= 2.2
+        assert "did not move in the probe of 2.2 s" in sensors.findings[0].reason
+
+
+def test_dram_that_moves_only_later_is_measured_and_flagged_and_was_not_promised(machine, tmp_path):
+    tree = PowercapTree(machine / "sys")
+    package, dram = tree.add_package(0), tree.add_dram(0, energy_uj=0)
+    with PowercapWriter({package: steady(60)}), find(machine) as sensors:
+        assert sensors.promised() == ("package-0",)
+        with PowercapWriter({dram: steady(5)}, log=machine / "later.jsonl"):
+            window = sensors.open_window(tmp_path / "energy")
+            window.wait((), window.opened_ns + 600_000_000)
+            measurement = window.close()
+        assert sensors.promised() == ("package-0",)
+    assert measurement.energy_metrics()["cpu_energy_ram_joules"] == pytest.approx(3, abs=0.5)
+    assert "late_counter" in [flag.gate for flag in measurement.flags]
 
 
 def test_the_idle_baseline_is_measured_and_judges_later_windows(machine, tmp_path):
     package = PowercapTree(machine / "sys").add_package(0)
     trigger = tmp_path / "trigger"
     writer = PowercapWriter({package: steady(100)}, trigger=trigger)
-    with writer, find_sensors(config_of(machine)) as sensors:
+    with writer, find(machine) as sensors:
         idle = sensors.measure_idle(0.5)
     assert idle["package-0"] == pytest.approx(100, rel=0.1)
     with PowercapWriter({package: steady(20)}):
-        window = sensors.meter().open(tmp_path / "energy")
+        window = sensors.open_window(tmp_path / "energy")
         window.wait((), window.opened_ns + 500_000_000)
         measurement = window.close()
     assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
@@ -237,14 +262,9 @@ def test_the_idle_baseline_is_measured_and_judges_later_windows(machine, tmp_pat
     assert "far below its" in measurement.faults[0].text
 
 
-@pytest.mark.parametrize("hertz", [0, -1, 11])
-def test_sampling_beyond_10_hz_is_refused(hertz):
-    with pytest.raises(ValueError, match="sample_hz"):
-        SensorConfig(sample_hz=hertz)
-
-
-def test_every_threshold_goes_into_a_record():
-    values = Thresholds(window_flag_seconds=7.0).as_dict()
-    assert values["window_flag_seconds"] == 7.0
+def test_every_design_value_goes_into_a_record():
+    values = design_values()
+    assert values["window_flag_seconds"] == 10.0
     assert values["counter_integral_invalid_percent"] == 10.0
-    assert all(name.rpartition("_")[2] != "" for name in values)
+    units = ("percent", "seconds", "watts", "periods", "min", "max", "ratio", "share")
+    assert all(name.endswith(units) for name in values)

@@ -25,20 +25,23 @@ class Job:
         folder: For its traces.
         seconds: How long it is.
         open_at_ns: Monotonic time at which it opens; at once by default.
-        settings: Those of its `SensorConfig`, as JSON has them; /sys and /proc are empty unless
-            `sys_root` and `proc_root` are among them.
+        settings: Those of its `find_sensors`, as JSON has them, and `visible_devices`; /sys and
+            /proc are empty unless `sys_root` and `proc_root` are among them.
+        idle_seconds: For how long an idle baseline is measured before.
     """
 
     folder: Path
     seconds: float
     open_at_ns: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    idle_seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """As the child reads it."""
         return {
             "folder": str(self.folder),
             "seconds": self.seconds,
+            "idle_seconds": self.idle_seconds,
             "open_at_ns": self.open_at_ns or time.monotonic_ns(),
             "settings": {"sys_root": NOWHERE, "proc_root": NOWHERE, **self.settings},
         }

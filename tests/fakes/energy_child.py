@@ -1,6 +1,6 @@
 """A process of its own that measures windows, so that it can have its own NVML.
 
-Reads a JSON list of jobs from standard input, each with `settings` of the `SensorConfig`, `folder`
+Reads a JSON list of jobs from standard input, each with `settings` for `find_sensors`, `folder`
 for the traces, `seconds` of the window, and `open_at_ns`, the monotonic time at which to open it.
 Does them at once and prints a JSON list: what each found and measured, or its error.
 """
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from wattest.energy import SensorConfig, Sensors, find_sensors
+from wattest.energy import Sensors, find_sensors
 from wattest.errors import WattestError
 
 
@@ -31,8 +31,10 @@ def do(job: dict) -> dict:
     for name in ("sys_root", "proc_root"):
         settings[name] = Path(settings[name])
     settings["allow_missing"] = frozenset(settings.get("allow_missing", ()))
+    visible = settings.pop("visible_devices", None)
+    settings["environment"] = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     try:
-        with find_sensors(SensorConfig(**settings)) as sensors:
+        with find_sensors(**settings) as sensors:
             return measure(sensors, job)
     except WattestError as error:
         return {"error": str(error), "kind": type(error).__name__}
@@ -40,6 +42,9 @@ def do(job: dict) -> dict:
 
 def measure(sensors: Sensors, job: dict) -> dict:
     """One window."""
+    sensors.learn_periods()
+    if job["idle_seconds"]:
+        sensors.measure_idle(job["idle_seconds"])
     about = {
         "findings": [asdict(finding) for finding in sensors.findings],
         "promised": sensors.promised(),
@@ -49,7 +54,7 @@ def measure(sensors: Sensors, job: dict) -> dict:
         "processes": sensors.gpu_processes(),
     }
     time.sleep(max(0, job["open_at_ns"] - time.monotonic_ns()) / 1e9)
-    window = sensors.meter().open(Path(job["folder"]))
+    window = sensors.open_window(Path(job["folder"]))
     window.wait((), window.opened_ns + int(job["seconds"] * 1e9))
     latest = window.latest()
     measurement = window.close()
@@ -59,8 +64,8 @@ def measure(sensors: Sensors, job: dict) -> dict:
         "closed_ns": measurement.closed_ns,
         "metrics": measurement.energy_metrics(),
         "provenance": measurement.provenance(),
-        "faults": [fault.as_dict() for fault in measurement.faults],
-        "flags": [flag.as_dict() for flag in measurement.flags],
+        "faults": [asdict(fault) for fault in measurement.faults],
+        "flags": [asdict(flag) for flag in measurement.flags],
         "cost": dict(measurement.meter_cost),
         "latest": asdict(latest),
     }

@@ -7,15 +7,12 @@ installed `pynvml` of that process finds the fake.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
+from .compiled import build
 from .profile import Profile, steady
 
 GPU_IS_LOST = 15
@@ -31,17 +28,7 @@ def build_fake_nvml(folder: Path) -> Path:
 
     Skips the test where there is no C compiler.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler: the fake libnvidia-ml.so.1 cannot be built")
-    folder.mkdir(parents=True, exist_ok=True)
-    library = folder / "libnvidia-ml.so.1"
-    if not library.exists():
-        partial = folder / f"{os.getpid()}.so"
-        source = Path(__file__).with_name("fake_nvml.c")
-        flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-pthread"]
-        subprocess.run([compiler, *flags, "-o", partial, source], check=True, timeout=60)
-        partial.rename(library)
+    build("fake_nvml.c", folder / "libnvidia-ml.so.1")
     return folder
 
 

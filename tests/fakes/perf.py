@@ -1,61 +1,69 @@
-"""Installs a fake `perf`, and starts it the way a supervisor would."""
+"""A fake `power` unit of perf events: its files in a tree like /sys, and the system call itself.
+
+The library that `build_fake_perf` made is preloaded into a child process; what that process opens
+with perf_event_open(2) are files, which a `PowercapWriter` lets run.
+"""
 
 from __future__ import annotations
 
-import json
-import shlex
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-PACKAGE, DRAM = "power/energy-pkg/", "power/energy-ram/"
+from .compiled import build
+
+PACKAGE, DRAM = "energy-pkg", "energy-ram"
+_NUMBERS = {PACKAGE: 2, DRAM: 3}
+_SCALE = "2.3283064365386962890625e-10"
 
 
-def install_fake_perf(folder: Path, **plan: Any) -> Path:
-    """Make `folder/perf`, an executable that behaves by `plan`; the folder.
+def build_fake_perf(folder: Path) -> Path:
+    """Build the library in `folder`, unless it is there; the library.
 
-    Plan: `watts` by event; `refuses` (what it says and then ends); `stuck_after`, `blind_after`,
-    `dies_after` and `stops_after` (it hangs), in seconds; `zero` (from and until when it counts
-    nothing and says 0); `quiet` (from and until when it counts and prints nothing, as with a full
-    disk).
+    Skips the test where there is no C compiler.
     """
-    folder.mkdir(parents=True)
-    program = folder / "perf"
-    source = Path(__file__).with_name("fake_perf.py").read_text()
-    # Started by a shell: the first line of a script cannot name a path with a space in it.
-    (folder / "fake_perf.py").write_text(source)
-    python, script = shlex.quote(sys.executable), shlex.quote(str(folder / "fake_perf.py"))
-    program.write_text(f'#!/bin/sh\nexec {python} {script} "$@"\n')
-    program.chmod(0o755)
-    (folder / "perf.json").write_text(json.dumps(plan))
-    return folder
+    return build("fake_perf.c", folder / "fake_perf.so", "-ldl")
 
 
-class ChildOfTest:
-    """A `perf` that belongs to the test, as `wattest.energy.PerfChild` has it."""
+class PerfUnit:
+    """The unit of one machine.
 
-    started: list[ChildOfTest] = []  # noqa: RUF012 - tests look at every child
+    Args:
+        sys_root: What to pass as the root of /sys.
+        stage: The folder below which all units have their counters.
+        number: The type of the unit, which tells it from others in one process.
+        cpus: One CPU of every package.
+    """
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        self.command = list(command)
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(command, stdout=file, stderr=file)
-        self.started.append(self)
+    def __init__(
+        self, sys_root: Path, stage: Path, number: int = 24, cpus: tuple[int, ...] = (0,)
+    ) -> None:
+        self._files = sys_root / "bus" / "event_source" / "devices" / "power"
+        self._counters = stage / str(number)
+        self._cpus = cpus
+        (self._files / "events").mkdir(parents=True)
+        (self._files / "type").write_text(f"{number}\n")
+        (self._files / "cpumask").write_text(",".join(map(str, cpus)) + "\n")
+        self._counters.mkdir(parents=True)
 
-    def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self._process.poll()
+    def add_event(self, name: str = PACKAGE, unit: str = "Joules") -> list[Path]:
+        """Add an event; the folder of its counter on every CPU, for a `PowercapWriter`."""
+        events = self._files / "events"
+        (events / name).write_text(f"event=0x{_NUMBERS[name]:02x}\n")
+        (events / f"{name}.scale").write_text(f"{_SCALE}\n")
+        (events / f"{name}.unit").write_text(f"{unit}\n")
+        folders = [self._counters / f"{_NUMBERS[name]}-{cpu}" for cpu in self._cpus]
+        for folder in folders:
+            folder.mkdir()
+            (folder / "energy_uj").write_text("1000000\n")
+        return folders
 
-    def interrupt(self) -> None:
-        """Send it SIGINT."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+    def refuse(self, error: int) -> None:
+        """Let the system call fail with an `errno`."""
+        (self._counters / "errno").write_text(f"{error}\n")
 
-    def close(self) -> None:
-        """End it and reap it."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait(5)
+
+def perf_environment(library: Path, stage: Path) -> Mapping[str, str]:
+    """The variables that make a child process see the units below `stage`."""
+    preloaded = [str(library), os.environ.get("LD_PRELOAD", "")]
+    return {"LD_PRELOAD": " ".join(filter(None, preloaded)), "WATTEST_FAKE_PERF": str(stage)}

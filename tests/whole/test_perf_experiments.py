@@ -1,42 +1,48 @@
-"""`perf stat` as the meter of whole experiments: a supervised child of the session."""
+"""Perf events as the meter of whole experiments."""
 
 from __future__ import annotations
 
-import os
-import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.perf import DRAM, PACKAGE, install_fake_perf
-from livesession import LiveSession
-from oracle import proc_file
+from fakes.perf import DRAM, PACKAGE, PerfUnit, build_fake_perf, perf_environment
+from fakes.powercap import Event, PowercapWriter
+from fakes.profile import steady
 
 from conftest import Project
 
-WATTS = {PACKAGE: 80.0, DRAM: 6.0}
+
+@pytest.fixture
+def unit(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Lay out a machine whose kernel counts packages and DRAM; the folders of both counters."""
+    sys_root, stage = project.path / "sys", project.path / "stage"
+    for name, value in perf_environment(build_fake_perf(project.path), stage).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WATTEST_SYSFS", str(sys_root))
+    unit = PerfUnit(sys_root, stage)
+    return [*unit.add_event(PACKAGE), *unit.add_event(DRAM)]
 
 
 @pytest.fixture
-def perf(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Install a fake perf before all others, on a machine without a powercap tree."""
-
-    def install(**plan: Any) -> None:
-        folder = install_fake_perf(project.path / "bin", watts=WATTS, **plan)
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    return install
+def counting(unit: list[Path]) -> Iterator[None]:
+    with PowercapWriter({unit[0]: steady(80), unit[1]: steady(6)}):
+        yield
 
 
-def train_for(project: Project, seconds: float) -> None:
+def record_of(project: Project, seconds: float, code: int) -> dict[str, Any]:
     hyperparameters = {"seconds": seconds}
     project.settings({"repo": "toy", "model": "small", "hyperparameters": hyperparameters})
-
-
-def test_what_perf_counted_is_recorded_as_measured_by_perf(project: Project, perf: Any) -> None:
-    perf()
-    train_for(project, 2.2)
-    assert project.run_here().ret == 0
+    result = project.run()
+    assert result.ret == code, result.stdout.str()
     (record,) = project.records()
+    return record
+
+
+@pytest.mark.usefixtures("counting")
+def test_what_perf_counted_is_recorded_as_measured_by_perf(project: Project) -> None:
+    record = record_of(project, 2.2, 0)
     energy = record["energy_metrics"]
     domain = record["energy_provenance"]["domains"]["cpu_pkg"]
     assert domain["source"] == "perf"
@@ -46,24 +52,17 @@ def test_what_perf_counted_is_recorded_as_measured_by_perf(project: Project, per
     assert energy["cpu_energy_ram_joules"] == pytest.approx(6 * seconds, rel=0.1, abs=uncertain)
 
 
-def test_a_perf_that_dies_makes_the_experiment_invalid(project: Project, perf: Any) -> None:
-    perf(dies_after=1.5)
-    train_for(project, 2.5)
-    assert project.run_here().ret == 1
-    (record,) = project.records()
+def test_a_counter_that_the_kernel_gives_up_makes_the_experiment_invalid(
+    project: Project, unit: list[Path]
+) -> None:
+    trigger = project.path / "repos" / "toy" / "midway"
+    project.program(
+        "toy", f"#!/bin/sh\nsleep 0.8\ntouch {trigger.name}\nsleep 1\necho Accuracy: 1\n"
+    )
+    zones, events = {one: steady(80) for one in unit}, {unit[0]: [Event("unlink", 0.0)]}
+    with PowercapWriter(zones, events, trigger=trigger):
+        record = record_of(project, 1.8, 1)
     assert record["training_success"] is False
-    assert "perf ended" in record["error_message"]
+    assert "power/energy-pkg/: no reading at the closing edge" in record["error_message"]
     assert record["energy_metrics"]["cpu_energy_pkg_joules"] is None
-
-
-def test_no_perf_outlives_a_killed_session(project: Project, perf: Any) -> None:
-    perf()
-    train_for(project, 60)
-    log = project.path / "repos" / "toy" / "born"
-    project.program("toy", f"#!/bin/sh\ntouch {log.name}\nexec sleep 60\n")
-    with LiveSession(project, "--config", "settings/test.json") as session:
-        session.until(log.exists, "the training runs")
-        assert any(b"perf" in proc_file(one.pid, "cmdline") for one in session.look())
-        session.send(signal.SIGKILL)
-        session.wait()
-        assert session.left() == []
+    assert record["energy_metrics"]["cpu_energy_ram_joules"] is not None

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.calibration.model import Calibration, Pattern, Reading, Run
-from wattest.energy import Finding, Measurement, SensorConfig, Sensors, find_sensors
+from wattest.energy import Finding, Measurement, Sensors, find_sensors
 from wattest.errors import EnergyError, LoadError
 from wattest.machine import counters_of, facts, take
 from wattest.process import Command, Tree
@@ -30,13 +30,14 @@ BURNER = Path(__file__).with_name("burner.py")
 READY_SECONDS = 120.0
 _SETTLE_SECONDS = 2.0
 _NS = 1_000_000_000
+_EITHER = frozenset({"cpu", "gpu"})
 
 
-def calibrate(config: SensorConfig, seconds: float, say: Callable[[str], None]) -> Calibration:
+def calibrate(sys_root: Path, seconds: float, say: Callable[[str], None]) -> Calibration:
     """Measure every pattern for `seconds`.
 
     Args:
-        config: Where to look for sensors.
+        sys_root: Root of /sys, where to look for counters.
         seconds: Length of each window.
         say: Takes a line when something begins.
 
@@ -45,21 +46,24 @@ def calibrate(config: SensorConfig, seconds: float, say: Callable[[str], None]) 
         LeaseError: A session measures with the same counters.
         LoadError: A load did not come up, or did not last.
     """
-    with find_sensors(config) as sensors:
+    with find_sensors(sys_root, allow_missing=_EITHER) as sensors:
         if not sensors.promised():
             raise EnergyError(f"no energy counter can be read: {sensors.describe()}")
         findings, gpus = sensors.findings, sensors.hardware()
     measured = [finding for finding in findings if finding.status == "measured"]
-    with take(counters_of(measured, config.sys_root)):
+    with take(counters_of(measured, sys_root)):
         runs = []
         for pattern in _patterns(measured):
             say(f"{pattern.name}: {seconds:g} s")
-            with _load(pattern) as tree, find_sensors(config) as sensors:
+            with (
+                _load(pattern) as tree,
+                find_sensors(sys_root, allow_missing=_EITHER) as sensors,
+            ):
                 runs.append(_measure(sensors, pattern, seconds, tree))
     return Calibration(
         taken_at=datetime.now().isoformat(timespec="seconds"),
-        sys_root=str(config.sys_root),
-        host=facts.host(config.sys_root),
+        sys_root=str(sys_root),
+        host=facts.host(sys_root),
         gpus=gpus,
         sensors=findings,
         runs=_placed(runs),
@@ -124,7 +128,7 @@ def _measure(sensors: Sensors, pattern: Pattern, seconds: float, tree: Tree | No
     descriptors = (tree.fileno(),) if tree else ()
     with tempfile.TemporaryDirectory(prefix="wattest-calibrate-") as folder:
         load_began = tree.cpu_seconds() if tree else 0.0
-        with sensors.meter().open(Path(folder) / "window") as window:
+        with sensors.open_window(Path(folder) / "window") as window:
             own_began = time.process_time()
             ready = window.wait(descriptors, window.opened_ns + int(seconds * _NS))
             own_seconds = time.process_time() - own_began
@@ -149,11 +153,12 @@ def _measure(sensors: Sensors, pattern: Pattern, seconds: float, tree: Tree | No
 
 def _readings(measurement: Measurement, seconds: float) -> Iterator[Reading]:
     for result in measurement.results:
-        for zone in _parts(result.details.get("zones")):
+        provenance = result.provenance()
+        for zone in _parts(provenance.get("zones")):
             faults = (zone["fault"],) if zone.get("fault") else ()
-            facts = {**zone, "source": result.details.get("source"), "faults": faults}
+            facts = {**zone, "source": result.source, "faults": faults}
             yield _reading("cpu", str(zone["label"]), facts, zone.get("joules"), seconds)
-        for gpu in _parts(result.details.get("gpus")):
+        for gpu in _parts(provenance.get("gpus")):
             yield _reading("gpu", str(gpu["uuid"]), gpu, gpu.get("counter_joules"), seconds)
 
 

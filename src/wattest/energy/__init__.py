@@ -1,41 +1,32 @@
 """Energy of a window of time, from hardware counters, with everything that speaks against it.
 
-`find_sensors` looks once per session; `Sensors.meter` opens windows; `Window.wait` is the loop that
-waits for a training and samples meanwhile; `Window.close` yields a frozen `Measurement`. This
-package knows nothing of trainings, settings or tests.
+`find_sensors` looks once per session; `Sensors.open_window` opens windows; `Window.wait` is the
+loop that waits for a training and samples meanwhile; `Window.close` yields a frozen `Measurement`.
+This package knows nothing of trainings, settings or tests.
 """
 
-from wattest.energy.base import Clock, DomainResult, Finding, Reason, SystemClock
-from wattest.energy.cpu_time import MachineCpu, machine_cpu
-from wattest.energy.estimate import estimate
+from wattest.energy.design import design_values
 from wattest.energy.gates import foreign_gpu_processes, other_cpu_load
-from wattest.energy.gpu_state import GpuState
+from wattest.energy.gpu.board import GpuState
+from wattest.energy.machine import MachineCpu, estimate, machine_cpu
 from wattest.energy.measurement import DOMAINS, METRICS, Measurement, Snapshot
-from wattest.energy.meter import Meter
-from wattest.energy.perf_search import PerfChild, PerfLauncher
-from wattest.energy.sensors import SensorConfig, Sensors, find_sensors
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.sensors import Sensors, find_sensors
+from wattest.energy.types import DomainResult, Finding, Reason
 from wattest.energy.window import Window
 
 __all__ = [
     "DOMAINS",
     "METRICS",
-    "Clock",
     "DomainResult",
     "Finding",
     "GpuState",
     "MachineCpu",
     "Measurement",
-    "Meter",
-    "PerfChild",
-    "PerfLauncher",
     "Reason",
-    "SensorConfig",
     "Sensors",
     "Snapshot",
-    "SystemClock",
-    "Thresholds",
     "Window",
+    "design_values",
     "estimate",
     "find_sensors",
     "foreign_gpu_processes",

@@ -1,21 +1,24 @@
 """The gates of the verdict that concern energy: pure functions from figures to reasons.
 
-A gate returns None when it has nothing to say. Which of them flag and which make an attempt invalid
-is said by the name of the list that its reason is put into, never here.
+A gate returns None when it has nothing to say. Whether its reason flags or makes an attempt invalid
+is said by the list that it is put into; where both may be, it returns a `Verdict`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from wattest.energy.base import Reason
+from wattest.energy import design
 from wattest.energy.schedule import Schedule
-from wattest.energy.thresholds import Thresholds
+from wattest.energy.types import Reason
+
+Verdict = tuple[Reason | None, Reason | None]
+"""A fault, and a flag."""
 
 
-def window_is_short(seconds: float, thresholds: Thresholds) -> Reason | None:
+def window_is_short(seconds: float) -> Reason | None:
     """Flag a window in which the edges of the counters weigh much."""
-    least = thresholds.window_flag_seconds
+    least = design.WINDOW_FLAG_SECONDS
     if seconds >= least:
         return None
     text = f"the window of {seconds:.2f} s is shorter than {least:g} s: the edges weigh much"
@@ -23,12 +26,12 @@ def window_is_short(seconds: float, thresholds: Thresholds) -> Reason | None:
 
 
 def too_few_periods(
-    domain: str, label: str, seconds: float, period_seconds: float | None, thresholds: Thresholds
+    domain: str, label: str, seconds: float, period_seconds: float | None
 ) -> Reason | None:
     """Refuse a window of too few update periods of its counter; an unknown period passes."""
     if period_seconds is None or period_seconds <= 0:
         return None
-    periods, least = seconds / period_seconds, thresholds.window_refuse_periods
+    periods, least = seconds / period_seconds, design.WINDOW_REFUSE_PERIODS
     if periods >= least:
         return None
     text = (
@@ -44,34 +47,45 @@ def mean_power(
     watts: float,
     idle_watts: float | None,
     limit_watts: float | None,
-    thresholds: Thresholds,
 ) -> Reason | None:
-    """Refuse a mean power that the hardware cannot have had."""
-    if limit_watts and watts > limit_watts * thresholds.mean_power_limit_ratio_max:
-        bound = limit_watts * thresholds.mean_power_limit_ratio_max
-        text = f"{label}: a mean power of {watts:.1f} W is above its limit of {limit_watts:.1f} W"
-        return Reason("power_range", text, domain, watts, bound)
-    if idle_watts and watts < idle_watts * thresholds.mean_power_idle_ratio_min:
-        bound = idle_watts * thresholds.mean_power_idle_ratio_min
-        text = f"{label}: a mean power of {watts:.1f} W is far below its {idle_watts:.1f} W idle"
-        return Reason("power_range", text, domain, watts, bound)
+    """Refuse a mean power that the hardware cannot have had; an unknown idle or limit passes."""
+    most = (limit_watts or 0.0) * design.MEAN_POWER_LIMIT_RATIO_MAX
+    least = (idle_watts or 0.0) * design.MEAN_POWER_IDLE_RATIO_MIN
+    text = f"{label}: a mean power of {watts:.1f} W is"
+    if limit_watts and watts > most:
+        text += f" above its limit of {limit_watts:.1f} W"
+        return Reason("power_range", text, domain, watts, most)
+    if watts < least:
+        text += f" far below its {idle_watts:.1f} W idle"
+        return Reason("power_range", text, domain, watts, least)
     return None
 
 
+def edge_slack(domain: str, label: str, slack_seconds: float, seconds: float) -> Verdict:
+    """Judge how far the readings at the edges lie outside the window that they stand for."""
+    most, least = design.EDGE_SLACK_INVALID_PERCENT, design.EDGE_SLACK_FLAG_PERCENT
+    percent = 100 * slack_seconds / max(1e-9, seconds)
+    missed = f"{slack_seconds:.3f} s, {percent:.1f} % of the window"
+    text = f"{label}: the readings at its edges missed them by {missed}"
+    if percent > most:
+        return Reason("edge_slack", text, domain, percent), None
+    return None, Reason("edge_slack", text, domain, percent, least) if percent > least else None
+
+
 def sampling(
-    domain: str, label: str, schedule: Schedule, longest_gap_seconds: float, thresholds: Thresholds
+    domain: str, label: str, schedule: Schedule, longest_gap_seconds: float
 ) -> tuple[Reason, ...]:
     """Flag samples that are missing, and gaps between them.
 
     A gap is one that exceeds the threshold and half a period more than the nominal one.
     """
     found: list[Reason] = []
-    expected, least = schedule.expected(), thresholds.sample_share_flag_percent
+    expected, least = schedule.expected(), design.SAMPLE_SHARE_FLAG_PERCENT
     share = 100.0 * schedule.samples / expected if expected else 100.0
     if share < least:
         text = f"{label}: only {share:.1f} % of the expected samples were taken"
         found.append(Reason("sampling_share", text, domain, share, least))
-    longest = thresholds.sample_gap_flag_seconds
+    longest = design.SAMPLE_GAP_FLAG_SECONDS
     if longest_gap_seconds > max(longest, 1.5e-9 * schedule.period_ns):
         text = f"{label}: {longest_gap_seconds:.2f} s passed without a sample"
         found.append(Reason("sampling_gap", text, domain, longest_gap_seconds, longest))
@@ -83,9 +97,8 @@ def counter_against_integral(
     counter_joules: float,
     integral_joules: float,
     second_opinion: tuple[float, float] | None,
-    thresholds: Thresholds,
-) -> tuple[Reason | None, Reason | None]:
-    """Compare a GPU's counter with its integrated power, as (fault, flag).
+) -> Verdict:
+    """Compare a GPU's counter with its integrated power.
 
     Args:
         label: The GPU.
@@ -94,53 +107,92 @@ def counter_against_integral(
         second_opinion: Energy by integration of a second power reading, and how far that may be
             off. Where it bears the counter out, a fault becomes a flag: sampled power may alias
             with the steps of a training, the counter does not.
-        thresholds: The design values.
     """
     if counter_joules <= 0:
         return None, None
-    most = thresholds.counter_integral_invalid_percent
-    least = thresholds.counter_integral_flag_percent
     percent = 100.0 * (integral_joules / counter_joules - 1.0)
     text = f"{label}: integrated power deviates from the counter by {percent:+.1f} %"
-    if abs(percent) <= least:
-        return None, None
-    if abs(percent) > most and not _bears_out(counter_joules, second_opinion, most):
-        return Reason("counter_integral", text, "gpu", percent, most), None
-    return None, Reason("counter_integral", text, "gpu", percent, least)
+    fault, flag = _deviation("counter_integral", text, percent, abs(percent))
+    if fault is not None and second_opinion is not None:
+        joules, doubt_joules = second_opinion
+        off_joules = abs(joules - counter_joules) + doubt_joules
+        if off_joules <= counter_joules * design.COUNTER_INTEGRAL_INVALID_PERCENT / 100:
+            least = design.COUNTER_INTEGRAL_FLAG_PERCENT
+            return None, Reason("counter_integral", text, "gpu", percent, least)
+    return fault, flag
 
 
-def _bears_out(
-    counter_joules: float, opinion: tuple[float, float] | None, most_percent: float
-) -> bool:
-    if opinion is None:
-        return False
-    joules, doubt_joules = opinion
-    return abs(joules - counter_joules) + doubt_joules <= counter_joules * most_percent / 100
-
-
-def throttling(
-    label: str, seconds: Mapping[str, float | None], thresholds: Thresholds
-) -> tuple[Reason, ...]:
-    """Flag thermal and hardware-brake throttling within the window.
+def compare_readings(
+    label: str,
+    first_joules: float,
+    second_joules: float,
+    doubt_joules: float,
+    missing_percent: float,
+) -> Verdict:
+    """Compare the integrals of the two power readings of a GPU without a counter.
 
     Args:
         label: The GPU.
-        seconds: Time throttled by cause; None where the driver does not tell.
-        thresholds: The design values.
+        first_joules: Energy by the preferred reading, which looks at a part of the time only.
+        second_joules: Energy by the running average, which cannot alias.
+        doubt_joules: How far the two may differ without a fault, as the average lags behind.
+        missing_percent: Share of the window that the average misses; too much of it is flagged.
     """
-    most = thresholds.throttle_flag_seconds
+    most = design.INTEGRAL_GAP_INVALID_PERCENT
+    if missing_percent > most:
+        text = f"its second power reading misses {missing_percent:.1f} % of the window"
+        text = f"{label}: {text}: not compared"
+        return None, Reason("power_readings", text, "gpu", missing_percent, most)
+    base_joules = second_joules if second_joules > 0 else first_joules
+    if base_joules <= 0:
+        return None, None
+    percent = 100 * (first_joules - second_joules) / base_joules
+    text = f"{label}: aliasing: its two power readings disagree by {percent:+.1f} %"
+    sure_percent = abs(percent) - 100 * doubt_joules / base_joules
+    return _deviation("power_readings", text, percent, sure_percent)
+
+
+def _deviation(gate: str, text: str, percent: float, sure_percent: float) -> Verdict:
+    """Refuse or flag a deviation of `percent`, of which so much is beyond doubt."""
+    most = design.COUNTER_INTEGRAL_INVALID_PERCENT
+    least = design.COUNTER_INTEGRAL_FLAG_PERCENT
+    if sure_percent > most:
+        return Reason(gate, text, "gpu", percent, most), None
+    if sure_percent > least:
+        return None, Reason(gate, text, "gpu", percent, least)
+    return None, None
+
+
+def integral_gap(
+    label: str, gap_seconds: float, window_seconds: float, period_seconds: float
+) -> Verdict:
+    """Judge the longest time without a power reading of a GPU without a counter.
+
+    A gap is one that exceeds the nominal period by half of it.
+    """
+    most, least = design.INTEGRAL_GAP_INVALID_PERCENT, design.INTEGRAL_GAP_FLAG_PERCENT
+    share = 100 * gap_seconds / window_seconds
+    text = f"{label}: {gap_seconds:.2f} s without a power reading"
+    if share > most:
+        return Reason("integral_gap", f"{text} cannot be integrated", "gpu", share, most), None
+    if share <= least or gap_seconds <= 1.5 * period_seconds:
+        return None, None
+    text += f", {share:.1f} % of the window, were bridged by a straight line"
+    return None, Reason("integral_gap", text, "gpu", share, least)
+
+
+def throttling(label: str, seconds: Mapping[str, float | None]) -> tuple[Reason, ...]:
+    """Flag thermal and hardware-brake throttling: seconds by cause, None where not known."""
+    most = design.THROTTLE_FLAG_SECONDS
     return tuple(
         Reason("throttling", f"{label}: {cause} for {spent:.3f} s", "gpu", spent, most)
         for cause, spent in seconds.items()
-        if spent is not None and spent > most
+        if cause != "power cap" and spent is not None and spent > most
     )
 
 
 def other_cpu_load(
-    machine_busy_seconds: float,
-    own_busy_seconds: float,
-    capacity_seconds: float,
-    thresholds: Thresholds,
+    machine_busy_seconds: float, own_busy_seconds: float, capacity_seconds: float
 ) -> Reason | None:
     """Flag CPU time that neither the experiment nor its load used.
 
@@ -148,30 +200,22 @@ def other_cpu_load(
         machine_busy_seconds: CPU time of everything on the machine within the window.
         own_busy_seconds: CPU time of the training, its load and the harness.
         capacity_seconds: Duration times the number of CPUs.
-        thresholds: The design values.
     """
     if capacity_seconds <= 0:
         return None
     share = 100.0 * (machine_busy_seconds - own_busy_seconds) / capacity_seconds
-    most = thresholds.other_cpu_load_flag_percent
+    most = design.OTHER_CPU_LOAD_FLAG_PERCENT
     if share <= most:
         return None
-    return Reason(
-        "other_cpu_load", f"other CPU load took {share:.1f} % of the machine", None, share, most
-    )
+    text = f"other CPU load took {share:.1f} % of the machine"
+    return Reason("other_cpu_load", text, None, share, most)
 
 
 def foreign_gpu_processes(found: Mapping[int, str], own: Iterable[int]) -> Reason | None:
-    """Flag processes on a GPU that are not ours.
-
-    Args:
-        found: UUID of the GPU by PID, as `Sensors.gpu_processes` gives it.
-        own: PIDs of the training, its load and the harness.
-    """
+    """Flag processes on a GPU (its UUID by PID) that are not ours."""
     foreign = sorted(set(found) - set(own))
     if not foreign:
         return None
     names = ", ".join(f"{pid} on {found[pid]}" for pid in foreign)
-    return Reason(
-        "foreign_gpu_process", f"foreign processes on a GPU: {names}", "gpu", len(foreign), 0
-    )
+    text = f"foreign processes on a GPU: {names}"
+    return Reason("foreign_gpu_process", text, "gpu", len(foreign), 0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from wattest.energy.base import DomainResult, Reason
-from wattest.energy.cpu_time import MachineCpu
+from wattest.energy.machine import MachineCpu
+from wattest.energy.types import DomainResult, Reason
 
 DOMAINS = ("cpu_pkg", "cpu_ram", "gpu")
 
@@ -30,14 +30,8 @@ METRICS = (
 class Snapshot:
     """A window that is still open, for a progress line; None where a value is not known.
 
-    Attributes:
-        elapsed_seconds: Time since the opening edge.
-        cpu_watts: Packages and DRAM together, over the last interval.
-        cpu_joules: Since the opening edge.
-        gpu_watts: All boards together, in the last sample.
-        gpu_joules: Since the opening edge.
-        gpu_temperature_celsius: Of the hottest GPU.
-        gpu_utilization_percent: Mean over the GPUs.
+    CPU and GPUs each together: the power of the last interval, the energy since the opening edge;
+    the temperature is that of the hottest GPU, the utilisation a mean.
     """
 
     elapsed_seconds: float
@@ -58,12 +52,8 @@ class Measurement:
         closed_ns: The closing edge.
         duration_seconds: From the opening edge to the end of what was measured.
         results: One per domain of `DOMAINS`.
-        faults: Why the attempt is invalid; empty if it is not.
-        flags: What the reader must know although the numbers stand.
         meter_cost: What measuring itself cost, and how well the sampling times were kept.
-        thresholds: The design values that were in force.
         machine_cpu: CPU time of the whole machine within the window; None if unknown.
-        estimate: What `estimate` gave, if the caller put it here; never a measurement.
     """
 
     opened_ns: int
@@ -73,9 +63,7 @@ class Measurement:
     faults: tuple[Reason, ...]
     flags: tuple[Reason, ...]
     meter_cost: Mapping[str, object]
-    thresholds: Mapping[str, float]
     machine_cpu: MachineCpu | None = None
-    estimate: Mapping[str, object] | None = None
 
     def energy_metrics(self) -> dict[str, float | None]:
         """The metrics of `METRICS`; None is unknown, and 0 is never put in its place."""
@@ -97,7 +85,7 @@ class Measurement:
                 result.domain: {
                     "status": result.status,
                     "energy_joules": result.energy_joules,
-                    **result.details,
+                    **result.provenance(),
                 }
                 for result in self.results
             },
@@ -107,9 +95,8 @@ class Measurement:
                 "opened_ns": self.opened_ns,
                 "closed_ns": self.closed_ns,
             },
-            "faults": [fault.as_dict() for fault in self.faults],
-            "flags": [flag.as_dict() for flag in self.flags],
-            "thresholds": dict(self.thresholds),
+            "faults": [asdict(fault) for fault in self.faults],
+            "flags": [asdict(flag) for flag in self.flags],
         }
 
 

@@ -1,104 +1,68 @@
-"""The probe at the start of a session: how often, and in what steps, each counter moves."""
+"""The probe: how often, and in what steps, each counter moves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
+import time
+from collections.abc import Sequence
 
-from wattest.energy.base import NS, Clock, ReadingError
+from wattest.energy.counter import Counter
+from wattest.energy.types import NS, ReadingError
 
-_ENOUGH_CHANGES = 6
+_ENOUGH_SPANS = 5
 _PAUSE_SECONDS = 0.001
 
 
-@dataclass(frozen=True)
-class Probed:
-    """What the probe saw of one counter.
+def probe(counters: Sequence[Counter], seconds: float, slow_seconds: float) -> None:
+    """Watch all counters together until each has changed a few times; their `seen` takes it in.
 
-    Attributes:
-        period_seconds: Median time between its changes, never below the millisecond at which we
-            look; None if it changed less than twice.
-        longest_seconds: Longest time between its changes; None likewise.
-        step_counts: Smallest change seen; None if there was none.
-        first: Its first value; None if it could not be read at all.
-        last: Its last value.
-        seconds: For how long it was watched.
-    """
-
-    period_seconds: float | None
-    longest_seconds: float | None
-    step_counts: int | None
-    first: int | None
-    last: int | None
-    seconds: float
-
-
-class _Watched:
-    def __init__(self, read: Callable[[], int]) -> None:
-        self._read = read
-        self.changes_ns: list[int] = []
-        self.steps: list[int] = []
-        self.first: int | None = None
-        self.last: int | None = None
-
-    def look(self, clock: Clock) -> None:
-        try:
-            value = self._read()
-        except ReadingError:
-            return
-        if self.last is None:
-            self.first = value
-        elif value != self.last:
-            self.changes_ns.append(clock.monotonic_ns())
-            if value > self.last:
-                self.steps.append(value - self.last)
-        self.last = value
-
-    @property
-    def is_known(self) -> bool:
-        return len(self.changes_ns) >= _ENOUGH_CHANGES
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether it may have a period that was not seen yet; one that stands at 0 has none."""
-        return len(self.changes_ns) < 2 and bool(self.last)
-
-    def result(self, seconds: float) -> Probed:
-        changes = self.changes_ns
-        spans = [later - earlier for earlier, later in pairwise(changes)]
-        return Probed(
-            period_seconds=median(spans) / NS if spans else None,
-            longest_seconds=max(spans) / NS if spans else None,
-            step_counts=min(self.steps, default=None),
-            first=self.first,
-            last=self.last,
-            seconds=seconds,
-        )
-
-
-def probe(
-    counters: Mapping[str, Callable[[], int]], clock: Clock, seconds: float, slow_seconds: float
-) -> dict[str, Probed]:
-    """Watch all counters together until each has changed a few times.
+    May be called again for longer: what was seen before counts.
 
     Args:
-        counters: How to read each, by its label.
-        clock: The clock.
-        seconds: For how long at most.
+        counters: What to watch.
+        seconds: For how long at most, counted from the first call.
         slow_seconds: The same for one that has changed less than twice by then.
     """
-    if not counters:
-        return {}
-    watched = {label: _Watched(read) for label, read in counters.items()}
-    start_ns = clock.monotonic_ns()
-    usual_ns, last_ns = (start_ns + int(one * NS) for one in (seconds, slow_seconds))
-    rest = list(watched.values())
-    while rest and (now_ns := clock.monotonic_ns()) < last_ns:
+    rest = [_Watch(counter) for counter in counters]
+    while rest := [one for one in rest if not one.is_enough(seconds, slow_seconds)]:
         for one in rest:
-            one.look(clock)
-        rest = [one for one in rest if not one.is_known and (now_ns < usual_ns or one.is_slow)]
-        clock.sleep(_PAUSE_SECONDS)
-    took = (clock.monotonic_ns() - start_ns) / NS
-    return {label: one.result(took) for label, one in watched.items()}
+            one.look()
+        time.sleep(_PAUSE_SECONDS)
+
+
+class _Watch:
+    """One counter while it is watched without interruption."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._read, self._seen = counter.read, counter.seen
+        self._began_ns = time.monotonic_ns() - int(counter.seen.seconds * NS)
+        self._changed_ns: int | None = None
+        self._value: int | None = None
+
+    def is_enough(self, seconds: float, slow_seconds: float) -> bool:
+        """Whether its period is known, or was waited for; one that stands at 0 has none."""
+        is_slow = not self._seen.spans_ns and bool(self._seen.last)
+        is_over = self._seen.seconds >= (slow_seconds if is_slow else seconds)
+        return is_over or len(self._seen.spans_ns) >= _ENOUGH_SPANS
+
+    def look(self) -> None:
+        """Read it, and note whether it has changed."""
+        seen = self._seen
+        try:
+            value: int | None = self._read()
+        except ReadingError:
+            value = None
+        now_ns = time.monotonic_ns()
+        seen.seconds = (now_ns - self._began_ns) / NS
+        if value is None:
+            return
+        if self._value is not None and value != self._value:
+            self._note_change(now_ns, value - self._value)
+        seen.first = value if seen.first is None else seen.first
+        seen.last = self._value = value
+
+    def _note_change(self, now_ns: int, step: int) -> None:
+        if self._changed_ns is not None:
+            self._seen.spans_ns.append(now_ns - self._changed_ns)
+        self._changed_ns = now_ns
+        if step > 0:
+            self._seen.least_step = min(step, self._seen.least_step or step)

@@ -1,152 +1,84 @@
-"""Looking for sensors, once per session: what can be measured here, what cannot, and why."""
+"""What can be measured on this machine: looked for once per session, then opened for windows."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
-from wattest.energy.base import NS, Clock, Finding, SourceKind, SystemClock
-from wattest.energy.cpu_search import find_cpu
-from wattest.energy.gpu_search import search_gpus
-from wattest.energy.gpu_state import GpuState
+from wattest.energy import design
+from wattest.energy.cpu.search import CpuSearch
+from wattest.energy.cpu.sensors import CpuSensors
+from wattest.energy.gpu.board import GpuState
+from wattest.energy.gpu.search import find_gpus
+from wattest.energy.gpu.sensors import GpuSensors
 from wattest.energy.measurement import Measurement
-from wattest.energy.meter import Meter
-from wattest.energy.nvml import NvidiaGpus
-from wattest.energy.nvml_api import ask, load_nvml
-from wattest.energy.perf_search import PerfLauncher
 from wattest.energy.probe import probe
-from wattest.energy.thresholds import Thresholds
-from wattest.energy.window import Rig
+from wattest.energy.recording import Recording
+from wattest.energy.traces import TraceFolder
+from wattest.energy.types import NS, Finding
+from wattest.energy.window import Window
 from wattest.errors import SensorPermissionError
 
 
-@dataclass(frozen=True)
-class SensorConfig:
-    """Where to look, and how.
+def find_sensors(
+    sys_root: Path = Path("/sys"),
+    proc_root: Path = Path("/proc"),
+    allow_missing: frozenset[str] = frozenset(),
+    environment: Mapping[str, str] = os.environ,
+) -> Sensors:
+    """Look for every sensor, and see that those which are promised can be read.
 
-    Attributes:
+    Args:
         sys_root: Root of /sys; another one where a host's tree is mounted elsewhere.
         proc_root: Root of /proc.
-        visible_devices: Value of `CUDA_VISIBLE_DEVICES`; None if it is not set.
-        device_order: Value of `CUDA_DEVICE_ORDER`; None if it is not set.
         allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
-        sample_hz: How often GPU power is sampled, at most 10.
-        thresholds: The design values.
-        perf_launcher: Starts `perf stat` under supervision; None leaves perf out.
-        clock: The clock.
-    """
-
-    sys_root: Path = Path("/sys")
-    proc_root: Path = Path("/proc")
-    visible_devices: str | None = None
-    device_order: str | None = None
-    allow_missing: frozenset[str] = frozenset()
-    sample_hz: float = 10.0
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    perf_launcher: PerfLauncher | None = None
-    clock: Clock = field(default_factory=SystemClock)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.sample_hz <= 10:
-            raise ValueError(f"sample_hz: {self.sample_hz} is not above 0 and at most 10")
-
-    @classmethod
-    def of_environment(
-        cls,
-        sys_root: Path,
-        allow_missing: frozenset[str],
-        perf_launcher: PerfLauncher,
-        proc_root: Path = Path("/proc"),
-    ) -> SensorConfig:
-        """Return a configuration for the GPUs that this process's environment chooses."""
-        return cls(
-            sys_root,
-            proc_root,
-            os.environ.get("CUDA_VISIBLE_DEVICES"),
-            os.environ.get("CUDA_DEVICE_ORDER"),
-            allow_missing,
-            perf_launcher=perf_launcher,
-        )
-
-
-def find_sensors(config: SensorConfig) -> Sensors:
-    """Look for every sensor and infer how often its counter moves (takes up to half a second).
+        environment: Whose `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` choose the GPUs.
 
     Raises:
         SensorPermissionError: Sensors exist but cannot be read; one line each, with the remedy.
     """
-    idle_watts: dict[str, float] = {}
-    cpu = find_cpu(config, idle_watts)
-    findings, faults = list(cpu.findings), list(cpu.faults)
-    kinds: list[SourceKind] = []
-    nvml = load_nvml()
-    gpus = search_gpus(
-        nvml, config.proc_root, config.visible_devices, config.device_order, config.allow_missing
-    )
-    faults += gpus.faults
-    if faults:
-        ask(nvml, nvml.nvmlShutdown)
-        raise SensorPermissionError("\n".join(faults))
-    nvidia = None
-    if gpus.gpus:
-        nvidia = NvidiaGpus(
-            nvml, gpus, config.thresholds, config.clock, config.sample_hz, idle_watts
-        )
-        kinds.append(nvidia)
-    else:
-        ask(nvml, nvml.nvmlShutdown)
-        findings += gpus.findings
-    if cpu.kind is not None:
-        kinds.append(cpu.kind)
-    counters = {label: read for kind in kinds for label, read in kind.counters().items()}
-    limits = config.thresholds
-    probed = probe(counters, config.clock, limits.probe_seconds, limits.probe_slow_seconds)
-    for kind in kinds:
-        kind.learn(probed)
-    findings += [finding for kind in kinds for finding in kind.findings()]
-    return Sensors(config, kinds, nvidia, findings, idle_watts)
+    cpu, gpus = CpuSearch(sys_root, proc_root).find(), find_gpus(proc_root, environment)
+    sensors = Sensors(cpu, gpus, proc_root)
+    refusals = [
+        finding.refusal
+        for finding in sensors.findings
+        if finding.status == "unreadable" and finding.domain not in allow_missing
+    ]
+    if refusals:
+        sensors.close()
+        raise SensorPermissionError("\n".join(refusals))
+    probe([*cpu.counters, *gpus.counters], design.SEARCH_SECONDS, design.SEARCH_SECONDS)
+    cpu.learn()
+    gpus.learn()
+    return sensors
 
 
 class Sensors:
-    """What can be measured on this machine, for one session.
+    """What can be measured on this machine, for one session; close it at the end."""
 
-    Attributes:
-        findings: Every sensor that was looked for.
-    """
-
-    def __init__(
-        self,
-        config: SensorConfig,
-        kinds: list[SourceKind],
-        nvidia: NvidiaGpus | None,
-        findings: list[Finding],
-        idle_watts: dict[str, float],
-    ) -> None:
-        self.findings = tuple(sorted(findings, key=lambda finding: finding.domain))
-        self._config = config
-        self._kinds = kinds
-        self._nvidia = nvidia
-        self._idle_watts = idle_watts
+    def __init__(self, cpu: CpuSensors, gpus: GpuSensors, proc_root: Path) -> None:
+        self._cpu = cpu
+        self._gpus = gpus
+        self._proc_root = proc_root
+        self._idle_watts: dict[str, float] = {}
 
     def __enter__(self) -> Sensors:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Release the hardware; may be called twice."""
-        for kind in self._kinds:
-            kind.close()
+        self._cpu.closing.close()
+        self._gpus.close()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every sensor that was looked for, with what is known of it by now."""
+        return (*self._cpu.findings(), *self._gpus.findings())
 
     def promised(self) -> tuple[str, ...]:
         """Names of the sensors that every window must deliver."""
@@ -160,22 +92,42 @@ class Sensors:
         own = [finding for finding in self.findings if finding.domain == domain]
         measured = [finding for finding in own if finding.status == "measured"]
         if not measured:
-            reasons = dict.fromkeys(finding.reason for finding in own if finding.reason)
-            return f"not measured ({next(iter(reasons), 'nothing found')})"
-        sources = ", ".join(dict.fromkeys(str(finding.source) for finding in measured))
-        names = ", ".join(_name(finding) for finding in measured)
-        return f"{names} by {sources}"
+            reasons = (finding.statement for finding in own if finding.statement)
+            return f"not measured ({next(reasons, 'nothing found')})"
+        names = (f"{one.details.get('name', '')} {one.name}".strip() for one in measured)
+        sources = dict.fromkeys(str(finding.source) for finding in measured)
+        return f"{', '.join(names)} by {', '.join(sources)}"
 
-    def meter(self) -> Meter:
-        """The meter over all of them."""
-        absences = {}
-        for domain, family in (("cpu_pkg", "cpu"), ("cpu_ram", "cpu"), ("gpu", "gpu")):
-            own = [one for one in self.findings if one.domain == family]
-            reasons = [f"{one.name}: {one.reason}" for one in own if one.status != "measured"]
-            absences[domain] = "; ".join(reasons) or "no source"
-        config = self._config
-        rig = Rig(self._kinds, absences, config.thresholds, config.clock, config.proc_root)
-        return Meter(rig)
+    def learn_periods(self) -> None:
+        """Watch the counters whose update period the search did not tell, for 2 s at most.
+
+        The first window does it, if nobody did before.
+        """
+        counters = [*self._cpu.counters, *self._gpus.counters]
+        probe(counters, design.PROBE_SECONDS, design.PROBE_SLOW_SECONDS)
+
+    def open_window(self, folder: Path) -> Window:
+        """Open a window whose traces go to `folder`; the last act is to read every source.
+
+        Args:
+            folder: Created; if it exists, it must be empty.
+
+        Raises:
+            EnergyError: The folder cannot be used.
+        """
+        self.learn_periods()
+        return Window(folder, self._record, self._why_absent, self._proc_root)
+
+    def _record(self, traces: TraceFolder) -> list[Recording]:
+        """Begin the recordings of a window, the slowest to read first."""
+        recordings = [kind.record(traces, self._idle_watts) for kind in (self._gpus, self._cpu)]
+        return [recording for recording in recordings if recording is not None]
+
+    def _why_absent(self, domain: str) -> str:
+        """Why a domain of a window has no source."""
+        own = [one for one in self.findings if domain.startswith(one.domain)]
+        reasons = [f"{one.name}: {one.statement}" for one in own if one.status != "measured"]
+        return "; ".join(reasons) or "no source"
 
     def measure_idle(self, seconds: float, folder: Path | None = None) -> dict[str, float]:
         """Measure the machine while it is idle, as the baseline of later windows.
@@ -190,7 +142,7 @@ class Sensors:
             Watts by the name of the sensor, for every sensor that gave a number.
         """
         with tempfile.TemporaryDirectory(prefix="wattest-idle-") as scratch:
-            window = self.meter().open(folder or Path(scratch) / "idle")
+            window = self.open_window(folder or Path(scratch) / "idle")
             window.wait((), window.opened_ns + int(seconds * NS))
             measurement = window.close()
         self._idle_watts.update(_watts_by_name(measurement))
@@ -202,33 +154,22 @@ class Sensors:
         Raises:
             EnergyError: A GPU does not tell.
         """
-        return self._nvidia.processes() if self._nvidia else {}
+        return self._gpus.processes()
 
     def gpu_state(self) -> tuple[GpuState, ...]:
         """Memory, temperature, power and utilisation of each GPU now."""
-        return self._nvidia.states() if self._nvidia else ()
+        return self._gpus.states()
 
     def hardware(self) -> dict[str, object]:
         """What a paper will ask for of the GPUs; empty without any."""
-        return self._nvidia.hardware() if self._nvidia else {}
-
-
-def _name(finding: Finding) -> str:
-    model = finding.details.get("name")
-    return f"{model} {finding.name}" if model else finding.name
+        return self._gpus.hardware()
 
 
 def _watts_by_name(measurement: Measurement) -> dict[str, float]:
     seconds = (measurement.closed_ns - measurement.opened_ns) / NS
-    found: dict[str, float] = {}
-    for result in measurement.results:
-        parts: Callable[[str], object] = result.details.get
-        for part in (*_list(parts("zones")), *_list(parts("gpus"))):
-            name, joules = part.get("label", part.get("uuid")), part.get("joules")
-            if isinstance(joules, float) and seconds > 0:
-                found[str(name)] = joules / seconds
-    return found
-
-
-def _list(value: object) -> list[dict[str, object]]:
-    return value if isinstance(value, list) else []
+    return {
+        part.name: part.joules / seconds
+        for result in measurement.results
+        for part in result.parts
+        if part.joules is not None and seconds > 0
+    }

@@ -7,14 +7,17 @@ flag, and the energy goes on being measured.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from wattest.energy.base import Clock, Reason
+from wattest.energy.types import DomainResult, Reason
 from wattest.errors import EnergyError
 from wattest.files import make_folder, open_new
 
 _FLUSH_ROWS = 32
+_EVENTS = {"cpu_pkg": "power/energy-pkg/", "cpu_ram": "power/energy-ram/"}
 
 Cell = float | str | None
 """What stands in a column after the time; None is not known."""
@@ -33,8 +36,6 @@ class Trace:
         digits: Decimals of the numbers.
     """
 
-    __slots__ = ("_digits", "_fd", "_rows", "_stamp", "failure", "path")
-
     def __init__(self, path: Path, header: str, stamp: Callable[[int], str], digits: int) -> None:
         self.path = path
         self.failure: str | None = None
@@ -52,18 +53,23 @@ class Trace:
         """Append a row for a monotonic time; it reaches the disk a little later."""
         self._rows.append((at_ns, cells))
         if len(self._rows) >= _FLUSH_ROWS:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
-        """Hand what is waiting to the operating system."""
-        rows, self._rows = self._rows, []
+    def close(self) -> None:
+        """Write the rest and close; may be called twice."""
+        self._flush()
         if self._fd >= 0:
-            self._put("".join(self._line(*row) for row in rows))
+            os.close(self._fd)
+            self._fd = -1
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        self._put("".join(self._line(*row) for row in rows))
 
     def _line(self, at_ns: int, cells: tuple[Cell, ...]) -> str:
-        return ",".join([self._stamp(at_ns), *(self._cell(cell) for cell in cells)]) + "\n"
+        return ",".join([self._stamp(at_ns), *map(self._text, cells)]) + "\n"
 
-    def _cell(self, value: Cell) -> str:
+    def _text(self, value: Cell) -> str:
         if value is None:
             return "N/A"
         return value if isinstance(value, str) else f"{value:.{self._digits}f}"
@@ -76,13 +82,6 @@ class Trace:
         except OSError as error:
             self._stop(error)
 
-    def close(self) -> None:
-        """Write the rest and close; may be called twice."""
-        self.flush()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
     def _stop(self, error: OSError) -> None:
         self.failure = error.strerror or str(error)
         if self._fd >= 0:
@@ -94,46 +93,43 @@ class TraceFolder:
     """The folder of one window with all its traces.
 
     A folder that already holds something is refused: what an earlier run left must never be read
-    as the result of this one.
+    as the result of this one. The monotonic clock is tied to the wall clock once, so that a step of
+    that does not tear the traces.
 
     Args:
         folder: Created with its parents.
-        clock: Ties the monotonic clock to the wall clock, once, so that a step of the wall clock
-            does not tear the traces.
 
     Raises:
         EnergyError: The folder cannot be created or is not empty.
     """
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._traces: list[Trace] = []
-        self._offset_ns = clock.wall_ns() - clock.monotonic_ns()
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
         try:
             make_folder(folder)
             stale = next(folder.iterdir(), None)
         except OSError as error:
             raise EnergyError(f"{folder}: cannot hold the energy of a run: {error}") from error
         if stale is not None:
-            raise EnergyError(
-                f"{folder}: holds {stale.name} of an earlier run; name another folder"
-            )
+            text = f"{folder}: holds {stale.name} of an earlier run; name another folder"
+            raise EnergyError(text)
 
     def open(self, name: str, header: str, digits: int = 3) -> Trace:
         """Begin a trace named `name` with its header line; numbers get `digits` decimals."""
-        trace = Trace(self.folder / name, header, self.timestamp, digits)
+        trace = Trace(self._folder / name, header, self._timestamp, digits)
         self._traces.append(trace)
         return trace
 
-    def timestamp(self, at_ns: int) -> str:
+    def _timestamp(self, at_ns: int) -> str:
         """Seconds since the epoch with milliseconds, for a monotonic time."""
         milliseconds = (at_ns + self._offset_ns) // 1_000_000
         return f"{milliseconds // 1000}.{milliseconds % 1000:03d}"
 
     def write_text(self, name: str, text: str) -> None:
         """Write a whole file; a failure is kept like that of a trace."""
-        trace = self.open(name, text.rstrip("\n"))
-        trace.close()
+        self.open(name, text.rstrip("\n")).close()
 
     def close(self) -> None:
         """Close every trace; may be called twice."""
@@ -147,3 +143,36 @@ class TraceFolder:
             for trace in self._traces
             if trace.failure
         )
+
+
+def cpu_report(started_at: datetime, seconds: float, results: Sequence[DomainResult]) -> str:
+    """`cpu_energy.txt`: the CPU's energy of one window, for people, laid out like `perf stat`."""
+    own = [line for result in results if result.domain in _EVENTS for line in _lines_of(result)]
+    return "\n".join(
+        [
+            f"# started on {started_at:%a %b %d %H:%M:%S %Y}",
+            "",
+            "",
+            " Energy counter stats for 'system wide':",
+            "",
+            *own,
+            "",
+            f"     {seconds:.9f} seconds time elapsed",
+            "",
+            "",
+        ]
+    )
+
+
+def _lines_of(result: DomainResult) -> list[str]:
+    event = _EVENTS[result.domain]
+    if result.energy_joules is None:
+        word = "<invalid>" if result.status == "invalid" else "<not counted>"
+        return [f"{word:>18} Joules {event}", f"{'':18}   # {result.reason}"]
+    return [
+        f"{result.energy_joules:18,.2f} Joules {event}",
+        *(
+            f"{'':18}   # {part.joules:,.6f} Joules {part.name} ({part.facts['zone']})"
+            for part in result.parts
+        ),
+    ]

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 
-from wattest.energy.base import NS, Clock, DomainResult, Live, Reason, Recording, SourceKind
-from wattest.energy.cpu_time import machine_cpu
 from wattest.energy.gates import window_is_short
-from wattest.energy.loop import SamplingLoop
+from wattest.energy.machine import machine_cpu
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
-from wattest.energy.report import cpu_report
-from wattest.energy.thresholds import Thresholds
-from wattest.energy.traces import TraceFolder
+from wattest.energy.recording import Recording
+from wattest.energy.schedule import SamplingLoop, Schedule
+from wattest.energy.traces import TraceFolder, cpu_report
+from wattest.energy.types import NS, DomainResult, Reason
 from wattest.errors import EnergyError
-
-
-@dataclass(frozen=True)
-class Rig:
-    """What every window of a session needs.
-
-    Attributes:
-        kinds: The kinds of sources, the slowest to read first.
-        absences: Why a domain has no source, by domain.
-        thresholds: The design values.
-        clock: The clock.
-        proc_root: /proc.
-    """
-
-    kinds: Sequence[SourceKind]
-    absences: Mapping[str, str]
-    thresholds: Thresholds
-    clock: Clock
-    proc_root: Path
 
 
 class Window:
@@ -44,8 +23,10 @@ class Window:
     Leaving it as a context manager without having closed it abandons it.
 
     Args:
-        rig: The sources, and how to read them.
         folder: Where the traces go; must not exist, or be empty.
+        record: Begins the recordings, the slowest to read first; their traces go to the folder.
+        why_absent: Says why a domain has no source.
+        proc_root: /proc.
 
     Attributes:
         opened_ns: The opening edge on the monotonic clock: every source has just been read.
@@ -54,39 +35,41 @@ class Window:
         EnergyError: The folder cannot be used.
     """
 
-    def __init__(self, rig: Rig, folder: Path) -> None:
-        self._rig = rig
-        self._clock = rig.clock
-        self._edges_cpu_ns = -self._clock.thread_cpu_ns()
-        begun_ns = self._clock.monotonic_ns()
-        self._traces = TraceFolder(folder, self._clock)
-        self._recordings: list[Recording] = []
+    def __init__(
+        self,
+        folder: Path,
+        record: Callable[[TraceFolder], Sequence[Recording]],
+        why_absent: Callable[[str], str],
+        proc_root: Path,
+    ) -> None:
+        self._why_absent = why_absent
+        self._proc_root = proc_root
         self._measurement: Measurement | None = None
+        self._loop_cpu_ns, self._edges_cpu_ns = 0, -time.thread_time_ns()
+        begun_ns = time.monotonic_ns()
+        self._traces = TraceFolder(folder)
         try:
-            self._recordings += [kind.record(self._traces) for kind in rig.kinds]
+            self._recordings = record(self._traces)
             for recording in self._recordings:
                 recording.prepare()
-            self._cpu_start = machine_cpu(rig.proc_root)
-            self._started_at = datetime.fromtimestamp(self._clock.wall_ns() / NS)
+            self._cpu_start = machine_cpu(proc_root)
+            self._started_at = datetime.fromtimestamp(time.time_ns() / NS)
             for recording in self._recordings:
                 recording.read_opening()
         except BaseException:
             self.abandon()
             raise
-        self.opened_ns = self._clock.monotonic_ns()
+        self.opened_ns = time.monotonic_ns()
         self._setup_seconds = (self.opened_ns - begun_ns) / NS
-        self._loop = SamplingLoop(self._recordings, self.opened_ns, self._clock)
-        self._edges_cpu_ns += self._clock.thread_cpu_ns()
+        self._schedules = [Schedule(self.opened_ns, one.period_ns) for one in self._recordings]
+        samples = [recording.sample for recording in self._recordings]
+        self._loop = SamplingLoop(list(zip(self._schedules, samples, strict=True)))
+        self._edges_cpu_ns += time.thread_time_ns()
 
     def __enter__(self) -> Window:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._measurement is None:
             self.abandon()
 
@@ -108,22 +91,18 @@ class Window:
             raise ValueError("wait: neither a descriptor nor a time to wait for")
         if self._measurement is not None:
             raise EnergyError("the window is closed: it cannot wait any more")
-        return self._loop.wait(tuple(fds), until_ns)
+        started_ns = time.thread_time_ns()
+        try:
+            return self._loop.wait(tuple(fds), until_ns)
+        finally:
+            self._loop_cpu_ns += time.thread_time_ns() - started_ns
 
     def latest(self) -> Snapshot:
         """The values of the last samples; nothing is read."""
-        nothing = Live("", None, None)
-        lives = {live.domain: live for live in (one.live() for one in self._recordings)}
-        cpu, gpu = lives.get("cpu", nothing), lives.get("gpu", nothing)
-        return Snapshot(
-            elapsed_seconds=(self._clock.monotonic_ns() - self.opened_ns) / NS,
-            cpu_watts=cpu.watts,
-            cpu_joules=cpu.joules,
-            gpu_watts=gpu.watts,
-            gpu_joules=gpu.joules,
-            gpu_temperature_celsius=gpu.temperature_celsius,
-            gpu_utilization_percent=gpu.utilization_percent,
-        )
+        values: dict[str, float | None] = {}
+        for recording in self._recordings:
+            values.update(recording.live())
+        return Snapshot((time.monotonic_ns() - self.opened_ns) / NS, **values)
 
     def close(self, ended_ns: int | None = None) -> Measurement:
         """Read every source at once, then judge; a second call gives the same measurement.
@@ -133,28 +112,24 @@ class Window:
                 by this call; it is the end of `duration_seconds`.
         """
         if self._measurement is None:
-            self._edges_cpu_ns -= self._clock.thread_cpu_ns()
-            closed_ns = self._clock.monotonic_ns()
+            self._edges_cpu_ns -= time.thread_time_ns()
+            closed_ns = time.monotonic_ns()
             for recording in reversed(self._recordings):
                 recording.read_closing()
-            end_ns = (
-                closed_ns if ended_ns is None else min(max(ended_ns, self.opened_ns), closed_ns)
-            )
+            end_ns = closed_ns if ended_ns is None else max(ended_ns, self.opened_ns)
             try:
-                self._measurement = self._measure(closed_ns, end_ns)
+                self._measurement = self._measure(closed_ns, min(end_ns, closed_ns))
             finally:
                 self.abandon()
         return self._measurement
 
     def abandon(self) -> None:
         """Release everything without measuring; may be called at any time, and twice."""
-        for recording in self._recordings:
-            recording.close()
         self._traces.close()
 
     def _measure(self, closed_ns: int, ended_ns: int) -> Measurement:
-        cpu_end = machine_cpu(self._rig.proc_root)
-        for recording, schedule in zip(self._recordings, self._loop.schedules, strict=True):
+        cpu_end = machine_cpu(self._proc_root)
+        for recording, schedule in zip(self._recordings, self._schedules, strict=True):
             schedule.close(closed_ns)
             recording.finish(self.opened_ns, ended_ns)
         results = self._results()
@@ -162,7 +137,7 @@ class Window:
         report = cpu_report(self._started_at, seconds, results)
         self._traces.write_text("cpu_energy.txt", report)
         self._traces.close()
-        self._edges_cpu_ns += self._clock.thread_cpu_ns()
+        self._edges_cpu_ns += time.thread_time_ns()
         return Measurement(
             opened_ns=self.opened_ns,
             closed_ns=closed_ns,
@@ -170,30 +145,35 @@ class Window:
             results=results,
             faults=tuple(fault for result in results for fault in result.faults),
             flags=self._flags(results, seconds),
-            meter_cost={
-                "cpu_seconds": (self._loop.cpu_ns + self._edges_cpu_ns) / NS,
-                "setup_seconds": self._setup_seconds,
-                **self._loop.cost((closed_ns - self.opened_ns) / NS),
-            },
-            thresholds=self._rig.thresholds.as_dict(),
+            meter_cost=self._cost((closed_ns - self.opened_ns) / NS),
             machine_cpu=cpu_end.since(self._cpu_start) if cpu_end and self._cpu_start else None,
         )
+
+    def _cost(self, seconds: float) -> dict[str, object]:
+        loop_seconds = self._loop_cpu_ns / NS
+        fastest = min(self._schedules, key=lambda one: one.period_ns, default=None)
+        return {
+            "cpu_seconds": loop_seconds + self._edges_cpu_ns / NS,
+            "setup_seconds": self._setup_seconds,
+            "loop_cpu_seconds": loop_seconds,
+            "loop_cpu_percent_of_core": 100 * loop_seconds / seconds if seconds > 0 else None,
+            **(fastest.cost() if fastest else {"samples": 0}),
+        }
 
     def _results(self) -> tuple[DomainResult, ...]:
         found = {
             result.domain: result
-            for recording, schedule in zip(self._recordings, self._loop.schedules, strict=True)
+            for recording, schedule in zip(self._recordings, self._schedules, strict=True)
             for result in recording.results(schedule)
         }
-        return tuple(found.get(domain) or self._absent(domain) for domain in DOMAINS)
-
-    def _absent(self, domain: str) -> DomainResult:
-        reason = self._rig.absences.get(domain, "no source")
-        return DomainResult(domain, "unavailable", None, {"source": None, "reason": reason})
+        return tuple(
+            found.get(domain) or DomainResult(domain, "unavailable", self._why_absent(domain))
+            for domain in DOMAINS
+        )
 
     def _flags(self, results: Sequence[DomainResult], seconds: float) -> tuple[Reason, ...]:
         flags = [flag for result in results for flag in result.flags]
         if any(result.status == "measured" for result in results):
-            short = window_is_short(seconds, self._rig.thresholds)
+            short = window_is_short(seconds)
             flags += [short] if short else []
         return (*flags, *self._traces.flags())

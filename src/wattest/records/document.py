@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import METRICS, Thresholds
+from wattest.energy import METRICS, design_values
 from wattest.plan.experiment import Experiment, Plan
 from wattest.run.liveness import LOAD_THRESHOLDS
 from wattest.run.outcome import Attempt, Outcome
@@ -99,7 +99,7 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
             "verdict": "invalid" if reasons else "valid",
             "reasons": reasons,
             "flags": outcome.flags,
-            "thresholds": {**Thresholds().as_dict(), **LOAD_THRESHOLDS},
+            "thresholds": {**design_values(), **LOAD_THRESHOLDS},
         },
         "energy_provenance": _provenance(last),
         "energy_estimate": last.estimate if last else None,
@@ -118,11 +118,10 @@ def _energy(attempt: Attempt | None) -> dict[str, float | None]:
 
 
 def _provenance(attempt: Attempt | None) -> dict[str, Any] | None:
-    """Return where the numbers come from; the thresholds stand in the record's `quality`."""
+    """Return where the numbers come from."""
     if attempt is None or attempt.measurement is None:
         return None
-    told = attempt.measurement.provenance()
-    return {name: value for name, value in told.items() if name != "thresholds"}
+    return attempt.measurement.provenance()
 
 
 def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Foreground:
             self._look_at_gpus(attempt, load)
             make_folder(attempt.energy_folder)
             own_began = time.process_time()
-            window = self._sensors.meter().open(attempt.energy_folder)
+            window = self._sensors.open_window(attempt.energy_folder)
             try:
                 attempt.pid = tree.start(attempt.timeout_seconds + _HELD_UP_SECONDS)
                 self._console.detail("training", f"PID {attempt.pid}")

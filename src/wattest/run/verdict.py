@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wattest.energy import Thresholds, foreign_gpu_processes, other_cpu_load
+from wattest.energy import foreign_gpu_processes, other_cpu_load
 from wattest.run.activeload import ActiveLoad
 from wattest.run.outcome import Attempt
 
@@ -53,5 +53,5 @@ def _neighbours(attempt: Attempt) -> list[str]:
     if (use := attempt.cpu) is not None:
         ours = use.foreground_seconds + use.background_seconds + use.harness_seconds
         busy, total = use.machine_busy_seconds, use.machine_total_seconds
-        reasons.append(other_cpu_load(busy, ours, total, Thresholds()))
+        reasons.append(other_cpu_load(busy, ours, total))
     return [*attempt.unseen, *(reason.text for reason in reasons if reason is not None)]

@@ -11,8 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import SensorConfig, find_sensors
-from wattest.energy.perfchild import perf_launcher
+from wattest.energy import find_sensors
 from wattest.errors import EnergyError, RecordError, WattestError
 from wattest.files import make_folder, write_atomically
 from wattest.interrupts import OrderlySignals
@@ -64,10 +63,7 @@ class Session:
         self._options = options
         self._console = console
         folder.prepare(options.results_folder)
-        perf = perf_launcher(options.launcher.rung, options.launcher.owners)
-        self._sensors = find_sensors(
-            SensorConfig.of_environment(options.sys_root, options.allow_missing, perf)
-        )
+        self._sensors = find_sensors(options.sys_root, allow_missing=options.allow_missing)
         self._closing = ExitStack()
         self._closing.callback(self._sensors.close)
         if options.require_energy and not self._sensors.promised():

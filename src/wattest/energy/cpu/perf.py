@@ -1,0 +1,164 @@
+"""The `power` unit of perf events: energy counters that the kernel keeps, 64 bits wide.
+
+Files of the unit: Documentation/ABI/testing/sysfs-bus-event_source-devices-events of the Linux
+kernel; the unit itself: arch/x86/events/rapl.c. An event is opened once, for every package, and its
+descriptor is read like a file: it counts from 0 on, and never wraps.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from wattest.energy import design
+from wattest.energy.counter import Counter
+from wattest.energy.cpu.powercap import most_watts
+from wattest.energy.cpu.zones import Zone, gate_of, read_small
+from wattest.energy.types import ReadingError
+
+EVENTS = {"cpu_pkg": "power/energy-pkg/", "cpu_ram": "power/energy-ram/"}
+"""The events of the unit that are added up, by domain."""
+
+# Of the architecture that has the unit: x86, 64 and 32 bits wide.
+_SYSCALL = 298 if sys.maxsize > 2**32 else 336
+_ATTRIBUTES = struct.Struct("=IIQ48x")  # struct perf_event_attr in its first version
+_CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
+_EVERY_PROCESS, _NO_GROUP = -1, -1
+_COUNT_BYTES = 8
+_TEXT_BYTES = 4096
+
+
+def perf_event_open(kind: int, event: int, cpu: int) -> int:
+    """Open an event of all that runs on `cpu`, by the system call of that name; its descriptor.
+
+    Raises:
+        OSError: The kernel does not grant it.
+    """
+    import ctypes
+
+    attributes = ctypes.create_string_buffer(_ATTRIBUTES.pack(kind, _ATTRIBUTES.size, event))
+    numbers = (_EVERY_PROCESS, cpu, _NO_GROUP, _CLOSE_ON_EXEC)
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    descriptor: int = syscall(
+        ctypes.c_long(_SYSCALL), attributes, *(ctypes.c_long(number) for number in numbers)
+    )
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return descriptor
+
+
+def search_perf(sys_root: Path, zones: Sequence[Zone]) -> tuple[list[Counter], ExitStack]:
+    """Open every event of the unit that there is, and read it once.
+
+    Args:
+        sys_root: Root of /sys.
+        zones: The powercap zones, which may tell the power limits.
+
+    Returns:
+        One counter per event and package, and what closes them.
+
+    Raises:
+        ReadingError: Packages cannot be counted.
+    """
+    counters: list[Counter] = []
+    closing = ExitStack()
+    for domain, event in EVENTS.items():
+        try:
+            with ExitStack() as opened:
+                counters += _open_event(sys_root, domain, event, zones, opened)
+                closing.enter_context(opened.pop_all())
+        except ReadingError:
+            if domain == "cpu_pkg":
+                raise
+    return counters, closing
+
+
+def _open_event(
+    sys_root: Path, domain: str, event: str, zones: Sequence[Zone], opened: ExitStack
+) -> list[Counter]:
+    """Open one event on every CPU that stands for a package.
+
+    Raises:
+        ReadingError: It does not exist, cannot be opened, or does not count joules.
+    """
+    unit = sys_root / "bus" / "event_source" / "devices" / "power"
+    path = unit / "events" / event.split("/")[1]
+    try:
+        kind, number = int(_text(unit / "type")), int(_text(path).removeprefix("event="), 0)
+        scale, cpus = float(_text(path.with_name(f"{path.name}.scale"))), _cpus(unit)
+    except ValueError as error:
+        raise ReadingError("read_failed", f"{event}: {error}") from error
+    if (what := _text(path.with_name(f"{path.name}.unit"))) != "Joules":
+        raise ReadingError("read_failed", f"{event}: counts {what!r} instead of Joules")
+    counters = []
+    for cpu in cpus:
+        label = event if len(cpus) == 1 else f"{event} (CPU {cpu})"
+        limit_watts = _limit_watts(sys_root, cpu, domain, zones)
+        counter = Counter(
+            label=label,
+            domain=domain,
+            read=_reader(label, kind, number, cpu, opened),
+            joules_per_count=scale,
+            most_watts=most_watts(limit_watts),
+            unseen_step_seconds=design.PROBE_SECONDS,
+            limit_watts=limit_watts,
+            zone=event,
+            path=str(path),
+        )
+        counter.read()
+        counters.append(counter)
+    return counters
+
+
+def _text(path: Path) -> str:
+    return read_small(path, _TEXT_BYTES).decode("ascii", "replace")
+
+
+def _cpus(unit: Path) -> list[int]:
+    """One CPU of every package, from a list such as `0,18` or `0-1`."""
+    found: list[int] = []
+    for span in _text(unit / "cpumask").split(","):
+        first, _, last = span.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _reader(label: str, kind: int, event: int, cpu: int, opened: ExitStack) -> Callable[[], int]:
+    """Open a counter, which `opened` closes; what reads it once.
+
+    Raises:
+        ReadingError: The kernel does not grant it.
+    """
+
+    def read() -> int:
+        try:
+            count = os.read(descriptor, _COUNT_BYTES)
+        except OSError as error:
+            raise ReadingError(gate_of(error), f"{label}: {error.strerror}") from error
+        if len(count) != _COUNT_BYTES:
+            raise ReadingError("source_lost", f"{label}: the kernel counts it no more")
+        return int.from_bytes(count, sys.byteorder)
+
+    try:
+        descriptor = perf_event_open(kind, event, cpu)
+    except OSError as error:
+        raise ReadingError(gate_of(error), f"{label}: {error.strerror}") from error
+    opened.callback(os.close, descriptor)
+    return read
+
+
+def _limit_watts(sys_root: Path, cpu: int, domain: str, zones: Sequence[Zone]) -> float | None:
+    """The power limit that the zone of a CPU's package states, if there is one."""
+    topology = sys_root / "devices" / "system" / "cpu" / f"cpu{cpu}" / "topology"
+    names: list[str] = []
+    with suppress(ReadingError):
+        names.append(f"package-{_text(topology / 'physical_package_id')}")
+        names.append(f"{names[0]}-die-{_text(topology / 'die_id')}")
+    labels = [name if domain == "cpu_pkg" else f"{name}/dram" for name in names]
+    return next((zone.limit_watts() for zone in zones if zone.label in labels), None)

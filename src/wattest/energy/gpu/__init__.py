@@ -1,0 +1,1 @@
+"""The energy of NVIDIA GPUs, by NVML."""

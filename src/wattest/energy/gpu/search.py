@@ -1,0 +1,192 @@
+"""Which GPUs NVML shows, which of them are visible to the training, and what each offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wattest.energy import design
+from wattest.energy.counter import Counter
+from wattest.energy.gpu import nvml
+from wattest.energy.gpu.board import Gpu
+from wattest.energy.gpu.sensors import GpuSensors
+from wattest.energy.gpu.visible import Visible, visible_gpus
+from wattest.energy.types import Finding
+
+_PERMISSION_REMEDY = (
+    "run under sudo; or give this user the devices: ls -l /dev/nvidia* and "
+    "sudo usermod -aG video $USER, then log in again; or accept it with --allow-missing gpu"
+)
+_FAULT_REMEDY = (
+    "see `dmesg | grep -i nvrm`, reload the driver or reboot; or accept it with --allow-missing gpu"
+)
+
+
+def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
+    """Initialise NVML and see what is there; it is shut down again where nothing is to be read.
+
+    Args:
+        proc_root: /proc, to tell a driver without its library from a machine without a GPU.
+        environment: What `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` are taken from.
+    """
+    library = nvml.Nvml()
+    found = GpuSensors(library)
+    try:
+        library.open()
+        devices = [_identify(library, index) for index in range(library.call("DeviceGetCount"))]
+    except library.Error as error:
+        found.absences.append(_why_absent(library, error, proc_root))
+    else:
+        _choose(found, devices, environment)
+    if not found.gpus:
+        found.close()
+    return found
+
+
+def _why_absent(library: nvml.Nvml, error: Exception, proc_root: Path) -> Finding:
+    """Why NVML could not start: there is no GPU to use, or something is wrong with it."""
+    reason, remedy = "no NVIDIA GPU: libnvidia-ml.so.1 is not found", None
+    code = library.code(error)
+    if code == nvml.DRIVER_NOT_LOADED:
+        reason = "NVML is present, but the NVIDIA driver is not loaded"
+        remedy = "sudo modprobe nvidia"
+    elif code != nvml.LIBRARY_NOT_FOUND:
+        return _fault(library, "gpu", "NVML cannot start", error)
+    elif (proc_root / "driver" / "nvidia" / "version").exists():
+        reason = "the NVIDIA driver is loaded, but libnvidia-ml.so.1 is not found"
+        remedy = (
+            "install the driver's libraries, or start the container with the GPU's utilities "
+            "(--gpus all, NVIDIA_DRIVER_CAPABILITIES=compute,utility)"
+        )
+    return Finding("gpu", "gpu", "unavailable", reason, remedy)
+
+
+def _fault(library: nvml.Nvml, name: str, what: str, error: Exception) -> Finding:
+    is_forbidden = library.code(error) == nvml.NO_PERMISSION
+    remedy = _PERMISSION_REMEDY if is_forbidden else _FAULT_REMEDY
+    reason = f"{name}: {what}: {error}"
+    line = f"{reason}. Remedy: {remedy}"
+    return Finding("gpu", "gpu", "unreadable", reason, remedy, refusal=line)
+
+
+@dataclass(frozen=True)
+class _Device:
+    """One GPU of the machine; one that does not answer has a fault, and `gpu N` for its UUID."""
+
+    index: int
+    uuid: str
+    handle: object = None
+    fault: Finding | None = None
+
+
+def _identify(library: nvml.Nvml, index: int) -> _Device:
+    try:
+        handle = library.call("DeviceGetHandleByIndex", index)
+        return _Device(index, library.call("DeviceGetUUID", handle), handle)
+    except library.Error as error:
+        name = f"gpu {index}"
+        fault = _fault(library, name, "it does not answer", error)
+        return _Device(index, name, fault=fault)
+
+
+def _choose(found: GpuSensors, devices: Sequence[_Device], environment: Mapping[str, str]) -> None:
+    """Look at the visible devices."""
+    variable = environment.get("CUDA_VISIBLE_DEVICES")
+    visible = visible_gpus(variable, [device.uuid for device in devices])
+    silent = _silent(variable, visible, devices)
+    absent = ""
+    if not devices:
+        absent = "NVML sees no GPU"
+    elif not visible.indices and not silent and not visible.mig:
+        note = visible.note or f"CUDA_VISIBLE_DEVICES={variable!r}"
+        absent = f"{note}: no GPU is visible"
+    if absent:
+        found.absences.append(Finding("gpu", "gpu", "unavailable", absent))
+        return
+    if visible.mig:
+        reason = f"{visible.note}: the energy of a board is not that of one of its MIG instances"
+        found.absences.append(Finding("gpu", "gpu", "rejected", reason))
+        return
+    for index in visible.indices:
+        one = _look_at(found.nvml, devices[index])
+        if isinstance(one, Gpu):
+            found.gpus.append(one)
+        else:
+            found.leave_out(one)
+    for fault in silent:
+        found.leave_out(fault)
+    if visible.note and not silent:
+        found.notes.append(visible.note)
+    is_by_bus = environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    if visible.by_index and not is_by_bus and len({gpu.name for gpu in found.gpus}) > 1:
+        found.notes.append(
+            "GPUs of different models are chosen by index: CUDA orders them by speed, NVML by bus; "
+            "set CUDA_DEVICE_ORDER=PCI_BUS_ID or choose by UUID"
+        )
+
+
+def _silent(variable: str | None, visible: Visible, devices: Sequence[_Device]) -> list[Finding]:
+    """Faults of the devices that do not answer, if one of them may be what `variable` names.
+
+    A UUID that no answering device bears may be that of one which did not even tell its UUID.
+    """
+    rest = () if variable is None else variable.split(",")[len(visible.indices) :]
+    entry = rest[0].strip().lower() if rest else ""
+    if not entry.startswith("gpu-") or any(one.uuid.lower().startswith(entry) for one in devices):
+        return []
+    return [device.fault for device in devices if device.fault is not None]
+
+
+def _look_at(library: nvml.Nvml, device: _Device) -> Gpu | Finding:
+    """One GPU, or why it is not read."""
+    handle, uuid, ask = device.handle, device.uuid, library.ask
+    if device.fault is not None:
+        return device.fault
+    mode = ask("DeviceGetMigMode", handle)
+    if mode is not None and mode[0] == 1:
+        reason = "MIG is enabled: the energy of the board is not that of one of its instances"
+        remedy = f"sudo nvidia-smi -i {device.index} -mig 0"
+        return Finding("gpu", uuid, "rejected", reason, remedy, details={"uuid": uuid})
+    try:
+        counter = _counter(library, handle, uuid)
+    except library.Error as error:
+        return _fault(library, uuid, "its energy counter cannot be read", error)
+    answers = library.fields(handle, nvml.POWER_FIELDS)
+    fields = [number for number, answer in answers.items() if answer is not None]
+    has_power = bool(fields) or ask("DeviceGetPowerUsage", handle) is not None
+    if counter is None and not has_power:
+        reason = "it has neither an energy counter nor a power reading"
+        return Finding("gpu", uuid, "unavailable", reason, details={"uuid": uuid})
+    limit = ask("DeviceGetEnforcedPowerLimit", handle)
+    usage = "nvmlDeviceGetPowerUsage" if has_power else None
+    return Gpu(
+        nvml=library,
+        handle=handle,
+        index=device.index,
+        uuid=uuid,
+        name=ask("DeviceGetName", handle) or "unknown",
+        limit_watts=limit / 1e3 if limit else None,
+        counter=counter,
+        read_power=library.power_reader(handle, fields) if has_power else None,
+        power_source=nvml.POWER_FIELDS[fields[0]] if fields else usage,
+        averages_power=fields[:1] != [nvml.POWER_INSTANT],
+    )
+
+
+def _counter(library: nvml.Nvml, handle: object, uuid: str) -> Counter | None:
+    """The energy counter of a GPU, in millijoules; None if it has none."""
+    try:
+        library.call("DeviceGetTotalEnergyConsumption", handle)
+    except library.Error as error:
+        if library.code(error) in (nvml.NOT_SUPPORTED, nvml.FUNCTION_NOT_FOUND):
+            return None
+        raise
+    return Counter(
+        label=uuid,
+        domain="gpu",
+        read=library.reader("DeviceGetTotalEnergyConsumption", handle),
+        joules_per_count=1e-3,
+        most_watts=design.JUMP_POWER_WATTS,
+        unseen_step_seconds=design.ASSUMED_GPU_PERIOD_SECONDS,
+    )

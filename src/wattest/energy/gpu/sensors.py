@@ -1,0 +1,121 @@
+"""The GPUs that are read on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from wattest.energy.counter import Counter
+from wattest.energy.gpu.board import Gpu, GpuState
+from wattest.energy.gpu.nvml import Nvml
+from wattest.energy.gpu.recording import GpuRecording
+from wattest.energy.traces import TraceFolder
+from wattest.energy.types import Finding
+from wattest.errors import EnergyError
+
+
+@dataclass
+class GpuSensors:
+    """The GPUs that are read, if any are.
+
+    Attributes:
+        nvml: The library, initialised as long as there are any.
+        gpus: They.
+        findings: Those that are not read, and absences, with reasons.
+        refusals: Why the energy of the visible GPUs cannot be added up; empty if it can.
+        notes: What the reader should know, e.g. of CUDA's order of devices.
+    """
+
+    nvml: Nvml
+    gpus: list[Gpu] = field(default_factory=list)
+    absences: list[Finding] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def leave_out(self, finding: Finding) -> None:
+        """Take a visible GPU that is not read: without it, the others are not to be added up."""
+        self.absences.append(finding)
+        self.refusals.append(finding.refusal or f"{finding.name}: {finding.reason}")
+
+    @property
+    def refusal(self) -> str:
+        """Why the energy of the GPUs cannot be added up; empty if it can."""
+        return "; ".join(self.refusals)
+
+    @property
+    def counters(self) -> list[Counter]:
+        """All energy counters."""
+        return [gpu.counter for gpu in self.gpus if gpu.counter is not None]
+
+    def learn(self) -> None:
+        """Take what the probe has shown: a counter that stands at 0 is none."""
+        self.gpus = [
+            replace(gpu, counter=None) if gpu.counter and gpu.counter.stands_at_zero else gpu
+            for gpu in self.gpus
+        ]
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Every GPU, measured or not."""
+        return (*map(self._finding, self.gpus), *self.absences)
+
+    def _finding(self, gpu: Gpu) -> Finding:
+        counter = gpu.counter
+        details: dict[str, object] = {
+            "uuid": gpu.uuid,
+            "name": gpu.name,
+            "index": gpu.index,
+            "power_source": gpu.power_source,
+            "limit_watts": gpu.limit_watts,
+            "update_period_seconds": counter.period_seconds if counter else None,
+            "resolution_joules": counter.resolution_joules if counter else None,
+        }
+        if counter is None and gpu.read_power is None:
+            reason = "its energy counter stands at 0, and it has no power reading"
+            return Finding("gpu", gpu.uuid, "unavailable", reason, details=details)
+        if self.refusals:
+            reason = f"measured alone but not added up, because of {self.refusal}"
+            return Finding("gpu", gpu.uuid, "rejected", reason, None, gpu.source, details)
+        note = counter.probe_note if counter else "no energy counter: sampled power is integrated"
+        reason = "; ".join(filter(None, [*self.notes, note]))
+        return Finding("gpu", gpu.uuid, "measured", reason, None, gpu.source, details)
+
+    def record(self, traces: TraceFolder, idle_watts: Mapping[str, float]) -> GpuRecording | None:
+        """Begin a window, with idle baselines by UUID; None where there is nothing to read."""
+        if not self.gpus:
+            return None
+        return GpuRecording(self.gpus, self.refusal, self.notes, idle_watts, traces)
+
+    def processes(self) -> dict[int, str]:
+        """UUID of the GPU by PID of every compute process; a PID on several appears once.
+
+        Raises:
+            EnergyError: A GPU does not tell.
+        """
+        found: dict[int, str] = {}
+        for gpu in self.gpus:
+            try:
+                processes = self.nvml.call("DeviceGetComputeRunningProcesses", gpu.handle)
+            except self.nvml.Error as error:
+                raise EnergyError(f"{gpu.uuid}: does not tell its processes: {error}") from error
+            found.update({process.pid: gpu.uuid for process in processes})
+        return found
+
+    def states(self) -> tuple[GpuState, ...]:
+        """Memory, temperature, power and utilisation of each GPU now."""
+        return tuple(gpu.state(gpu.watts()) for gpu in self.gpus)
+
+    def hardware(self) -> dict[str, object]:
+        """What a paper will ask for, ready for JSON; empty without GPUs."""
+        if not self.gpus:
+            return {}
+        cuda = self.nvml.ask("SystemGetCudaDriverVersion")
+        return {
+            "driver_version": self.nvml.ask("SystemGetDriverVersion"),
+            "nvml_version": self.nvml.ask("SystemGetNVMLVersion"),
+            "cuda_driver_version": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
+            "gpus": [gpu.hardware() for gpu in self.gpus],
+        }
+
+    def close(self) -> None:
+        """Shut NVML down; may be called twice."""
+        self.nvml.close()
