@@ -1,0 +1,295 @@
+"""The marker and the fixture `energy`, in a project that knows nothing else of wattest."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.powercap import Event, PowercapTree, PowercapWriter
+from fakes.profile import steady
+
+WATTS = 100.0
+BURN = """
+import time, pytest
+def burn(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+"""
+
+
+@pytest.fixture
+def foreign(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Return a project of somebody else, who has wattest installed; no counter is there."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("WATTEST_LOCK_DIR", str(pytester.path / "locks"))
+    (pytester.path / "no_sysfs").mkdir()
+    monkeypatch.setenv("WATTEST_SYSFS", str(pytester.path / "no_sysfs"))
+    return pytester
+
+
+@pytest.fixture
+def counted(
+    foreign: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.Pytester]:
+    """Yield the same where a CPU package uses 100 W."""
+    tree = PowercapTree(tmp_path / "sys")
+    monkeypatch.setenv("WATTEST_SYSFS", str(tree.root))
+    with PowercapWriter({tree.add_package(): steady(WATTS)}):
+        yield foreign
+
+
+def run(project: pytest.Pytester, body: str, *words: str) -> tuple[str, list[dict[str, Any]]]:
+    """Run tests of this text; return what is shown, and the entries of the report."""
+    project.makepyfile(BURN + body)
+    arguments = ["-p", "no:cacheprovider", "--energy-report", "energy.json", *words]
+    shown = project.runpytest_inprocess(*arguments).stdout.str()
+    entries: list[dict[str, Any]] = json.loads((project.path / "energy.json").read_text())[
+        "entries"
+    ]
+    return shown, entries
+
+
+def test_a_call_is_measured_to_its_edges(counted: pytest.Pytester) -> None:
+    shown, (entry,) = run(counted, "@pytest.mark.energy\ndef test_it(): burn(0.5)")
+    assert "1 passed" in shown
+    assert entry["cpu_joules"] == pytest.approx(WATTS * entry["seconds"], rel=0.01, abs=1.0)
+    assert 0.5 <= entry["seconds"] < 0.7
+    assert "shorter than 10 s" in entry["flags"][0]
+
+
+def test_budgets_are_kept_or_exceeded(counted: pytest.Pytester) -> None:
+    shown, entries = run(
+        counted,
+        """
+@pytest.mark.energy(cpu_joules=20)
+def test_above(): burn(0.3)
+@pytest.mark.energy(cpu_joules=60, repeat=3)
+def test_below(): burn(0.3)
+@pytest.mark.energy(cpu_joules=20, repeat=3)
+def test_all_above(): burn(0.3)
+""",
+    )
+    assert "2 failed, 1 passed" in shown
+    assert "is above the budget of 20 J" in shown
+    assert "Traceback" not in shown
+    above, below, all_above = entries
+    assert above["intervals"]["cpu_joules"] is None
+    assert below["repetitions"] == len(below["each"]) == 3
+    low, high = all_above["intervals"]["cpu_joules"]
+    assert 20 < low < all_above["cpu_joules"] < high
+
+
+def test_a_budget_that_cannot_be_checked_warns(foreign: pytest.Pytester) -> None:
+    body = "@pytest.mark.energy(gpu_joules=5)\ndef test_it(): burn(0.01)"
+    shown, (entry,) = run(foreign, body)
+    assert "1 passed, 1 warning" in shown
+    assert "EnergyBudgetWarning: the budget of 5 J for the GPU was not checked: gpu:" in shown
+    assert entry["gpu_joules"] is None
+    assert entry["budget"]["unchecked"]
+
+
+def test_a_budget_that_cannot_be_checked_fails_where_that_is_asked(
+    foreign: pytest.Pytester,
+) -> None:
+    body = """
+@pytest.mark.energy(cpu_joules=5)
+def test_it(): burn(0.01)
+@pytest.mark.energy
+def test_without_budget(): burn(0.01)
+"""
+    shown, _ = run(foreign, body, "--energy-strict")
+    assert "1 failed, 1 passed" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("gpu_jules=5", "'gpu_jules' is no argument; did you mean 'gpu_joules'?"),
+        ("5", "name its arguments: gpu_joules, cpu_joules, repeat"),
+        ("cpu_joules=0", "cpu_joules: must be a number of joules above 0, is 0"),
+        ("cpu_joules=float('nan')", "cpu_joules: must be a number of joules above 0, is nan"),
+        ("repeat=True", "repeat: must be a whole number from 1 to 1000, is True"),
+    ],
+)
+def test_a_marker_that_means_nothing_fails(
+    foreign: pytest.Pytester, arguments: str, said: str
+) -> None:
+    foreign.makepyfile(BURN + f"@pytest.mark.energy({arguments})\ndef test_it(): pass")
+    shown = foreign.runpytest_inprocess("-p", "no:cacheprovider")
+    assert shown.parseoutcomes() == {"failed": 1}
+    assert f"@pytest.mark.energy: {said}" in shown.stdout.str()
+
+
+def test_a_part_of_a_test_is_measured(counted: pytest.Pytester) -> None:
+    shown, (entry,) = run(
+        counted,
+        """
+def test_it(energy):
+    burn(0.2)
+    with energy.window("inference") as window:
+        assert window.cpu_joules is None
+        burn(0.3)
+    assert 28 < window.cpu_joules < 40, window
+    assert window.gpu_joules is None
+    assert 0.3 <= window.seconds < 0.4
+    assert any("shorter" in flag for flag in window.flags)
+""",
+        "--junitxml=report.xml",
+    )
+    assert "1 passed" in shown
+    assert "inference" in shown
+    assert entry["window"] == "inference"
+    properties = ET.parse(counted.path / "report.xml").iter("property")
+    values = {one.get("name"): one.get("value") for one in properties}
+    assert values["energy_inference_cpu_joules"] == str(entry["cpu_joules"])
+
+
+def test_what_fails_is_reported_too(counted: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.energy(repeat=3)
+def test_it():
+    burn(0.25)
+    assert 1 == 2
+"""
+    shown, (entry,) = run(counted, body)
+    assert "1 failed" in shown
+    assert entry["repetitions"] == 1
+    assert entry["cpu_joules"] > 20
+
+
+def test_a_lost_counter_is_no_number(
+    foreign: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, gone = PowercapTree(tmp_path / "sys"), tmp_path / "gone"
+    zone = tree.add_package()
+    monkeypatch.setenv("WATTEST_SYSFS", str(tree.root))
+    monkeypatch.setenv("ZONE", str(zone / "energy_uj"))
+    monkeypatch.setenv("GONE", str(gone))
+    body = """
+import os
+@pytest.mark.energy(cpu_joules=500)
+def test_it():
+    burn(0.3)
+    os.rename(os.environ["ZONE"], os.environ["GONE"])
+    burn(0.3)
+"""
+    with PowercapWriter({zone: steady(WATTS)}, {zone: [Event("unlink", 1e9)]}):
+        shown, (entry,) = run(foreign, body)
+    assert entry["cpu_joules"] is None, entry
+    assert "the budget of 500 J for the CPU was not checked: " in shown
+    assert entry["missing"]["cpu_joules"]
+
+
+def test_tests_that_measure_wait_for_each_other(counted: pytest.Pytester) -> None:
+    body = """
+import json, os, pathlib
+@pytest.mark.energy
+@pytest.mark.parametrize("n", range(4))
+def test_it(n):
+    began = time.monotonic()
+    burn(0.3)
+    pathlib.Path(f"span-{n}.json").write_text(json.dumps([began, time.monotonic(), os.getpid()]))
+"""
+    shown, entries = run(counted, body, "-n", "2")
+    assert "4 passed" in shown
+    assert "tests that measure wait for each other" in shown
+    assert len(entries) == 4
+    spans = sorted(json.loads(file.read_text()) for file in counted.path.glob("span-*.json"))
+    assert len({pid for _, _, pid in spans}) == 2
+    assert all(one[1] < after[0] for one, after in itertools.pairwise(spans))
+
+
+def test_counters_that_another_holds_are_named(
+    counted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wattest.energy import find_sensors
+    from wattest.machine import lease
+
+    root = Path(os.environ["WATTEST_SYSFS"])
+    with find_sensors(root) as sensors:
+        counters = lease.counters_of(sensors.findings, root)
+        with lease.take(counters):
+            body = "@pytest.mark.energy(cpu_joules=500)\ndef test_it(): burn(0.2)"
+            shown, (entry,) = run(counted, body, "-o", "energy_wait_seconds=0")
+    assert "1 passed, 1 warning" in shown
+    assert f"PID {os.getpid()} already measures" in entry["missing"]["cpu_joules"]
+    assert entry["seconds"] >= 0.2
+
+
+def test_a_report_needs_a_folder(foreign: pytest.Pytester) -> None:
+    result = foreign.runpytest_inprocess("--energy-report", "nowhere/energy.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "name a file in a folder that exists" in result.stderr.str()
+
+
+def test_other_plugins_that_repeat_work_beside_it(counted: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.energy(repeat=5)
+def test_benchmark(benchmark): benchmark.pedantic(burn, (0.05,), rounds=5)
+@pytest.mark.energy
+@pytest.mark.repeat(2)
+def test_repeat(): burn(0.25)
+"""
+    shown, entries = run(counted, body)
+    assert "3 passed" in shown
+    assert [entry["repetitions"] for entry in entries] == [1, 1, 1]
+    assert all(entry["cpu_joules"] > 20 for entry in entries)
+
+
+FOREIGN = """
+import pytest
+def pytest_addoption(parser):
+    for name in ("--config", "--seed", "--resume"):
+        parser.addoption(name, default="own")
+@pytest.fixture
+def experiment(request):
+    return request.config.getoption("--config") + request.config.getoption("--seed")
+"""
+
+
+def test_an_installed_wattest_changes_nothing_in_a_foreign_project(
+    foreign: pytest.Pytester,
+) -> None:
+    foreign.makeconftest(FOREIGN)
+    (foreign.path / "experiments").mkdir()
+    test = foreign.path / "experiments" / "test_own.py"
+    test.write_text("def test_own(experiment): assert experiment == 'ownown'\n")
+    before = sorted(foreign.path.rglob("*"))
+    done = pytest_apart(foreign.path, "experiments", "-p", "no:cacheprovider", "-p", "no:benchmark")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert "energy" not in done.stdout
+    made = {path.name for path in set(foreign.path.rglob("*")) - set(before)}
+    assert {name for name in made if not name.endswith(".pyc")} <= {"__pycache__"}
+
+
+def test_nothing_heavy_is_imported_before_a_test_measures(foreign: pytest.Pytester) -> None:
+    foreign.makepyfile(
+        """
+        import sys
+        def test_it():
+            heavy = ("numpy", "scipy", "pynvml", "jsonschema", "rich", "wattest.energy")
+            assert "wattest.pytest_energy" in sys.modules
+            assert [name for name in heavy if name in sys.modules] == []
+        """
+    )
+    done = pytest_apart(foreign.path, "-p", "no:cacheprovider", "-p", "no:xdist")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def pytest_apart(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest as a stranger does, with what is installed and nothing of this checkout."""
+    command: Sequence[str] = [sys.executable, "-P", "-m", "pytest", *words]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
