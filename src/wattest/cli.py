@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,20 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--results-dir", type=Path, metavar="DIR", help="records that are history")
     plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
     plan.set_defaults(run=_plan)
+    init = commands.add_parser("init", help="make the project of a campaign in a new folder")
+    init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
+    init.set_defaults(run=_init)
     return parser
+
+
+def _init(options: argparse.Namespace) -> int:
+    from wattest.starter import create
+
+    for name in create(options.folder):
+        sys.stdout.write(f"{name}\n")
+    there = shlex.quote(str(options.folder))
+    sys.stdout.write(f"\nNext: cd {there} && pytest experiments\n")
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
