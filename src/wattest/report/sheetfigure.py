@@ -42,12 +42,17 @@ def sheet_picture(sheet: Sheet, name: str = "run", columns: int = _COLUMNS) -> P
                 continue
             _draw_power(axes, sheet.traces[-index], sheet, scale, columns)
             axes.tick_params(labelbottom=False)
-        lines = [f"{sheet.experiment_id}  ({sheet.headline})", *(f"because {one}" for one in reasons)]
+        lines = [
+            f"{sheet.experiment_id}  ({sheet.headline})",
+            *(f"because {one}" for one in reasons),
+        ]
         for index, line in enumerate(lines):
             y = 1 - (0.24 + 0.2 * index) / height
             weight = "normal" if index else "bold"
             figure.text(0.11, y, readable(line, _LETTERS), fontweight=weight)
-    return Picture(name, f"Run {sheet.experiment_id}: {sheet.headline}", _description(sheet), figure)
+    return Picture(
+        name, f"Run {sheet.experiment_id}: {sheet.headline}", _description(sheet), figure
+    )
 
 
 def _draw_power(axes: Axes, trace: PowerTrace, sheet: Sheet, scale: float, columns: int) -> None:
