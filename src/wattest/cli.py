@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
 from wattest.plugin.options import seed, sys_root
+from wattest.report.commands import add_show
 
 _Add = Callable[..., argparse.Action]
 _SYSFS = "another root for /sys (WATTEST_SYSFS)"
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="wattest", description="Energy experiments on trainings: what is not a test run."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+<<<<<<< HEAD
 
     def command(run: Callable[[argparse.Namespace], int], name: str, told: str) -> _Add:
         one = commands.add_parser(name, help=told)
@@ -57,6 +59,34 @@ def _parser() -> argparse.ArgumentParser:
     add("--root", type=Path, metavar="DIR", help="the project's folder")
     add = command(_init, "init", "make the project of a campaign in a new folder")
     add("folder", type=Path, metavar="FOLDER", help="made if it is not there")
+=======
+    doctor = commands.add_parser(
+        "doctor", help="say what can be measured here, what cannot, why, and what would mend it"
+    )
+    doctor.add_argument("--sysfs", metavar="DIR", help=_SYSFS)
+    doctor.set_defaults(run=_doctor)
+    calibrate = commands.add_parser(
+        "calibrate", help="measure known loads, and set this machine's counters against each other"
+    )
+    calibrate.add_argument("--sysfs", metavar="DIR", help=_SYSFS)
+    calibrate.add_argument(
+        "--seconds", metavar="N", type=_seconds, default=20.0, help="for each load (20)"
+    )
+    calibrate.add_argument("--output", metavar="FILE.json", type=Path, help="everything, as JSON")
+    calibrate.set_defaults(run=_calibrate)
+    plan = commands.add_parser("plan", help="show what a settings file would run, without running")
+    plan.add_argument("settings", help="settings file")
+    plan.add_argument("--models-config", metavar="REGISTRY", help="registry")
+    plan.add_argument("--seed", type=seed, metavar="N", help="root seed of the plan")
+    plan.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    plan.add_argument("--results-dir", type=Path, metavar="DIR", help="records that are history")
+    plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
+    plan.set_defaults(run=_plan)
+    add_show(commands)
+    init = commands.add_parser("init", help="make the project of a campaign in a new folder")
+    init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
+    init.set_defaults(run=_init)
+>>>>>>> main
     return parser
 
 
