@@ -6,14 +6,13 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
 from wattest.plugin.options import seed, sys_root
 from wattest.report.commands import add_show
 
-_Add = Callable[..., argparse.Action]
 _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
 
@@ -37,29 +36,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="wattest", description="Energy experiments on trainings: what is not a test run."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-<<<<<<< HEAD
-
-    def command(run: Callable[[argparse.Namespace], int], name: str, told: str) -> _Add:
-        one = commands.add_parser(name, help=told)
-        one.set_defaults(run=run)
-        return one.add_argument
-
-    add = command(_doctor, "doctor", "what can be measured here, what cannot, why, and the remedy")
-    add("--sysfs", metavar="DIR", help=_SYSFS)
-    add = command(_calibrate, "calibrate", "measure known loads with this machine's counters")
-    add("--sysfs", metavar="DIR", help=_SYSFS)
-    add("--seconds", metavar="N", type=_seconds, default=20.0, help="for each load (20)")
-    add("--output", metavar="FILE.json", type=Path, help="everything, as JSON")
-    add = command(_plan, "plan", "show what a settings file would run, without running")
-    add("settings", help="settings file")
-    add("--models-config", metavar="REGISTRY", help="registry")
-    add("--seed", type=seed, metavar="N", help="root seed of the plan")
-    add("--format", choices=("table", "json", "csv"), default="table")
-    add("--results-dir", type=Path, metavar="DIR", help="records that are history")
-    add("--root", type=Path, metavar="DIR", help="the project's folder")
-    add = command(_init, "init", "make the project of a campaign in a new folder")
-    add("folder", type=Path, metavar="FOLDER", help="made if it is not there")
-=======
     doctor = commands.add_parser(
         "doctor", help="say what can be measured here, what cannot, why, and what would mend it"
     )
@@ -86,7 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     init = commands.add_parser("init", help="make the project of a campaign in a new folder")
     init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
     init.set_defaults(run=_init)
->>>>>>> main
     return parser
 
 
