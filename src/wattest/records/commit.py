@@ -1,0 +1,75 @@
+"""The record that counts of each experiment: the first that is committed, by an exclusive link.
+
+``results/counted/{plan digest}/{experiment key}.json`` is a second name of that record. It is made
+by the kernel in one step that fails where there is one, also across the nodes of a cluster, so of
+two tasks that trained the same thing only one counts.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wattest.files import make_folder
+from wattest.names import slug
+from wattest.records.reading import read_record
+
+
+def counted_folder(results: Path, plan_digest: str) -> Path:
+    """Return where the names of a plan's records that count lie."""
+    return results / "counted" / slug(plan_digest)
+
+
+def commit(results: Path, record: Path, plan_digest: str, key: str) -> str | None:
+    """Let `record` be the one that counts for `key`, unless another already is.
+
+    Returns:
+        The id of the experiment that counts in its place; None where this one counts. Where the
+        file system knows no links, every record counts, and the oldest is taken later on.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    name = counted_folder(results, plan_digest) / f"{slug(key)}.json"
+    make_folder(name.parent)
+    while not _link(record, name):
+        if _is_same(name, record):
+            return None
+        if counted(name):
+            other = read_record(name)
+            return name.stem if other is None else str(other["experiment_id"])
+        # Somebody has deleted the record behind it, so that it is run again.
+        name.unlink(missing_ok=True)
+    return None
+
+
+def counted(name: Path) -> bool:
+    """Tell whether a name in the folder still stands for a record that lies in the results."""
+    try:
+        return (name.is_symlink() and name.exists()) or name.lstat().st_nlink > 1
+    except OSError:
+        return False
+
+
+def _link(record: Path, name: Path) -> bool:
+    """Give a record its second name; False where that name is taken."""
+    for way in (os.link, _symlink):
+        try:
+            way(record, name)
+        except FileExistsError:
+            return False
+        except OSError:
+            continue
+        return True
+    return True
+
+
+def _symlink(record: Path, name: Path) -> None:
+    name.symlink_to(os.path.relpath(record, name.parent))
+
+
+def _is_same(name: Path, record: Path) -> bool:
+    try:
+        return name.samefile(record)
+    except OSError:
+        return False

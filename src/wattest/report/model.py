@@ -1,0 +1,308 @@
+"""The words of a report: runs as they were read, and the answers that text and page both show.
+
+Ratios are of positive amounts; differences of metrics are in the metric's own unit. Energies are in
+joules, durations in seconds, power in watts. None is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Arm = Literal["alone", "parallel", "load"]
+Kind = Literal["ratio", "difference"]
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is compared: `duration`, `gpu_energy`, `cpu_energy`, `energy` (both), or a metric.
+
+    Attributes:
+        title: As people read it, such as `GPU energy`.
+        unit: `s`, `J`, or nothing for a metric.
+        estimated: Every number of it is an estimate, and is shown with a `~`.
+        better: Which way is better; None where nobody said.
+    """
+
+    key: str
+    title: str
+    unit: str
+    kind: Kind = "ratio"
+    estimated: bool = False
+    better: Better | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record: what was run, where, what came of it, and whether it counts.
+
+    Attributes:
+        configuration: The same for all repetitions of one configuration.
+        amounts: Quantity key to seconds, joules or metric; what was not measured is not there.
+        estimated_cpu_joules: Of the machine, from CPU time; None where none was made.
+        facts: What must agree where runs are compared: name to value.
+        load: Repository/model of the load, with its hyper-parameters; None where none ran.
+        better: Metric to the way that is better, where the registry says so.
+    """
+
+    path: Path
+    experiment_id: str
+    session_id: str
+    test_id: str
+    timestamp: str
+    repository: str
+    model: str
+    arm: Arm
+    hyperparameters: Mapping[str, float]
+    mutated: tuple[str, ...]
+    configuration: str
+    is_configuration_derived: bool
+    partner: str | None
+    repetition: int | None
+    block: int | None
+    position: int | None
+    order: str | None
+    design: str | None
+    seed: int
+    plan_digest: str
+    is_valid: bool
+    reasons: tuple[str, ...]
+    flags: tuple[str, ...]
+    amounts: Mapping[str, float]
+    estimated_cpu_joules: float | None
+    metrics: tuple[str, ...]
+    load: str | None
+    facts: Mapping[str, str]
+    better: Mapping[str, Better]
+    record: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def program(self) -> str:
+        """Repository and model."""
+        return f"{self.repository}/{self.model}"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is no record although it looks like one, and what is wrong with it."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What lay in the folders: every record once, oldest first, and what could not be read."""
+
+    runs: tuple[Run, ...]
+    damage: tuple[Damage, ...] = ()
+    repeated: int = 0
+    """How many copies of records were passed over."""
+    foreign: int = 0
+    """How many JSON files are none of ours."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two halves of a pair, both of which count."""
+
+    loaded: Run
+    alone: Run
+
+    @property
+    def configuration(self) -> str:
+        """What both halves trained."""
+        return self.alone.configuration
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A pair that does not count, and why."""
+
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, or the sentence that says why it has none.
+
+    Attributes:
+        n: How many units it rests on; `unit` names them, in the plural.
+        smallest: The smallest effect that such a campaign finds with 80 % power: as a share of 1
+            for ratios (0.067 is 6.7 %), else a difference.
+        equivalence: What the two one-sided tests said, where a margin was given.
+        p_value: Two-sided, where asked for; with Holm's correction over its table.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    unit: str = "configurations"
+    kind: Kind = "ratio"
+    method: str = ""
+    reason: str | None = None
+    smallest: float | None = None
+    equivalence: str | None = None
+    p_value: float | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Tell whether there is one."""
+        return self.low is not None and self.high is not None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One unit of an estimate: a configuration, with the value of each of its pairs or runs."""
+
+    label: str
+    value: float
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """What the load did to one quantity: ratio loaded/alone, or difference loaded - alone."""
+
+    quantity: Quantity
+    estimate: Estimate
+    points: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a step of one hyper-parameter does to one quantity.
+
+    Attributes:
+        power: On mean power, where the quantity is an energy: energy = duration times power.
+        change: By how much the load changes the effect: a ratio of ratios, or a difference.
+        points: Configuration means over the values of the hyper-parameter, in its order.
+    """
+
+    quantity: Quantity
+    estimate: Estimate
+    power: Estimate | None = None
+    change: Estimate | None = None
+    points: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class HyperparameterRow:
+    """What one hyper-parameter costs, and gives.
+
+    Attributes:
+        step: `doubling`, `adding 0.1`, or `0.1 instead of 0.01`; as in "doubling x multiplies …".
+        arm: Whose runs these are.
+        is_logarithmic: The axis of `points`.
+        effects: Duration, energies, metrics.
+    """
+
+    name: str
+    step: str
+    arm: Arm
+    is_logarithmic: bool
+    effects: tuple[Effect, ...]
+
+    def effect(self, key: str) -> Effect | None:
+        """Return the effect on a quantity."""
+        return next((one for one in self.effects if one.quantity.key == key), None)
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """One configuration between what it costs and what it gives; means over its runs."""
+
+    label: str
+    arm: Arm
+    energy: float
+    metric: float
+    n: int
+    is_on_front: bool
+    is_surely_dominated: bool
+
+
+@dataclass(frozen=True)
+class Front:
+    """Energy against metric; `reason` says why there is no front, or nothing sure about it."""
+
+    energy: Quantity
+    metric: Quantity
+    points: tuple[FrontPoint, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One program, alone and under one load.
+
+    Attributes:
+        load: None where it never ran under one.
+        load_reason: Why `load_rows` is empty, or has no intervals at all.
+        hyperparameters: One row for each name and arm, those of the arm to be shown first.
+        energy: The energy to be shown first; None where none is known.
+    """
+
+    program: str
+    load: str | None
+    runs: tuple[Run, ...]
+    pairs: tuple[Pair, ...]
+    energy: Quantity | None
+    metric: Quantity | None
+    quantities: tuple[Quantity, ...]
+    load_rows: tuple[ForestRow, ...]
+    load_reason: str | None
+    hyperparameters: tuple[HyperparameterRow, ...]
+    hyperparameter_reason: str | None
+    fronts: tuple[Front, ...]
+
+    @property
+    def shown_arm(self) -> Arm | None:
+        """The arm that the first screen shows the hyper-parameters of."""
+        return self.hyperparameters[0].arm if self.hyperparameters else None
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Whether it can be believed: everything that speaks against it, each in one sentence.
+
+    Attributes:
+        invalid: Run to its reasons; these runs are in no number.
+        flags: Sentence to how many runs have it.
+        left_out: Pairs that are in no number.
+        refusals: Why numbers, or their intervals, are missing.
+        remarks: What a reader must know, but nothing was refused for.
+    """
+
+    invalid: tuple[tuple[Run, tuple[str, ...]], ...]
+    flags: Mapping[str, int]
+    order: str
+    left_out: tuple[LeftOut, ...]
+    refusals: tuple[str, ...]
+    remarks: tuple[str, ...]
+    damage: tuple[Damage, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Everything that a report says.
+
+    Attributes:
+        is_estimated: No energy was measured; the title says so and every energy has a `~`.
+        facts: What was run, as (label, text): programs, hardware, sessions, settings.
+        counted: How many runs count, of `len(runs)`.
+        methods: The paragraph for the paper.
+    """
+
+    title: str
+    is_estimated: bool
+    facts: tuple[tuple[str, str], ...]
+    runs: tuple[Run, ...]
+    counted: int
+    studies: tuple[Study, ...]
+    belief: Belief
+    methods: str

@@ -1,0 +1,78 @@
+"""What a Slurm job knows of itself; the commands are played."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wattest.errors import WattestError
+from wattest.machine.slurm import Job
+
+Play = Callable[..., Path]
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Return what lets a command print this, end so, and note its arguments."""
+
+    def make(command: str, prints: str = "", code: int = 0) -> Path:
+        script, log = tmp_path / "bin" / command, tmp_path / f"{command}.log"
+        script.parent.mkdir(exist_ok=True)
+        told = f"cat <<'END'\n{prints}\nEND\n" if prints else ""
+        script.write_text(f'#!/bin/sh\necho "$@" >> {str(log)!r}\n{told}exit {code}\n')
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
+        return log
+
+    return make
+
+
+def job(**more: str) -> Job:
+    found = Job.here({"SLURM_JOB_ID": "17", **more})
+    assert found is not None
+    return found
+
+
+ARRAY = {"SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "4"}
+
+
+def test_outside_of_slurm_there_is_no_job() -> None:
+    assert Job.here({}) is None
+
+
+def test_the_last_task_of_an_array_is_named_by_its_own_number(play: Play) -> None:
+    log = play("scontrol")
+    job(**ARRAY).requeue()
+    assert log.read_text() == "requeue 17_4\n"
+
+
+def test_the_end_is_told_by_the_environment_or_by_squeue(play: Play) -> None:
+    assert job(SLURM_JOB_END_TIME="1900000000").ends_at == 1_900_000_000
+    log = play("squeue", time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 100)))
+    left = job(**ARRAY).seconds_left()
+    assert left is not None
+    assert 95 < left <= 100
+    assert "--jobs 17_4" in log.read_text()
+
+
+@pytest.mark.parametrize("told", ["N/A", "NONE", ""])
+def test_an_end_that_nobody_knows_is_none(play: Play, told: str) -> None:
+    play("squeue", told)
+    assert job().seconds_left() is None
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("RUNNING", True), ("COMPLETING", False), ("", False)]
+)
+def test_a_job_that_was_cancelled_runs_no_more(play: Play, state: str, expected: bool) -> None:
+    play("squeue", state)
+    assert job().is_running() is expected
+
+
+def test_what_slurm_refuses_is_one_line(play: Play) -> None:
+    play("scontrol", code=1)
+    with pytest.raises(WattestError, match=r"^scontrol: exit code 1$"):
+        job().requeue()

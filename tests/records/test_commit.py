@@ -1,0 +1,58 @@
+"""Of two records of one experiment the first that is committed counts."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from wattest.records.commit import commit, counted, counted_folder
+
+
+def record(results: Path, name: str) -> Path:
+    path = results / f"{name}.json"
+    path.write_text("{}")
+    return path
+
+
+def is_first(results: Path, path: Path) -> bool:
+    return commit(results, path, "plan", "key") is None
+
+
+def test_the_first_counts(tmp_path: Path) -> None:
+    first, second = record(tmp_path, "first"), record(tmp_path, "second")
+    assert is_first(tmp_path, first)
+    assert not is_first(tmp_path, second)
+    assert is_first(tmp_path, first), "it stays the first"
+    assert counted(counted_folder(tmp_path, "plan") / "key.json")
+
+
+def test_of_many_at_once_one_counts(tmp_path: Path) -> None:
+    records = [record(tmp_path, str(number)) for number in range(40)]
+    with ProcessPoolExecutor(4) as pool:
+        found = list(pool.map(is_first, [tmp_path] * 40, records))
+    assert found.count(True) == 1
+
+
+def test_a_record_that_was_deleted_counts_no_more(tmp_path: Path) -> None:
+    first, second = record(tmp_path, "first"), record(tmp_path, "second")
+    assert is_first(tmp_path, first)
+    first.unlink()
+    assert not counted(counted_folder(tmp_path, "plan") / "key.json")
+    assert is_first(tmp_path, second)
+
+
+def test_without_hard_links_a_symbolic_one_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, second = record(tmp_path, "first"), record(tmp_path, "second")
+    assert is_first(tmp_path, first)
+    assert not is_first(tmp_path, second)
+    first.unlink()
+    assert is_first(tmp_path, second)
