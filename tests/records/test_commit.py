@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wattest.records.commit import commit, counted, counted_folder
+from wattest.records.commit import commit, counted
 
 
 def record(results: Path, name: str) -> Path:
@@ -18,7 +18,11 @@ def record(results: Path, name: str) -> Path:
 
 
 def is_first(results: Path, path: Path) -> bool:
-    return commit(results, path, "plan", "key") is None
+    return commit(path, name_in(results)) is None
+
+
+def name_in(results: Path) -> Path:
+    return results / "counted" / "plan" / "key.json"
 
 
 def test_the_first_counts(tmp_path: Path) -> None:
@@ -26,7 +30,7 @@ def test_the_first_counts(tmp_path: Path) -> None:
     assert is_first(tmp_path, first)
     assert not is_first(tmp_path, second)
     assert is_first(tmp_path, first), "it stays the first"
-    assert counted(counted_folder(tmp_path, "plan") / "key.json")
+    assert counted(name_in(tmp_path))
 
 
 def test_of_many_at_once_one_counts(tmp_path: Path) -> None:
@@ -40,7 +44,7 @@ def test_a_record_that_was_deleted_counts_no_more(tmp_path: Path) -> None:
     first, second = record(tmp_path, "first"), record(tmp_path, "second")
     assert is_first(tmp_path, first)
     first.unlink()
-    assert not counted(counted_folder(tmp_path, "plan") / "key.json")
+    assert not counted(name_in(tmp_path))
     assert is_first(tmp_path, second)
 
 

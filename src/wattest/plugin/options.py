@@ -37,6 +37,8 @@ def add_options(parser: pytest.Parser) -> None:
         help="accept knowingly that this sensor exists and cannot be read")  # fmt: skip
     add("--supervision", choices=_SUPERVISION, default=None, help="how process trees are held")
     add("--resume", action="store_true", help="run only what the plan still lacks in the results")
+    add("--shard", metavar="K/N|slurm",
+        help="run only the K-th of N parts of the plan; slurm: that of this task")  # fmt: skip
     add("--wait-for-counters", metavar="SECONDS", type=float, default=None,
         help="wait so long for another session that measures on this machine")  # fmt: skip
     add("--run-as", metavar="USER", help="run the trainings as this user (as root only)")
