@@ -15,6 +15,8 @@ from wattest.names import digest_of, slug
 from wattest.plan.experiment import Plan
 from wattest.records.reading import read_record
 
+_TICK_NS = 10_000_000
+
 
 def counted_name(results: Path, plan: Plan, key: str) -> Path:
     """Return the second name of the record that counts of an experiment of this plan.
@@ -54,6 +56,18 @@ def counted(name: Path) -> bool:
         return (name.is_symlink() and name.exists()) or name.lstat().st_nlink > 1
     except OSError:
         return False
+
+
+def is_untouched(name: Path) -> bool:
+    """Tell whether nobody has written to a record since it was committed.
+
+    A link changes the time of the inode's change alone; who writes changes both.
+    """
+    try:
+        found = name.stat()
+    except OSError:
+        return False
+    return found.st_ctime_ns - found.st_mtime_ns > _TICK_NS
 
 
 def _link(record: Path, name: Path) -> bool:
