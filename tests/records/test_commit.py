@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from wattest.energy import METRICS
 from wattest.records.commit import commit, counted
+
+OUTCOME = {
+    "repository": "toy", "model": "small", "hyperparameters": {}, "duration_seconds": 1.0,
+    "energy_metrics": dict.fromkeys(METRICS), "performance_metrics": {}, "training_success": True,
+    "retries": 0, "error_message": "", "quality": {"verdict": "valid", "reasons": [], "flags": []},
+    "energy_provenance": None, "energy_estimate": None, "attempts": [],
+}  # fmt: skip
+PLAN = dict.fromkeys(("session_id", "test_id", "experiment_key", "plan_digest"), "x")
+RECORD: dict[str, object] = {
+    **OUTCOME, "timestamp": "", "mode": "default", "environment": {},
+    "plan": {**PLAN, "root_seed": 1, "mutated": []},
+}  # fmt: skip
+RECORD["energy_metrics"] = {**dict.fromkeys(METRICS), "attribution": "machine"}
 
 
 def record(results: Path, name: str) -> Path:
     path = results / f"{name}.json"
-    path.write_text("{}")
+    path.write_text(json.dumps({**RECORD, "experiment_id": name}))
     return path
 
 

@@ -42,10 +42,10 @@ def commit(record: Path, name: Path) -> str | None:
     while not _link(record, name):
         if _is_same(name, record):
             return None
-        if counted(name):
-            other = read_record(name)
-            return name.stem if other is None else str(other["experiment_id"])
-        # Somebody has deleted the record behind it, so that it is run again.
+        other = read_record(name) if counted(name) else None
+        if other is not None and other.get("foreground_result", other)["training_success"]:
+            return str(other["experiment_id"])
+        # Somebody has deleted or damaged the record behind it, so that it is run again.
         name.unlink(missing_ok=True)
     return None
 

@@ -42,15 +42,13 @@ def finished_experiments(results: Path, plan: Plan) -> dict[str, Finished]:
     """Return what of `plan` has already counted, by the keys of the experiments.
 
     A record counts that was made by this plan, with the same settings and the same entries of the
-    registry. One that was committed is known by its name alone, unless somebody has written to it
-    since; of the others, each is read once, and the oldest of an experiment is committed.
+    registry. One that was committed, and that nobody has written to since, is known by its name
+    alone; of the others, each is read once, and the oldest of an experiment is committed.
     """
     wanted = {experiment.key: experiment for experiment in plan.experiments}
     names = {key: counted_name(results, plan, key) for key in wanted}
     found = {
-        key: Finished(name)
-        for key, name in names.items()
-        if counted(name) and (is_untouched(name) or read_record(name, plan.digest) is not None)
+        key: Finished(name) for key, name in names.items() if counted(name) and is_untouched(name)
     }
     known = {one.path.stat().st_ino for one in found.values()}
     for path, record in _records(results, mention=plan.digest, known=known):
