@@ -26,15 +26,12 @@ class Counter:
 
     Attributes:
         label: How reasons name it, e.g. `package-0`, or a GPU's UUID.
-        domain: `cpu_pkg`, `cpu_ram` or `gpu`.
         read: Reads it once, in counts; raises `ReadingError`.
         most_watts: Power above which a decrease is no wrap but a reset, and an increase a jump.
         unseen_step_seconds: Longest time that one of its steps may stand for, if that was not seen.
-        wraps: Whether it starts again from 0 after `max_range`.
-        max_range: Its greatest value in counts; None if that is not known.
+        wraps: Whether it starts again from 0 after `max_range`, in counts if that is known.
         limit_watts: The power limit of what it measures; None if unknown.
         zone: The id of the CPU's zone, e.g. `intel-rapl:0`, or its event.
-        path: The file that it was found by.
         is_wired: False for DRAM that stands at 0: it is watched, but promised to nobody.
         seen: What the probe saw of it; grows until its period is known.
     """

@@ -29,7 +29,7 @@ def too_few_periods(
     domain: str, label: str, seconds: float, period_seconds: float | None
 ) -> Reason | None:
     """Refuse a window of too few update periods of its counter; an unknown period passes."""
-    if period_seconds is None or period_seconds <= 0:
+    if not period_seconds:
         return None
     periods, least = seconds / period_seconds, design.WINDOW_REFUSE_PERIODS
     if periods >= least:
@@ -42,11 +42,7 @@ def too_few_periods(
 
 
 def mean_power(
-    domain: str,
-    label: str,
-    watts: float,
-    idle_watts: float | None,
-    limit_watts: float | None,
+    domain: str, label: str, watts: float, idle_watts: float | None, limit_watts: float | None
 ) -> Reason | None:
     """Refuse a mean power that the hardware cannot have had; an unknown idle or limit passes."""
     most = (limit_watts or 0.0) * design.MEAN_POWER_LIMIT_RATIO_MAX
@@ -63,13 +59,13 @@ def mean_power(
 
 def edge_slack(domain: str, label: str, slack_seconds: float, seconds: float) -> Verdict:
     """Judge how far the readings at the edges lie outside the window that they stand for."""
-    most, least = design.EDGE_SLACK_INVALID_PERCENT, design.EDGE_SLACK_FLAG_PERCENT
     percent = 100 * slack_seconds / max(1e-9, seconds)
     missed = f"{slack_seconds:.3f} s, {percent:.1f} % of the window"
-    text = f"{label}: the readings at its edges missed them by {missed}"
-    if percent > most:
-        return Reason("edge_slack", text, domain, percent), None
-    return None, Reason("edge_slack", text, domain, percent, least) if percent > least else None
+    reason = f"{label}: the readings at its edges missed them by {missed}", domain, percent
+    if percent > design.EDGE_SLACK_INVALID_PERCENT:
+        return Reason("edge_slack", *reason), None
+    least = design.EDGE_SLACK_FLAG_PERCENT
+    return None, Reason("edge_slack", *reason, least) if percent > least else None
 
 
 def sampling(
@@ -100,13 +96,9 @@ def counter_against_integral(
 ) -> Verdict:
     """Compare a GPU's counter with its integrated power.
 
-    Args:
-        label: The GPU.
-        counter_joules: Energy by the counter.
-        integral_joules: Energy by integration of the preferred power reading.
-        second_opinion: Energy by integration of a second power reading, and how far that may be
-            off. Where it bears the counter out, a fault becomes a flag: sampled power may alias
-            with the steps of a training, the counter does not.
+    `second_opinion` is the energy by a second power reading, and how far that may be off. Where it
+    bears the counter out, a fault becomes a flag: sampled power may alias with the steps of a
+    training, the counter does not.
     """
     if counter_joules <= 0:
         return None, None
@@ -131,12 +123,9 @@ def compare_readings(
 ) -> Verdict:
     """Compare the integrals of the two power readings of a GPU without a counter.
 
-    Args:
-        label: The GPU.
-        first_joules: Energy by the preferred reading, which looks at a part of the time only.
-        second_joules: Energy by the running average, which cannot alias.
-        doubt_joules: How far the two may differ without a fault, as the average lags behind.
-        missing_percent: Share of the window that the average misses; too much of it is flagged.
+    The first looks at a part of the time only; the second is a running average, which cannot alias
+    but lags behind: the two may differ by `doubt_joules` without a fault. It may miss a share of
+    the window, too much of which is flagged.
     """
     most = design.INTEGRAL_GAP_INVALID_PERCENT
     if missing_percent > most:
@@ -158,9 +147,7 @@ def _deviation(gate: str, text: str, percent: float, sure_percent: float) -> Ver
     least = design.COUNTER_INTEGRAL_FLAG_PERCENT
     if sure_percent > most:
         return Reason(gate, text, "gpu", percent, most), None
-    if sure_percent > least:
-        return None, Reason(gate, text, "gpu", percent, least)
-    return None, None
+    return None, Reason(gate, text, "gpu", percent, least) if sure_percent > least else None
 
 
 def integral_gap(
@@ -194,12 +181,9 @@ def throttling(label: str, seconds: Mapping[str, float | None]) -> tuple[Reason,
 def other_cpu_load(
     machine_busy_seconds: float, own_busy_seconds: float, capacity_seconds: float
 ) -> Reason | None:
-    """Flag CPU time that neither the experiment nor its load used.
+    """Flag CPU time of the machine that neither the experiment, its load nor the harness used.
 
-    Args:
-        machine_busy_seconds: CPU time of everything on the machine within the window.
-        own_busy_seconds: CPU time of the training, its load and the harness.
-        capacity_seconds: Duration times the number of CPUs.
+    `capacity_seconds` is the duration times the number of CPUs.
     """
     if capacity_seconds <= 0:
         return None

@@ -61,20 +61,17 @@ def estimate(
     machine_cpu_seconds: float | None,
     training_cpu_seconds: float | None,
 ) -> dict[str, object]:
-    """Estimate the CPU's energy in one window, ready for JSON.
-
-    Args:
-        duration_seconds: Length of the window.
-        cpus: Number of virtual CPUs.
-        machine_cpu_seconds: CPU time of everything on the machine; None if unknown.
-        training_cpu_seconds: CPU time of the training; None if unknown.
+    """Estimate the CPU's energy in one window on `cpus` virtual CPUs, ready for JSON.
 
     Returns:
         `machine_joules` (idle share of all CPUs and the load on them) and `training_joules` (only
         what the training's CPU time adds to idle), each None if its CPU time is unknown, with
         method, coefficients and source. To be shown with a `~`.
     """
-    machine, training = _added_joules(machine_cpu_seconds), _added_joules(training_cpu_seconds)
+    machine, training = (
+        None if seconds is None else seconds * (FULL_WATTS - IDLE_WATTS)
+        for seconds in (machine_cpu_seconds, training_cpu_seconds)
+    )
     idle_joules = cpus * duration_seconds * IDLE_WATTS
     return {
         "is_estimate": True,
@@ -88,7 +85,3 @@ def estimate(
         "machine_joules": None if machine is None else idle_joules + machine,
         "training_joules": training,
     }
-
-
-def _added_joules(cpu_seconds: float | None) -> float | None:
-    return None if cpu_seconds is None else cpu_seconds * (FULL_WATTS - IDLE_WATTS)

@@ -48,8 +48,7 @@ class Measurement:
     """The energy of one window, with everything that speaks for it and against it.
 
     Attributes:
-        opened_ns: The opening edge on the monotonic clock.
-        closed_ns: The closing edge.
+        opened_ns: The opening edge on the monotonic clock; `closed_ns` is the closing edge.
         duration_seconds: From the opening edge to the end of what was measured.
         results: One per domain of `DOMAINS`.
         meter_cost: What measuring itself cost, and how well the sampling times were kept.
@@ -72,23 +71,17 @@ class Measurement:
         for result in self.results:
             values.update(result.metrics)
         package, memory = domains["cpu_pkg"], domains["cpu_ram"]
-        values["cpu_energy_pkg_joules"] = package.energy_joules
-        values["cpu_energy_ram_joules"] = memory.energy_joules
-        values["cpu_energy_total_joules"] = _total(package, memory)
-        values["gpu_energy_total_joules"] = domains["gpu"].energy_joules
-        return values
+        return values | {
+            "cpu_energy_pkg_joules": package.energy_joules,
+            "cpu_energy_ram_joules": memory.energy_joules,
+            "cpu_energy_total_joules": _total(package, memory),
+            "gpu_energy_total_joules": domains["gpu"].energy_joules,
+        }
 
     def provenance(self) -> dict[str, object]:
         """Where every number comes from, ready for JSON."""
         return {
-            "domains": {
-                result.domain: {
-                    "status": result.status,
-                    "energy_joules": result.energy_joules,
-                    **result.provenance(),
-                }
-                for result in self.results
-            },
+            "domains": {result.domain: result.provenance() for result in self.results},
             "window": {
                 "duration_seconds": self.duration_seconds,
                 "clock": "CLOCK_MONOTONIC",

@@ -22,10 +22,8 @@ _POWER_TOLERANCE = 1.5
 class Move(NamedTuple):
     """One movement of a counter, a fall being taken for a wrap, since the movement before.
 
-    Attributes:
-        longest_seconds: Its time and that of one step: a reading just after an update holds a whole
-            one more.
-        watts: Its power over that time, never too high by a step that is seen late.
+    `longest_seconds` adds the time of one step: a reading just after an update holds a whole one
+    more. `watts` is the power over that time, never too high by a step that is seen late.
     """
 
     counts: int

@@ -50,9 +50,7 @@ class Recording(ABC):
     def finish(self, opened_ns: int, ended_ns: int) -> None:
         """Make the readings that may follow the edge, and decide what is open.
 
-        Args:
-            opened_ns: When the window was open, after every source had been read.
-            ended_ns: When what was measured ended.
+        The window was open at `opened_ns`, and what was measured ended at `ended_ns`.
         """
         _watch_after_edge(self.tracks)
         for track in self.tracks:
@@ -69,12 +67,7 @@ class Recording(ABC):
 
 
 def read(track: CounterTrack, take: Callable[[int, int], bool] | None = None) -> bool:
-    """Read a counter once; false if that gave nothing to be sure of yet.
-
-    Args:
-        track: What the counter did so far.
-        take: Takes the time and the value, if that is not the track's `read`.
-    """
+    """Read a counter once, for `track.read` or another `take`; false if nothing is sure yet."""
     before_ns = time.monotonic_ns()
     try:
         value = track.counter.read()
@@ -87,7 +80,7 @@ def read(track: CounterTrack, take: Callable[[int, int], bool] | None = None) ->
 def _read_until(
     deadline_ns: int, tracks: Sequence[CounterTrack], how: Callable[[CounterTrack], bool]
 ) -> list[CounterTrack]:
-    """Read every counter, then those for which it was not enough; what is left at the end."""
+    """Read every counter, then those for which it was not enough; returns what is left."""
     rest = [track for track in tracks if not how(track)]
     pause = 0.001
     while rest and time.monotonic_ns() < deadline_ns:

@@ -17,10 +17,6 @@ _MS = 1_000_000
 class Schedule:
     """Sampling times `start + k·period` on the monotonic clock; missed ones are skipped.
 
-    Args:
-        start_ns: Monotonic time of the opening edge, nanoseconds.
-        period_ns: Nominal time between samples, nanoseconds.
-
     Attributes:
         due_ns: When the next sample is due.
         samples: Samples taken.
@@ -52,10 +48,7 @@ class Schedule:
         self.samples += 1
 
     def close(self, now_ns: int) -> None:
-        """Let the time up to the closing edge count as a gap, but not as a period.
-
-        The reading at the edge stands for a sample that is due by then.
-        """
+        """Let the time up to the closing edge, whose reading is a sample, count as a gap."""
         self.longest_gap_ns = max(self.longest_gap_ns, now_ns - self._last_ns)
         self.missed += max(0, (now_ns - self.due_ns) // self.period_ns)
 

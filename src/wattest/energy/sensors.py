@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wattest.energy import design
-from wattest.energy.cpu.search import CpuSearch
-from wattest.energy.cpu.sensors import CpuSensors
+from wattest.energy.cpu.recording import CpuRecording
+from wattest.energy.cpu.search import CpuSearch, CpuSensors
 from wattest.energy.gpu.board import GpuState
+from wattest.energy.gpu.recording import GpuRecording
 from wattest.energy.gpu.search import find_gpus
 from wattest.energy.gpu.sensors import GpuSensors
 from wattest.energy.measurement import Measurement
@@ -73,7 +74,7 @@ class Sensors:
     def close(self) -> None:
         """Release the hardware; may be called twice."""
         self._cpu.closing.close()
-        self._gpus.close()
+        self._gpus.nvml.close()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -109,8 +110,7 @@ class Sensors:
     def open_window(self, folder: Path) -> Window:
         """Open a window whose traces go to `folder`; the last act is to read every source.
 
-        Args:
-            folder: Created; if it exists, it must be empty.
+        The folder is created; if it exists, it must be empty.
 
         Raises:
             EnergyError: The folder cannot be used.
@@ -120,11 +120,14 @@ class Sensors:
 
     def _record(self, traces: TraceFolder) -> list[Recording]:
         """Begin the recordings of a window, the slowest to read first."""
-        recordings = [kind.record(traces, self._idle_watts) for kind in (self._gpus, self._cpu)]
-        return [recording for recording in recordings if recording is not None]
+        recordings: list[Recording] = []
+        if self._gpus.gpus:
+            recordings.append(GpuRecording(self._gpus, self._idle_watts, traces))
+        if self._cpu.counters:
+            recordings.append(CpuRecording(self._cpu, self._idle_watts, traces))
+        return recordings
 
     def _why_absent(self, domain: str) -> str:
-        """Why a domain of a window has no source."""
         own = [one for one in self.findings if domain.startswith(one.domain)]
         reasons = [f"{one.name}: {one.statement}" for one in own if one.status != "measured"]
         return "; ".join(reasons) or "no source"
@@ -133,10 +136,7 @@ class Sensors:
         """Measure the machine while it is idle, as the baseline of later windows.
 
         The caller knows that it is idle, and which idle it is (with or without CUDA contexts).
-
-        Args:
-            seconds: For how long.
-            folder: Where the traces go; nowhere if None.
+        Traces go to `folder`, or nowhere.
 
         Returns:
             Watts by the name of the sensor, for every sensor that gave a number.
@@ -158,7 +158,7 @@ class Sensors:
 
     def gpu_state(self) -> tuple[GpuState, ...]:
         """Memory, temperature, power and utilisation of each GPU now."""
-        return self._gpus.states()
+        return tuple(gpu.state(gpu.watts()) for gpu in self._gpus.gpus)
 
     def hardware(self) -> dict[str, object]:
         """What a paper will ask for of the GPUs; empty without any."""

@@ -24,16 +24,10 @@ Cell = float | str | None
 
 
 class Trace:
-    """One CSV file, whose first column is the time.
+    """One CSV file, whose first column is the time that `stamp` makes of a monotonic one.
 
     Rows are kept as they come and turned into text a few at a time: in the sampling loop every
     instruction runs with cold caches, and costs ten times what it costs in a row.
-
-    Args:
-        path: A file that does not exist yet.
-        header: Its first line, without the end of line.
-        stamp: Turns a monotonic time into the text of the first column.
-        digits: Decimals of the numbers.
     """
 
     def __init__(self, path: Path, header: str, stamp: Callable[[int], str], digits: int) -> None:
@@ -90,14 +84,11 @@ class Trace:
 
 
 class TraceFolder:
-    """The folder of one window with all its traces.
+    """The folder of one window with all its traces; it is created with its parents.
 
     A folder that already holds something is refused: what an earlier run left must never be read
     as the result of this one. The monotonic clock is tied to the wall clock once, so that a step of
     that does not tear the traces.
-
-    Args:
-        folder: Created with its parents.
 
     Raises:
         EnergyError: The folder cannot be created or is not empty.
@@ -117,7 +108,7 @@ class TraceFolder:
             raise EnergyError(text)
 
     def open(self, name: str, header: str, digits: int = 3) -> Trace:
-        """Begin a trace named `name` with its header line; numbers get `digits` decimals."""
+        """Begin a trace with its header line; its numbers get so many decimals."""
         trace = Trace(self._folder / name, header, self._timestamp, digits)
         self._traces.append(trace)
         return trace
@@ -148,20 +139,10 @@ class TraceFolder:
 def cpu_report(started_at: datetime, seconds: float, results: Sequence[DomainResult]) -> str:
     """`cpu_energy.txt`: the CPU's energy of one window, for people, laid out like `perf stat`."""
     own = [line for result in results if result.domain in _EVENTS for line in _lines_of(result)]
-    return "\n".join(
-        [
-            f"# started on {started_at:%a %b %d %H:%M:%S %Y}",
-            "",
-            "",
-            " Energy counter stats for 'system wide':",
-            "",
-            *own,
-            "",
-            f"     {seconds:.9f} seconds time elapsed",
-            "",
-            "",
-        ]
-    )
+    head = f"# started on {started_at:%a %b %d %H:%M:%S %Y}", "", ""
+    title = " Energy counter stats for 'system wide':"
+    foot = f"     {seconds:.9f} seconds time elapsed", "", ""
+    return "\n".join([*head, title, "", *own, "", *foot])
 
 
 def _lines_of(result: DomainResult) -> list[str]:

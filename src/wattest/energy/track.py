@@ -23,16 +23,14 @@ class CounterTrack:
     """What one counter did in one window.
 
     Attributes:
-        samples: Readings that gave a value.
-        failed: Readings that gave none, or one that the next reading took back.
-        wraps: Times that the counter started again within its range.
+        samples: Readings that gave a value; those that `failed` gave none, or one that the next
+            reading took back.
         fault: Why the number is refused; None as long as it stands.
         flags: What the reader must know although it stands.
         opened_ns: Monotonic time of the opening reading; None without one.
-        longest_gap_ns: Longest time between two such readings.
+        longest_gap_ns: Longest time between two readings.
         longest_still_ns: Longest time for which it was seen not to move.
-        max_watts: Highest power over any movement.
-        last_watts: Power over the last one.
+        max_watts: Highest power over any movement; `last_watts` is that over the last one.
     """
 
     def __init__(self, counter: Counter) -> None:
@@ -168,10 +166,8 @@ class CounterTrack:
             if top is None or self._value > top:
                 return None
             counts += top + 1
-        joules, seconds = (
-            counts * self.counter.joules_per_count,
-            max(1, at_ns - self._moved_ns) / NS,
-        )
+        joules = counts * self.counter.joules_per_count
+        seconds = max(1, at_ns - self._moved_ns) / NS
         longest_seconds = seconds + self._step_seconds
         return Move(counts, joules, seconds, longest_seconds, joules / longest_seconds)
 
@@ -280,12 +276,7 @@ class CounterTrack:
             self.refuse("window_short", "the counter did not move within the window")
 
     def add_edge_delay(self, opened_ns: int, ended_ns: int) -> None:
-        """Judge how far the edge readings lie outside the window that they stand for.
-
-        Args:
-            opened_ns: When the window was open, after every source had been read.
-            ended_ns: When what was measured ended.
-        """
+        """Judge how far the edge readings lie outside what they stand for, from open to end."""
         if self.opened_ns is not None:
             self._edge_slack_ns += max(0, opened_ns - self.opened_ns)
             self._edge_slack_ns += max(0, self._at_ns - ended_ns)
@@ -297,8 +288,7 @@ class CounterTrack:
     def edge_joules(self, power_watts: float = 0.0) -> float:
         """How far the edges may be off: one step of the counter, and the delay of the readings.
 
-        Args:
-            power_watts: The highest power seen by other means, if that is known.
+        `power_watts` is the highest power seen by other means, if that is known.
         """
         step_seconds = max(self._step_seconds, self.period_seconds or 0.0)
         seconds = step_seconds + self._edge_slack_ns / NS

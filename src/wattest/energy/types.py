@@ -44,7 +44,6 @@ class Finding:
     """One sensor that was looked for, and what became of it.
 
     Attributes:
-        domain: `cpu` or `gpu`.
         name: The zone (`package-0`, `package-0/dram`), the GPU's UUID, or the domain.
         status: `measured`, `unavailable` (nothing to read), `rejected` (exists, must not count) or
             `unreadable` (should count and cannot be read: nobody goes on without it unasked).
@@ -107,12 +106,10 @@ class DomainResult:
     """What one domain gave in one window, and where that comes from.
 
     Attributes:
-        domain: `cpu_pkg`, `cpu_ram` or `gpu`.
         status: `measured`, `unavailable` (nothing to read) or `invalid` (must not be believed).
         reason: Why there is no number; None if there is one.
         energy_joules: The number that may be believed; None unless the status is `measured`.
         source: As that of a finding, or two of them; None if nothing was read.
-        parts: What was read; empty if nothing was.
         facts: What only its source has, by its key in a record.
         joules_until_failure: What was followed of the parts before one failed; None without that.
         wraps: How often their counters started again; None where the kernel follows that.
@@ -136,20 +133,26 @@ class DomainResult:
 
     def provenance(self) -> dict[str, object]:
         """Where the number comes from, and how well its parts were followed: as a record has it."""
-        head = {"source": self.source, "reason": self.reason, **self.facts}
+        head = {
+            "status": self.status,
+            "energy_joules": self.energy_joules,
+            "source": self.source,
+            "reason": self.reason,
+            **self.facts,
+        }
         if not self.parts:
             return head
-        edge_joules = sum(part.edge_uncertainty_joules for part in self.parts)
-        energy = self.energy_joules
+        parts, energy = self.parts, self.energy_joules
+        edge_joules = sum(part.edge_uncertainty_joules for part in parts)
         return {
             **head,
             "joules_until_failure": self.joules_until_failure,
-            "samples": min(part.samples for part in self.parts),
-            "failed_reads": sum(part.failed_reads for part in self.parts),
+            "samples": min(part.samples for part in parts),
+            "failed_reads": sum(part.failed_reads for part in parts),
             "wraps": self.wraps,
-            "longest_gap_seconds": max(part.longest_gap_seconds for part in self.parts),
-            "update_period_seconds": _greatest(part.update_period_seconds for part in self.parts),
-            "resolution_joules": _greatest(part.resolution_joules for part in self.parts),
+            "longest_gap_seconds": max(part.longest_gap_seconds for part in parts),
+            "update_period_seconds": _greatest(part.update_period_seconds for part in parts),
+            "resolution_joules": _greatest(part.resolution_joules for part in parts),
             "edge_uncertainty_joules": edge_joules,
             "edge_uncertainty_percent": 100 * edge_joules / energy if energy else None,
         }

@@ -20,16 +20,14 @@ from wattest.errors import EnergyError
 class Window:
     """A span of time in which energy is measured; open from its creation until `close`.
 
-    Leaving it as a context manager without having closed it abandons it.
+    Leaving it as a context manager without having closed it abandons it. At `opened_ns`, on the
+    monotonic clock, every source has just been read.
 
     Args:
         folder: Where the traces go; must not exist, or be empty.
-        record: Begins the recordings, the slowest to read first; their traces go to the folder.
+        record: Begins the recordings, the slowest to read first.
         why_absent: Says why a domain has no source.
         proc_root: /proc.
-
-    Attributes:
-        opened_ns: The opening edge on the monotonic clock: every source has just been read.
 
     Raises:
         EnergyError: The folder cannot be used.
@@ -45,7 +43,8 @@ class Window:
         self._why_absent = why_absent
         self._proc_root = proc_root
         self._measurement: Measurement | None = None
-        self._loop_cpu_ns, self._edges_cpu_ns = 0, -time.thread_time_ns()
+        self._loop_cpu_ns = 0
+        self._edges_cpu_ns = -time.thread_time_ns()
         begun_ns = time.monotonic_ns()
         self._traces = TraceFolder(folder)
         try:
@@ -74,14 +73,10 @@ class Window:
             self.abandon()
 
     def wait(self, fds: Sequence[int], until_ns: int | None = None) -> tuple[int, ...]:
-        """Wait for descriptors, and sample every source when it is due.
-
-        Args:
-            fds: Descriptors to wait for: readable, hung up or broken.
-            until_ns: Monotonic time at which to give up; None to wait for ever.
+        """Wait for descriptors to be readable, hung up or broken; sample every source when due.
 
         Returns:
-            Those descriptors that are ready; empty once `until_ns` is reached.
+            Those that are ready; empty once the monotonic time `until_ns` is reached.
 
         Raises:
             EnergyError: The window is closed.
@@ -107,9 +102,8 @@ class Window:
     def close(self, ended_ns: int | None = None) -> Measurement:
         """Read every source at once, then judge; a second call gives the same measurement.
 
-        Args:
-            ended_ns: Monotonic time at which what is measured ended, if that is known better than
-                by this call; it is the end of `duration_seconds`.
+        `ended_ns` is the monotonic time at which what is measured ended, the end of
+        `duration_seconds`, if that is known better than by this call.
         """
         if self._measurement is None:
             self._edges_cpu_ns -= time.thread_time_ns()
@@ -134,8 +128,7 @@ class Window:
             recording.finish(self.opened_ns, ended_ns)
         results = self._results()
         seconds = (ended_ns - self.opened_ns) / NS
-        report = cpu_report(self._started_at, seconds, results)
-        self._traces.write_text("cpu_energy.txt", report)
+        self._traces.write_text("cpu_energy.txt", cpu_report(self._started_at, seconds, results))
         self._traces.close()
         self._edges_cpu_ns += time.thread_time_ns()
         return Measurement(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from wattest.energy import design
 from wattest.energy.counter import Counter
 from wattest.energy.cpu.perf import EVENTS
-from wattest.energy.cpu.zones import Zone
+from wattest.energy.cpu.search import CpuSensors
 from wattest.energy.gates import mean_power, sampling, too_few_periods
 from wattest.energy.recording import Recording, read
 from wattest.energy.schedule import Schedule
@@ -15,34 +15,19 @@ from wattest.energy.traces import TraceFolder
 from wattest.energy.track import CounterTrack
 from wattest.energy.types import NS, DomainResult, Part, Reason
 
-_ABSENT = {
-    "cpu_pkg": "no package zone",
-    "cpu_ram": "this machine shows no DRAM domain",
-}
+_ABSENT = {"cpu_pkg": "no package zone", "cpu_ram": "this machine shows no DRAM domain"}
 
 
 class CpuRecording(Recording):
-    """The CPU's counters in one window.
-
-    Args:
-        source: `powercap` or `perf`.
-        counters: They.
-        rejected: Zones that are not added up, with reasons.
-        idle_watts: Idle baselines by label.
-        traces: Where the trace goes.
-    """
+    """The CPU's counters in one window, with idle baselines in watts by label."""
 
     def __init__(
-        self,
-        source: str,
-        counters: Sequence[Counter],
-        rejected: Sequence[Zone],
-        idle_watts: Mapping[str, float],
-        traces: TraceFolder,
+        self, cpu: CpuSensors, idle_watts: Mapping[str, float], traces: TraceFolder
     ) -> None:
-        super().__init__([CounterTrack(counter) for counter in counters], _period_seconds(counters))
-        self._source = source
-        self._rejected = rejected
+        tracks = [CounterTrack(counter) for counter in cpu.counters]
+        super().__init__(tracks, _period_seconds(cpu.counters))
+        self._source = cpu.source
+        self._rejected = cpu.rejected
         self._idle_watts = idle_watts
         self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone", digits=6)
 

@@ -4,20 +4,80 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from wattest.energy.counter import Counter
 from wattest.energy.cpu.perf import search_perf
 from wattest.energy.cpu.powercap import search_powercap
-from wattest.energy.cpu.sensors import CpuSensors
-from wattest.energy.cpu.zones import ZoneError
+from wattest.energy.cpu.zones import Zone, ZoneError
 from wattest.energy.types import Finding, ReadingError
+from wattest.files import read_text
 
 _ACCEPT = "or accept it with --allow-missing cpu"
 _UDEV_RULE = (
     'SUBSYSTEM=="powercap", ACTION=="add", '
     "RUN+=\"/bin/sh -c 'chgrp energy /sys%p/energy_uj; chmod g+r /sys%p/energy_uj'\""
 )
+
+
+@dataclass
+class CpuSensors:
+    """The CPU's counters that are read, if any are.
+
+    Attributes:
+        source: `powercap` or `perf`.
+        rejected: Zones that are not added up, with reasons.
+        absences: What is not read, and why.
+        closing: Closes what they are read by.
+    """
+
+    source: str = ""
+    counters: Sequence[Counter] = ()
+    rejected: Sequence[Zone] = ()
+    absences: Sequence[Finding] = ()
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def learn(self) -> None:
+        """Take what the probe has shown: DRAM that stands at 0 is promised to nobody."""
+        self.counters = [
+            replace(one, is_wired=one.domain != "cpu_ram" or not one.stands_at_zero)
+            for one in self.counters
+        ]
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Every sensor of the CPU, measured or not."""
+        known = {finding.name for finding in self.absences}
+        return (
+            *self.absences,
+            *map(self._finding, self.counters),
+            *(
+                Finding("cpu", zone.label, "rejected", zone.reason, details={"zone": zone.id})
+                for zone in self.rejected
+                if zone.label not in known
+            ),
+        )
+
+    def _finding(self, counter: Counter) -> Finding:
+        unit, top = counter.joules_per_count, counter.max_range
+        details: dict[str, object] = {
+            "zone": counter.zone,
+            "path": counter.path,
+            "max_range_joules": None if top is None else top * unit,
+            "limit_watts": counter.limit_watts,
+            "update_period_seconds": counter.period_seconds,
+            "resolution_joules": counter.resolution_joules,
+        }
+        if not counter.is_wired:
+            reason = "not wired: its counter stands at 0 and does not move"
+            return Finding("cpu", counter.label, "rejected", reason, details=details)
+        notes = [counter.probe_note]
+        if counter.wraps and top is None:
+            notes.append("max_energy_range_uj is unreadable, so a wrap cannot be followed")
+        reason = "; ".join(filter(None, notes))
+        return Finding("cpu", counter.label, "measured", reason, None, self.source, details)
 
 
 class CpuSearch:
@@ -32,7 +92,7 @@ class CpuSearch:
 
     def find(self) -> CpuSensors:
         """What can be read, by the better way; else what stands against either."""
-        unreadable = self._unreadable()
+        unreadable = [self._unreadable(zone, zone.fault) for zone in self._zones if zone.fault]
         if self._counters and not unreadable:
             return CpuSensors("powercap", self._counters, self._rejected)
         absences = [replace(finding, status="unavailable") for finding in unreadable]
@@ -47,15 +107,11 @@ class CpuSearch:
             return CpuSensors(rejected=self._rejected, absences=absences)
         return CpuSensors("perf", counters, (), absences, closing)
 
-    def _unreadable(self) -> list[Finding]:
-        """One finding per zone that should be added up and cannot be read."""
-        found = []
-        for zone in self._zones:
-            if zone.fault is not None:
-                reason, remedy = str(zone.fault), self._remedy(zone.fault)
-                line = f"cpu {zone.label}: exists but cannot be read: {reason}. Remedy: {remedy}"
-                found.append(Finding("cpu", zone.label, "unreadable", reason, remedy, refusal=line))
-        return found
+    def _unreadable(self, zone: Zone, fault: ReadingError) -> Finding:
+        """That a zone should be added up and cannot be read."""
+        reason, remedy = str(fault), self._remedy(fault)
+        line = f"cpu {zone.label}: exists but cannot be read: {reason}. Remedy: {remedy}"
+        return Finding("cpu", zone.label, "unreadable", reason, remedy, refusal=line)
 
     def _readable_part(self, unreadable: list[Finding]) -> CpuSensors:
         """What can be read where zones exist that cannot: the domains that lack none of them."""
@@ -90,7 +146,7 @@ class CpuSearch:
         if self._problems:
             return f"the powercap tree is not whole: {self._problems[0]}", self._by_mount()
         where = f"no energy counters under {self._sys_root}/class/powercap"
-        if "hypervisor" in _text(self._proc_root / "cpuinfo").split():
+        if "hypervisor" in (read_text(self._proc_root / "cpuinfo") or "").split():
             return f"{where}: this is a virtual machine, whose hypervisor hides them", None
         return where, "sudo modprobe intel_rapl_msr"
 
@@ -115,15 +171,8 @@ class CpuSearch:
         return f"mount devices/virtual/powercap below {self._sys_root} too, or all of /sys"
 
     def _by_perf(self) -> str:
-        level = _text(self._proc_root / "sys" / "kernel" / "perf_event_paranoid") or "unknown"
+        level = read_text(self._proc_root / "sys" / "kernel" / "perf_event_paranoid") or "unknown"
         return (
             f"sudo sysctl kernel.perf_event_paranoid=0 (now {level}), or "
             f"sudo setcap cap_perfmon=ep {os.path.realpath(sys.executable)}"
         )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -15,14 +15,10 @@ _COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "excl
 
 @dataclass(frozen=True)
 class GpuState:
-    """One GPU at one moment; None where it does not tell. A megabyte is 10⁶ bytes.
+    """One GPU at one moment; None where it does not tell.
 
-    Attributes:
-        uuid: `GPU-…`.
-        index: Its index in NVML, the order of the PCI bus.
-        limit_watts: Its enforced power limit.
-        utilization_percent: Share of the last sampling period in which a kernel ran.
-        memory_utilization_percent: Share of it in which memory was read or written.
+    A megabyte is 10⁶ bytes, `limit_watts` the enforced power limit; the utilisations are shares of
+    the last sampling period in which a kernel ran, and in which memory was read or written.
     """
 
     uuid: str

@@ -35,12 +35,13 @@ _BOARD = 0  # NVML_POWER_SCOPE_GPU: not the module, which on Grace-Hopper contai
 _VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
-class Nvml:
-    """The library; its functions are named without `nvml`.
+def code_of(error: Exception) -> object:
+    """The code of an `Nvml.Error`."""
+    return getattr(error, "value", None)
 
-    Attributes:
-        Error: What its functions raise.
-    """
+
+class Nvml:
+    """The library; its functions are named without `nvml`, and raise its `Error`."""
 
     def __init__(self) -> None:
         self._library: Any = importlib.import_module("pynvml")
@@ -97,14 +98,11 @@ class Nvml:
         if not fields:
             usage = self.reader("DeviceGetPowerUsage", handle)
             return lambda: (usage() / 1e3, None)
-        called, failure = self._library.nvmlDeviceGetFieldValues, self.Error
-        wanted, has_second = [(one, _BOARD) for one in fields], len(fields) > 1
+        values = self.reader("DeviceGetFieldValues", handle, [(one, _BOARD) for one in fields])
+        has_second = len(fields) > 1
 
         def read() -> tuple[float, float | None]:
-            try:
-                answers = called(handle, wanted)
-            except failure as error:
-                raise ReadingError("source_lost", f"NVML: {error}") from error
+            answers = values()
             first, second = _number(answers[0]), _number(answers[1]) if has_second else None
             if first is None:
                 text = f"NVML: field {fields[0]} answered error {answers[0].nvmlReturn}"
@@ -112,11 +110,6 @@ class Nvml:
             return first / 1e3, None if second is None else second / 1e3
 
         return read
-
-    @staticmethod
-    def code(error: Exception) -> object:
-        """The code of an `Error`."""
-        return getattr(error, "value", None)
 
 
 def _number(answer: Any) -> float | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 from wattest.energy import design
 from wattest.energy.gates import sampling
-from wattest.energy.gpu.board import Gpu
+from wattest.energy.gpu.sensors import GpuSensors
 from wattest.energy.gpu.track import GpuTrack
 from wattest.energy.gpu.verdict import Span, judge_gpu
 from wattest.energy.recording import Recording
@@ -25,31 +25,20 @@ _TRACES = {
     "clocks": ("gpu_clocks.csv", "timestamp,sm_clock_mhz,memory_clock_mhz,memory_used_mb,gpu", 0),
 }
 
+_INTEGRAL = "integral_joules"
+
 
 class GpuRecording(Recording):
-    """The visible GPUs in one window.
-
-    Args:
-        gpus: They.
-        refusal: Why their energy cannot be added up; empty if it can.
-        notes: What the reader should know of how they were chosen.
-        idle_watts: Idle baselines by UUID.
-        folder: Where the traces go.
-    """
+    """The visible GPUs in one window, with idle baselines in watts by UUID."""
 
     def __init__(
-        self,
-        gpus: Sequence[Gpu],
-        refusal: str,
-        notes: Sequence[str],
-        idle_watts: Mapping[str, float],
-        folder: TraceFolder,
+        self, sensors: GpuSensors, idle_watts: Mapping[str, float], folder: TraceFolder
     ) -> None:
-        self._gpus = [GpuTrack(gpu) for gpu in gpus]
+        self._gpus = [GpuTrack(gpu) for gpu in sensors.gpus]
         counters = [track.counter for track in self._gpus if track.counter is not None]
         super().__init__(counters, design.GPU_POWER_PERIOD_SECONDS)
-        self._refusal = refusal
-        self._notes = notes
+        self._refusal = sensors.refusal
+        self._notes = sensors.notes
         self._idle_watts = idle_watts
         self._traces = {name: folder.open(*trace) for name, trace in _TRACES.items()}
         self._opened_ns = self._counter_due_ns = self._vitals_due_ns = 0
@@ -118,9 +107,8 @@ class GpuRecording(Recording):
         """Read power; again for a short while where it is the only source of energy."""
         deadline_ns = time.monotonic_ns() + int(design.EDGE_RETRY_SECONDS * NS)
         self._read_power(time.monotonic_ns())
-        while time.monotonic_ns() < deadline_ns and any(
-            track.counter is None and track.power_lost_ns is not None for track in self._gpus
-        ):
+        needed = [track for track in self._gpus if track.counter is None]
+        while time.monotonic_ns() < deadline_ns and any(one.power_lost_ns for one in needed):
             time.sleep(0.01)
             self._read_power(time.monotonic_ns())
 
@@ -139,8 +127,8 @@ class GpuRecording(Recording):
 
     def live(self) -> Mapping[str, float | None]:
         """The latest values of all GPUs together."""
-        temperatures = _known([one.vitals["temperature_celsius"].last for one in self._gpus])
-        loads = _known([one.vitals["utilization_percent"].last for one in self._gpus])
+        temperatures = _known(one.vitals["temperature_celsius"].last for one in self._gpus)
+        loads = _known(one.vitals["utilization_percent"].last for one in self._gpus)
         is_whole = all(track.fault is None for track in self.tracks)
         joules = sum((track.counter or track.power).joules for track in self._gpus)
         return {
@@ -158,24 +146,22 @@ class GpuRecording(Recording):
         )
         faults = () if self._refusal else tuple(fault for part in parts for fault in part.faults)
         reason = self._refusal or "; ".join(fault.text for fault in faults) or None
-        partial = sum(_known([part.joules_until_failure for part in parts]))
+        partial = sum(_known(part.joules_until_failure for part in parts))
         counted = [track.joules for track in self.tracks]
-        integrals = [
-            one for part in parts if isinstance(one := part.facts["integral_joules"], float)
-        ]
+        integrals = [one for part in parts if isinstance(one := part.facts[_INTEGRAL], float)]
         gap_seconds = max(track.power.longest_gap_ns for track in self._gpus) / NS
         result = DomainResult(
             domain="gpu",
             status="unavailable" if self._refusal else "invalid" if faults else "measured",
             reason=reason,
-            energy_joules=None if reason else sum(_known([part.joules for part in parts])),
+            energy_joules=None if reason else sum(_known(part.joules for part in parts)),
             source=" + ".join(sorted({track.gpu.source for track in self._gpus})),
             parts=parts,
             facts={
                 "uuids": [part.name for part in parts],
                 "gpus": [part.as_dict() for part in parts],
                 "counter_joules": sum(counted) if len(counted) == len(parts) else None,
-                "integral_joules": sum(integrals) if len(integrals) == len(parts) else None,
+                _INTEGRAL: sum(integrals) if len(integrals) == len(parts) else None,
             },
             joules_until_failure=partial or None,
             wraps=0,
@@ -191,7 +177,7 @@ class GpuRecording(Recording):
 
     def _power_metrics(self) -> dict[str, float | None]:
         """Power of all boards together; the mean is over time, so it lies between the others."""
-        means = _known([track.power.mean_watts for track in self._gpus])
+        means = _known(track.power.mean_watts for track in self._gpus)
         if len(means) < len(self._gpus) or self._range_watts is None:
             return {}
         low, high = self._range_watts
@@ -210,13 +196,11 @@ class GpuRecording(Recording):
         for name, unit in (("temperature", "celsius"), ("utilization", "percent")):
             means = [track.vitals[f"{name}_{unit}"] for track in self._gpus]
             is_whole = all(mean.last is not None for mean in means)
-            values, highs = (
-                _known([getattr(one, what) for one in means]) for what in ("value", "high")
-            )
+            values, highs = _known(one.value for one in means), _known(one.high for one in means)
             found[f"gpu_{name[:4]}_avg_{unit}"] = fmean(values) if is_whole else None
             found[f"gpu_{name[:4]}_max_{unit}"] = max(highs) if is_whole else None
         return found
 
 
-def _known(values: Sequence[float | None]) -> list[float]:
+def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]

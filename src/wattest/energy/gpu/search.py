@@ -26,9 +26,7 @@ _FAULT_REMEDY = (
 def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
     """Initialise NVML and see what is there; it is shut down again where nothing is to be read.
 
-    Args:
-        proc_root: /proc, to tell a driver without its library from a machine without a GPU.
-        environment: What `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` are taken from.
+    `proc_root` tells a driver without its library from a machine without a GPU.
     """
     library = nvml.Nvml()
     found = GpuSensors(library)
@@ -40,14 +38,14 @@ def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
     else:
         _choose(found, devices, environment)
     if not found.gpus:
-        found.close()
+        library.close()
     return found
 
 
 def _why_absent(library: nvml.Nvml, error: Exception, proc_root: Path) -> Finding:
     """Why NVML could not start: there is no GPU to use, or something is wrong with it."""
     reason, remedy = "no NVIDIA GPU: libnvidia-ml.so.1 is not found", None
-    code = library.code(error)
+    code = nvml.code_of(error)
     if code == nvml.DRIVER_NOT_LOADED:
         reason = "NVML is present, but the NVIDIA driver is not loaded"
         remedy = "sudo modprobe nvidia"
@@ -63,7 +61,7 @@ def _why_absent(library: nvml.Nvml, error: Exception, proc_root: Path) -> Findin
 
 
 def _fault(library: nvml.Nvml, name: str, what: str, error: Exception) -> Finding:
-    is_forbidden = library.code(error) == nvml.NO_PERMISSION
+    is_forbidden = nvml.code_of(error) == nvml.NO_PERMISSION
     remedy = _PERMISSION_REMEDY if is_forbidden else _FAULT_REMEDY
     reason = f"{name}: {what}: {error}"
     line = f"{reason}. Remedy: {remedy}"
@@ -179,7 +177,7 @@ def _counter(library: nvml.Nvml, handle: object, uuid: str) -> Counter | None:
     try:
         library.call("DeviceGetTotalEnergyConsumption", handle)
     except library.Error as error:
-        if library.code(error) in (nvml.NOT_SUPPORTED, nvml.FUNCTION_NOT_FOUND):
+        if nvml.code_of(error) in (nvml.NOT_SUPPORTED, nvml.FUNCTION_NOT_FOUND):
             return None
         raise
     return Counter(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from wattest.energy.counter import Counter
-from wattest.energy.gpu.board import Gpu, GpuState
+from wattest.energy.gpu.board import Gpu
 from wattest.energy.gpu.nvml import Nvml
-from wattest.energy.gpu.recording import GpuRecording
-from wattest.energy.traces import TraceFolder
 from wattest.energy.types import Finding
 from wattest.errors import EnergyError
 
@@ -20,8 +17,7 @@ class GpuSensors:
 
     Attributes:
         nvml: The library, initialised as long as there are any.
-        gpus: They.
-        findings: Those that are not read, and absences, with reasons.
+        absences: Findings of those that are not read, with reasons.
         refusals: Why the energy of the visible GPUs cannot be added up; empty if it can.
         notes: What the reader should know, e.g. of CUDA's order of devices.
     """
@@ -79,12 +75,6 @@ class GpuSensors:
         reason = "; ".join(filter(None, [*self.notes, note]))
         return Finding("gpu", gpu.uuid, "measured", reason, None, gpu.source, details)
 
-    def record(self, traces: TraceFolder, idle_watts: Mapping[str, float]) -> GpuRecording | None:
-        """Begin a window, with idle baselines by UUID; None where there is nothing to read."""
-        if not self.gpus:
-            return None
-        return GpuRecording(self.gpus, self.refusal, self.notes, idle_watts, traces)
-
     def processes(self) -> dict[int, str]:
         """UUID of the GPU by PID of every compute process; a PID on several appears once.
 
@@ -100,10 +90,6 @@ class GpuSensors:
             found.update({process.pid: gpu.uuid for process in processes})
         return found
 
-    def states(self) -> tuple[GpuState, ...]:
-        """Memory, temperature, power and utilisation of each GPU now."""
-        return tuple(gpu.state(gpu.watts()) for gpu in self.gpus)
-
     def hardware(self) -> dict[str, object]:
         """What a paper will ask for, ready for JSON; empty without GPUs."""
         if not self.gpus:
@@ -115,7 +101,3 @@ class GpuSensors:
             "cuda_driver_version": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
             "gpus": [gpu.hardware() for gpu in self.gpus],
         }
-
-    def close(self) -> None:
-        """Shut NVML down; may be called twice."""
-        self.nvml.close()

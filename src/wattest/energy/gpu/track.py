@@ -14,12 +14,9 @@ from wattest.energy.types import NS, ReadingError
 
 _SLOW_NS = int(design.SLOW_CALL_SECONDS * NS)
 _VITALS = (
-    "temperature_celsius",
-    "utilization_percent",
-    "sm_clock_mhz",
-    "memory_clock_mhz",
+    "temperature_celsius", "utilization_percent", "sm_clock_mhz", "memory_clock_mhz",
     "memory_used_mb",
-)
+)  # fmt: skip
 
 
 class GpuTrack:
@@ -27,10 +24,8 @@ class GpuTrack:
 
     Attributes:
         counter: Its energy counter; None if it has none that can be believed.
-        power: Its preferred power reading, integrated.
-        second_power: Its second power reading, integrated; empty if it has none.
+        power: Its preferred power reading, integrated; `second_power` is the other one, if any.
         power_lost_ns: Since when, without interruption, power is not answered; None if it is.
-        power_failure: The last failure in words.
         vitals: Its vital signs by their names in a `GpuState`.
         failed_vitals: Readings of them that lacked temperature or utilisation.
         throttled: Seconds by cause that the window added; None where the driver does not tell.

@@ -116,15 +116,12 @@ def _judge_joules(
 ) -> tuple[Reason, ...]:
     """Refuse energy that the board cannot have used."""
     uuid, limit_watts = track.gpu.uuid, track.gpu.limit_watts
-    watts = joules / seconds if seconds > 0 else None
-    unlikely = (
-        None if watts is None else gates.mean_power("gpu", uuid, watts, idle_watts, limit_watts)
-    )
-    if unlikely is not None:
-        return (unlikely,)
-    if joules > 0:
-        return ()
-    return (Reason("no_value", f"{uuid}: {track.gpu.source} gives {joules:g} J", "gpu", joules),)
+    if seconds > 0:
+        unlikely = gates.mean_power("gpu", uuid, joules / seconds, idle_watts, limit_watts)
+        if unlikely is not None:
+            return (unlikely,)
+    text = f"{uuid}: {track.gpu.source} gives {joules:g} J"
+    return () if joules > 0 else (Reason("no_value", text, "gpu", joules),)
 
 
 def _facts(track: GpuTrack, span: Span) -> dict[str, object]:
