@@ -63,6 +63,11 @@ class Campaign:
     warnings: tuple[str, ...]
     told: tuple[str, ...] = ()
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether it goes on with a plan that an earlier session has stored."""
+        return bool(self.told)
+
     def faults(self, selected: Sequence[Experiment]) -> list[Fault]:
         """Return what keeps the selected experiments from being started, each fault once."""
         needed = {
