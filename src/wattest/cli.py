@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wattest.errors import EnergyError, WattestError
 from wattest.plugin.options import seed, sys_root
+from wattest.report.commands import add_show
 
 _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--results-dir", type=Path, metavar="DIR", help="records that are history")
     plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
     plan.set_defaults(run=_plan)
+    add_show(commands)
     init = commands.add_parser("init", help="make the project of a campaign in a new folder")
     init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
     init.set_defaults(run=_init)

@@ -4,8 +4,7 @@
 `Calibration` that comes of it, and `store` keeps it. `burner` is the load, a program of its own.
 """
 
-from wattest.calibration.measure import calibrate
-from wattest.calibration.model import Calibration, store
+from wattest.calibration.measure import Calibration, calibrate, store
 from wattest.calibration.table import lines_of
 
 __all__ = ["Calibration", "calibrate", "lines_of", "store"]

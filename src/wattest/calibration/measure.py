@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.calibration.model import Calibration, Pattern, Reading, Run
-from wattest.energy import Finding, Measurement, Sensors, find_sensors
+from wattest import __version__
+from wattest.energy import DomainResult, Finding, Part, Sensors, find_sensors
 from wattest.errors import EnergyError, LoadError
+from wattest.files import write_atomically
 from wattest.machine import counters_of, facts, take
 from wattest.process import Command, Tree
 
@@ -33,13 +35,71 @@ _NS = 1_000_000_000
 _EITHER = frozenset({"cpu", "gpu"})
 
 
-def calibrate(sys_root: Path, seconds: float, say: Callable[[str], None]) -> Calibration:
-    """Measure every pattern for `seconds`.
+@dataclass(frozen=True)
+class Pattern:
+    """One known load: `cpu`, `gpu` or nothing, on for a share of each period of a square wave."""
 
-    Args:
-        sys_root: Root of /sys, where to look for counters.
-        seconds: Length of each window.
-        say: Takes a line when something begins.
+    name: str
+    load: str | None
+    period_seconds: float = 0.1
+    high_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one counter gave over one pattern; None is not known.
+
+    `name` is a zone or a UUID, `deviation_percent` that of the integrated power from the energy
+    counter over the counter's span. `mean_watts` is by the counter, or by the integral where there
+    is none; `between_percent` sets it on a scale from idle (0) to steady load (100). `faults` say
+    why it would not count in a record.
+    """
+
+    domain: str
+    name: str
+    source: str | None
+    counter_joules: float | None
+    integral_joules: float | None
+    deviation_percent: float | None
+    mean_watts: float | None
+    between_percent: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pattern, measured for so many seconds.
+
+    The CPU time of the load is in percent of all CPUs that it may use (None without a load), that
+    of this process in percent of one core. `update_periods` are in seconds by counter; `faults` and
+    `flags` are what a training measured like this would get.
+    """
+
+    pattern: Pattern
+    seconds: float
+    load_cpu_percent: float | None
+    own_cpu_percent: float
+    update_periods: Mapping[str, float]
+    meter_cost: Mapping[str, object]
+    readings: tuple[Reading, ...]
+    faults: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All patterns, idle first, and the machine and counters that they were measured with."""
+
+    taken_at: str
+    sys_root: str
+    host: Mapping[str, object]
+    gpus: Mapping[str, object]
+    sensors: tuple[Finding, ...]
+    runs: tuple[Run, ...]
+
+
+def calibrate(sys_root: Path, seconds: float, say: Callable[[str], None]) -> Calibration:
+    """Measure every pattern for `seconds`; `say` takes a line when something begins.
 
     Raises:
         EnergyError: No counter can be read; the message says why.
@@ -55,10 +115,7 @@ def calibrate(sys_root: Path, seconds: float, say: Callable[[str], None]) -> Cal
         runs = []
         for pattern in _patterns(measured):
             say(f"{pattern.name}: {seconds:g} s")
-            with (
-                _load(pattern) as tree,
-                find_sensors(sys_root, allow_missing=_EITHER) as sensors,
-            ):
+            with _load(pattern) as tree, find_sensors(sys_root, allow_missing=_EITHER) as sensors:
                 runs.append(_measure(sensors, pattern, seconds, tree))
     return Calibration(
         taken_at=datetime.now().isoformat(timespec="seconds"),
@@ -68,6 +125,20 @@ def calibrate(sys_root: Path, seconds: float, say: Callable[[str], None]) -> Cal
         sensors=findings,
         runs=_placed(runs),
     )
+
+
+def store(calibration: Calibration, path: Path) -> None:
+    """Write the JSON document, whole or not at all.
+
+    Raises:
+        EnergyError: It cannot be written.
+    """
+    document = {"kind": "wattest calibration", "wattest": __version__, **asdict(calibration)}
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise EnergyError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _patterns(measured: Sequence[Finding]) -> Iterator[Pattern]:
@@ -118,11 +189,6 @@ def _await_ready(tree: Tree, log: Path, pattern: Pattern) -> None:
         time.sleep(0.01)
 
 
-def _update_periods(findings: Sequence[Finding]) -> dict[str, float]:
-    periods = {one.name: one.details.get("update_period_seconds") for one in findings}
-    return {name: period for name, period in periods.items() if isinstance(period, float)}
-
-
 def _measure(sensors: Sensors, pattern: Pattern, seconds: float, tree: Tree | None) -> Run:
     time.sleep(min(_SETTLE_SECONDS, seconds / 4))
     descriptors = (tree.fileno(),) if tree else ()
@@ -138,52 +204,44 @@ def _measure(sensors: Sensors, pattern: Pattern, seconds: float, tree: Tree | No
         load_seconds = tree.cpu_seconds() - load_began if tree else None
     length = (measurement.closed_ns - measurement.opened_ns) / _NS
     cpus = len(os.sched_getaffinity(0))
+    periods = {one.name: one.details.get("update_period_seconds") for one in sensors.findings}
     return Run(
         pattern=pattern,
         seconds=length,
         load_cpu_percent=None if load_seconds is None else 100 * load_seconds / length / cpus,
         own_cpu_percent=100 * own_seconds / length,
-        update_periods=_update_periods(sensors.findings),
+        update_periods={name: one for name, one in periods.items() if isinstance(one, float)},
         meter_cost=measurement.meter_cost,
-        readings=tuple(_readings(measurement, length)),
+        readings=tuple(
+            _reading(result, part, length)
+            for result in measurement.results
+            for part in result.parts
+        ),
         faults=tuple(reason.text for reason in measurement.faults),
         flags=tuple(reason.text for reason in measurement.flags),
     )
 
 
-def _readings(measurement: Measurement, seconds: float) -> Iterator[Reading]:
-    for result in measurement.results:
-        provenance = result.provenance()
-        for zone in _parts(provenance.get("zones")):
-            faults = (zone["fault"],) if zone.get("fault") else ()
-            facts = {**zone, "source": result.source, "faults": faults}
-            yield _reading("cpu", str(zone["label"]), facts, zone.get("joules"), seconds)
-        for gpu in _parts(provenance.get("gpus")):
-            yield _reading("gpu", str(gpu["uuid"]), gpu, gpu.get("counter_joules"), seconds)
-
-
-def _reading(
-    domain: str, name: str, facts: Mapping[str, object], counter: object, seconds: float
-) -> Reading:
+def _reading(result: DomainResult, part: Part, seconds: float) -> Reading:
     """Keep counter and integral where they contradict each other, but no mean power then."""
-    counted = counter if isinstance(counter, float) and counter > 0 else None
-    integral = facts.get("integral_joules")
-    integrated = integral if isinstance(integral, float) else None
-    deviation = 100 * (integrated / counted - 1) if counted and integrated is not None else None
-    joules = facts.get("joules")
-    watts = joules / seconds if isinstance(joules, float) else None
-    faults = tuple(str(fault) for fault in _parts(facts.get("faults")))
-    source = str(facts.get("source"))
-    return Reading(domain, name, source, counted, integrated, deviation, watts, None, faults)
+    counted: Any = part.facts.get("counter_joules", part.joules) or None
+    integrated: Any = part.facts.get("integral_joules")
+    is_whole = counted is not None and integrated is not None
+    return Reading(
+        domain="gpu" if result.domain == "gpu" else "cpu",
+        name=part.name,
+        source=str(part.facts.get("source", result.source)),
+        counter_joules=counted,
+        integral_joules=integrated,
+        deviation_percent=100 * (integrated / counted - 1) if is_whole else None,
+        mean_watts=None if part.joules is None else part.joules / seconds,
+        faults=tuple(fault.text for fault in part.faults),
+    )
 
 
 def _placed(runs: list[Run]) -> tuple[Run, ...]:
     """Put every mean power on the scale from idle to the steady load of its own kind."""
-    watts = {
-        (run.pattern.name, reading.name): reading.mean_watts
-        for run in runs
-        for reading in run.readings
-    }
+    watts = {(run.pattern.name, one.name): one.mean_watts for run in runs for one in run.readings}
 
     def place(run: Run, reading: Reading) -> Reading:
         low = watts.get(("idle", reading.name))
@@ -196,10 +254,5 @@ def _placed(runs: list[Run]) -> tuple[Run, ...]:
         return replace(reading, between_percent=100 * (here - low) / (high - low))
 
     return tuple(
-        replace(run, readings=tuple(place(run, reading) for reading in run.readings))
-        for run in runs
+        replace(run, readings=tuple(place(run, one) for one in run.readings)) for run in runs
     )
-
-
-def _parts(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from wattest.calibration.model import Calibration, Run
+from wattest.calibration.measure import Calibration
 
 Rows = Iterator[Sequence[str]]
 
@@ -13,15 +13,17 @@ Rows = Iterator[Sequence[str]]
 def lines_of(calibration: Calibration) -> list[str]:
     """Every line to print; a dash is not known, or not to be known from this source."""
     host = calibration.host
+    machine = f"{host['cpu_model'] or 'unknown CPU'}, {host['cpu_count']} CPUs, kernel"
+    counters = f"counters under {calibration.sys_root}; {calibration.taken_at}"
     return [
-        f"Machine: {host['cpu_model'] or 'unknown CPU'}, {host['cpu_count']} CPUs, kernel"
-        f" {host['kernel']}; counters under {calibration.sys_root}; {calibration.taken_at}",
+        f"Machine: {machine} {host['kernel']}; {counters}",
         "",
         *_table(_sensors(calibration)),
         "",
         *_table(_readings(calibration)),
         "",
         *_table(_costs(calibration)),
+        "",
         *_remarks(calibration),
     ]
 
@@ -74,15 +76,11 @@ def _costs(calibration: Calibration) -> Rows:
         )
 
 
-def _remarks(calibration: Calibration) -> list[str]:
+def _remarks(calibration: Calibration) -> Iterator[str]:
     """What a record of the same windows would say against the numbers."""
-    told = [line for run in calibration.runs for line in _against(run)]
-    return ["", *told] if told else []
-
-
-def _against(run: Run) -> Iterator[str]:
-    for kind, reasons in (("invalid", run.faults), ("flag", run.flags)):
-        yield from (f"{run.pattern.name}: {kind}: {text}" for text in reasons)
+    for run in calibration.runs:
+        yield from (f"{run.pattern.name}: invalid: {text}" for text in run.faults)
+        yield from (f"{run.pattern.name}: flag: {text}" for text in run.flags)
 
 
 def _number(value: object, form: str, unit: str = "") -> str:

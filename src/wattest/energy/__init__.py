@@ -11,25 +11,11 @@ from wattest.energy.gpu.board import GpuState
 from wattest.energy.machine import MachineCpu, estimate, machine_cpu
 from wattest.energy.measurement import DOMAINS, METRICS, Measurement, Snapshot
 from wattest.energy.sensors import Sensors, find_sensors
-from wattest.energy.types import DomainResult, Finding, Reason
+from wattest.energy.types import DomainResult, Finding, Part, Reason
 from wattest.energy.window import Window
 
 __all__ = [
-    "DOMAINS",
-    "METRICS",
-    "DomainResult",
-    "Finding",
-    "GpuState",
-    "MachineCpu",
-    "Measurement",
-    "Reason",
-    "Sensors",
-    "Snapshot",
-    "Window",
-    "design_values",
-    "estimate",
-    "find_sensors",
-    "foreign_gpu_processes",
-    "machine_cpu",
-    "other_cpu_load",
-]
+    "DOMAINS", "METRICS", "DomainResult", "Finding", "GpuState", "MachineCpu", "Measurement",
+    "Part", "Reason", "Sensors", "Snapshot", "Window", "design_values", "estimate", "find_sensors",
+    "foreign_gpu_processes", "machine_cpu", "other_cpu_load",
+]  # fmt: skip

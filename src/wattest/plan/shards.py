@@ -86,8 +86,8 @@ def _slurm_shard(environment: Mapping[str, str]) -> Shard:
     if last - first + 1 != count:
         raise ConfigurationError(
             [
-                f"--shard slurm: the array from {first} to {last} has only {count} tasks, which are not"
-                f" all shards of a plan; name the shard: --shard {task}/N"
+                f"--shard slurm: the array from {first} to {last} has only {count} tasks, which are"
+                f" not all shards of a plan; name the shard: --shard {task}/N"
             ]
         )
     return Shard(task - first + 1, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -176,32 +176,20 @@ def usage_errors() -> Iterator[None]:
 def _console(config: pytest.Config) -> Console:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
-    if reporter is None or capture is None:
-        return Console(reporter, config.get_verbosity())
-    return Console(reporter, config.get_verbosity(), capture.global_and_fixture_disabled)
+    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
+    return Console(reporter, config.get_verbosity(), uncaptured)
 
 
 def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
     """Return the items that run an experiment, each with it."""
-    callspecs = [(item, getattr(item, "callspec", None)) for item in items]
-    return [
-        (item, callspec.params["experiment"])
-        for item, callspec in callspecs
-        if callspec is not None and "experiment" in callspec.params
-    ]
+    planned = [(item, getattr(item, "callspec", None)) for item in items]
+    found = [(item, spec.params.get("experiment")) for item, spec in planned if spec is not None]
+    return [(item, one) for item, one in found if isinstance(one, Experiment)]
 
 
 def _parameter(experiment: Experiment) -> Any:
-    models: list[str | None] = [background.model for background in experiment.backgrounds]
-    marks = [
-        pytest.mark.experiment(
-            repo=experiment.foreground.program.name,
-            model=experiment.foreground.model,
-            mode=experiment.mode,
-            background=model,
-        )
-        for model in models or [None]
-    ]
-    return pytest.param(
-        experiment, id=experiment.id, marks=[getattr(pytest.mark, experiment.mode), *marks]
-    )
+    training, mode = experiment.foreground, experiment.mode
+    said = {"repo": training.program.name, "model": training.model, "mode": mode}
+    loads: list[str | None] = [background.model for background in experiment.backgrounds]
+    marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
+    return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])

@@ -32,13 +32,8 @@ from wattest.terminal import Console
 class SessionOptions:
     """What the command line says about this machine and this session.
 
-    Attributes:
-        results_folder: Where records go.
-        sys_root: Root of /sys.
-        launcher: Starts the trainings.
-        require_energy: Whether to refuse where nothing can be measured.
-        allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
-        wait_seconds: How long to wait for another session's counters.
+    `sys_root` stands for /sys; `allow_missing` names `cpu` and `gpu` where a sensor that exists may
+    go unread, knowingly; `wait_seconds` is how long to wait for another session's counters.
     """
 
     results_folder: Path
@@ -152,10 +147,9 @@ class Session:
         self._closing.close()
 
     def _environment(self) -> dict[str, Any]:
+        experiments = self._campaign.plan.experiments
         programs = {
-            training.program.name: training.program.folder
-            for experiment in self._campaign.plan.experiments
-            for training in experiment.trainings
+            one.program.name: one.program.folder for each in experiments for one in each.trainings
         }
         return {
             **facts.environment(programs, self._options.sys_root),

@@ -56,12 +56,9 @@ def perf_event_open(kind: int, event: int, cpu: int) -> int:
 def search_perf(sys_root: Path, zones: Sequence[Zone]) -> tuple[list[Counter], ExitStack]:
     """Open every event of the unit that there is, and read it once.
 
-    Args:
-        sys_root: Root of /sys.
-        zones: The powercap zones, which may tell the power limits.
-
     Returns:
-        One counter per event and package, and what closes them.
+        One counter per event and package, with the power limits that the powercap zones may tell,
+        and what closes them.
 
     Raises:
         ReadingError: Packages cannot be counted.
@@ -82,11 +79,7 @@ def search_perf(sys_root: Path, zones: Sequence[Zone]) -> tuple[list[Counter], E
 def _open_event(
     sys_root: Path, domain: str, event: str, zones: Sequence[Zone], opened: ExitStack
 ) -> list[Counter]:
-    """Open one event on every CPU that stands for a package.
-
-    Raises:
-        ReadingError: It does not exist, cannot be opened, or does not count joules.
-    """
+    """Open one event on every CPU that stands for a package; raises `ReadingError` if it fails."""
     unit = sys_root / "bus" / "event_source" / "devices" / "power"
     path = unit / "events" / event.split("/")[1]
     try:
@@ -130,11 +123,7 @@ def _cpus(unit: Path) -> list[int]:
 
 
 def _reader(label: str, kind: int, event: int, cpu: int, opened: ExitStack) -> Callable[[], int]:
-    """Open a counter, which `opened` closes; what reads it once.
-
-    Raises:
-        ReadingError: The kernel does not grant it.
-    """
+    """Open a counter, which `opened` closes; returns what reads it once."""
 
     def read() -> int:
         try:

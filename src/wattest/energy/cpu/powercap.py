@@ -42,11 +42,10 @@ def read_microjoules(path: str) -> int:
 
 
 def search_powercap(sys_root: Path) -> tuple[list[Zone], list[Counter], list[str]]:
-    """Find the zones below `sys_root`, and read those that are added up: whether that is allowed.
+    """All zones below `sys_root`, judged, each with what keeps it from being read.
 
-    Returns:
-        All zones, judged, each with what keeps it from being read; the counters of those that can
-        be read and are added up; and what made the tree hard to read.
+    Beside them: the counters of those that can be read and are added up, and what made the tree
+    hard to read.
     """
     found, problems = find_zones(sys_root)
     zones: list[Zone] = []
@@ -62,11 +61,7 @@ def search_powercap(sys_root: Path) -> tuple[list[Zone], list[Counter], list[str
 
 
 def _counter(zone: Zone) -> Counter:
-    """The counter of a zone.
-
-    Raises:
-        ReadingError: It cannot be read.
-    """
+    """The counter of a zone; raises `ReadingError` if it cannot be read."""
     path = str(zone.folder / "energy_uj")
     value, top, limit_watts = _read_patiently(path), zone.max_range(), zone.limit_watts()
     return Counter(

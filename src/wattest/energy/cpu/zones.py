@@ -23,12 +23,7 @@ _NUMBER_BYTES = 64
 
 
 class ZoneError(ReadingError):
-    """A zone, or a folder of the tree, is there but cannot be used.
-
-    Attributes:
-        path: What is at fault.
-        hides_parts: Whether it is a folder, so that nobody knows what lies in it.
-    """
+    """A zone is there but cannot be used, or a folder, which then `hides_parts`."""
 
     def __init__(self, gate: str, text: str, path: Path, *, hides_parts: bool = False) -> None:
         self.path = path
@@ -44,9 +39,8 @@ class Zone:
         folder: Where its files are; it bears its id, e.g. `intel-rapl:0:1`.
         name: What it measures: `package-0`, `dram`, `core` …; empty if that cannot be read.
         fault: Why it cannot be used; None if it can.
-        domain: `cpu_pkg` or `cpu_ram`; empty for what is not added up.
+        domain: `cpu_pkg` or `cpu_ram`; empty for what is not added up, for a stated reason.
         label: `package-0` or `package-0/dram`; unique among the zones of a machine.
-        reason: Why it is not added up; empty if it is.
     """
 
     folder: Path
@@ -119,14 +113,12 @@ def _number(path: Path) -> int | None:
 
 
 def find_zones(sys_root: Path) -> tuple[list[Zone], list[str]]:
-    """Look for zones under `class/powercap` and `devices/virtual/powercap`.
+    """The zones, and what made the tree hard to read.
 
-    Either may be missing where only part of a host's /sys is mounted; of a zone that appears in
-    both, the one in order counts. Where neither could be listed whole, a folder that is closed
-    stands for a zone. Where there are only links that lead nowhere, there is no zone.
-
-    Returns:
-        The zones, and what made the tree hard to read.
+    It stands under `class/powercap` and `devices/virtual/powercap`. Either may be missing where
+    only part of a host's /sys is mounted; of a zone that appears in both, the one in order counts.
+    Where neither could be listed whole, a folder that is closed stands for a zone. Where there are
+    only links that lead nowhere, there is no zone.
     """
     zones: dict[str, Zone] = {}
     closed: list[ZoneError] = []

@@ -26,9 +26,7 @@ _FAULT_REMEDY = (
 def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
     """Initialise NVML and see what is there; it is shut down again where nothing is to be read.
 
-    Args:
-        proc_root: /proc, to tell a driver without its library from a machine without a GPU.
-        environment: What `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` are taken from.
+    `proc_root` tells a driver without its library from a machine without a GPU.
     """
     library = nvml.Nvml()
     found = GpuSensors(library)
