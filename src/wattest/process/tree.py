@@ -23,8 +23,6 @@ _SPAWN_SECONDS = 60.0
 _ANSWER_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 5.0
 _MEBIBYTE = 1 << 20
-
-
 _Self = TypeVar("_Self", bound="Supervision")
 
 
@@ -215,8 +213,7 @@ class Tree(Supervision):
         return float(self._client.request("status", _ANSWER_SECONDS)["cpu_seconds"])
 
     def _forget_main(self) -> None:
-        if self._main >= 0:
-            os.close(self._main)
+        kernel.close(self._main)
         self._main = -1
 
 
