@@ -50,13 +50,17 @@ class Places:
 
 @dataclass(frozen=True)
 class Campaign:
-    """A plan with what it was made from, and what its files gave cause to warn about."""
+    """A plan with what it was made from, and what its files gave cause to warn about.
+
+    `is_stored` says that it goes on with a plan that an earlier session has stored.
+    """
 
     settings: Settings
     registry: Registry
     plan: Plan
     seed_origin: str
     warnings: tuple[str, ...]
+    is_stored: bool = False
 
     def faults(self, selected: Sequence[Experiment]) -> list[Fault]:
         """Return what keeps the selected experiments from being started, each fault once."""
@@ -109,7 +113,7 @@ def load_campaign(
         raise ConfigurationError(changed)
     notes = (f"{asked.file}::{note}" for note in plan.notes)
     warnings = (*known.warnings, *asked.warnings, *history.warnings, *notes)
-    return Campaign(asked, known, plan, origin, warnings)
+    return Campaign(asked, known, plan, origin, warnings, stored is not None)
 
 
 def _history(places: Places, settings: Settings, results: Path) -> History:
