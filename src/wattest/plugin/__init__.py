@@ -7,6 +7,7 @@ names no experiment meets none of them.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +45,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(reporting, "wattest-reporting")
     if config.getoption("--config") is not None or _names_experiments(config):
         campaign_of(config).announce()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Let ``-n auto`` be a worker for each free GPU, where experiments are asked for."""
+    asks = config.getoption("--config") is not None or _names_experiments(config)
+    if not asks or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    from wattest.errors import WattestError
+    from wattest.plugin.options import root_of_sys
+    from wattest.plugin.team import free_gpus
+
+    try:
+        return free_gpus(root_of_sys(config)) or None
+    except WattestError:
+        # What is wrong is said where the campaign is read.
+        return None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -50,8 +50,18 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
         document |= result
     document["plan"] = _planned(experiment, context)
     document["cooldown"] = asdict(outcome.cooldown) if outcome.cooldown else None
+    document["concurrency"] = _concurrency(outcome.last)
     document["environment"] = dict(context.environment)
     return document
+
+
+def _concurrency(attempt: Attempt | None) -> dict[str, Any]:
+    """Return who else trained on shared counters in the window; None where that is not known.
+
+    Who measures alone on all of its counters has no neighbours.
+    """
+    named = attempt.neighbours if attempt else None
+    return {"neighbours": None if named is None else [asdict(one) for one in named]}
 
 
 def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:
