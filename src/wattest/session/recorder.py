@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Recorder:
 
     `known` maps the test ids of finished experiments to their records; it grows with the session,
     so that the second half of a pair finds the first. `publish` gets the headline of each record.
+    `begun` are the test ids of those that ran, in order.
     """
 
     results: Path
@@ -34,6 +35,7 @@ class Recorder:
     table: Table
     known: dict[str, Path]
     publish: Callable[[Headline], None]
+    begun: list[str] = field(default_factory=list)
 
     @contextmanager
     def recording(self, experiment: Experiment) -> Iterator[Outcome]:
@@ -45,7 +47,7 @@ class Recorder:
         """
         outcome, is_begun = self._prepare(experiment), False
         try:
-            outcome.early_flags += self.preflight.check(experiment)
+            outcome.early_flags += self._check_order(experiment) + self.preflight.check(experiment)
             is_begun = True
             yield outcome
         except (WattestError, OSError) as error:
@@ -76,6 +78,19 @@ class Recorder:
             self.console.step("cool-down", f"{_idleness(pause)} after {pause.waited_seconds:.0f} s")
         self.console.title(f"{experiment.id}  ({_values(experiment)})")
         return Outcome(folder.reserve(self.results, experiment), cooldown=pause)
+
+    def _check_order(self, experiment: Experiment) -> list[str]:
+        """Return a flag on an experiment that runs after one which the plan has behind it."""
+        places = {one.id: place for place, one in enumerate(self.context.plan.experiments, start=1)}
+        here, before = places[experiment.id], list(self.begun)
+        self.begun.append(experiment.id)
+        later = [one for one in before if places[one] > here]
+        if not later:
+            return []
+        if len(self.begun) - 1 == before.index(later[0]) + 1:
+            self.console.warn("the experiments run in another order than planned; each is flagged")
+        told = f"ran as number {len(self.begun)} of its session, after {later[-1]}"
+        return [f"{told}, which the plan has behind it: position and block do not say when it ran"]
 
     def _leave(self, experiment: Experiment, outcome: Outcome) -> None:
         try:
