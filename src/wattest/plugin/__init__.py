@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if workers.is_controller(config):
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
-    folder = project_root(config) / "experiments"
+    folder = (project_root(config) / "experiments").resolve()
     paths = [
         (config.invocation_params.dir / argument.split("::")[0]).resolve()
         for argument in config.args

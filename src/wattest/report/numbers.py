@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from wattest.report.model import Estimate, Quantity
+
 UNKNOWN = "-"
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -48,3 +50,35 @@ def _scaled(value: float, unit: str) -> str:
         if abs(value) >= 0.9995 * factor:
             return f"{value / factor:.4g} {prefix}{unit}"
     return f"{value:.3g} {unit}"
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio as `×1.2981`."""
+    return UNKNOWN if value is None else f"×{value:.4f}"
+
+
+def difference(value: float | None) -> str:
+    """Return a difference with its sign, as `+0.25`."""
+    return UNKNOWN if value is None else f"{value:+.4g}"
+
+
+def estimate(one: Estimate) -> str:
+    """Return `×1.2981 [1.2035, 1.4001]`, or the value alone where there is no interval."""
+    said = ratio if one.kind == "ratio" else difference
+    interval = interval_of(one)
+    return f"{said(one.value)} {interval}" if interval else said(one.value)
+
+
+def interval_of(one: Estimate) -> str:
+    """Return `[1.2035, 1.4001]`; empty where there is no interval."""
+    if one.low is None or one.high is None:
+        return ""
+    form = ".4f" if one.kind == "ratio" else "+.4g"
+    return f"[{one.low:{form}}, {one.high:{form}}]"
+
+
+def amount(value: float | None, quantity: Quantity) -> str:
+    """Return an amount of a quantity in its unit, an estimate with a `~`."""
+    if quantity.unit == "J":
+        return joules(value, quantity.estimated)
+    return duration(value) if quantity.unit == "s" else plain(value)
