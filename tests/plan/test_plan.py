@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 from planning import document, faults_of, plan
@@ -112,6 +113,24 @@ def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path)
         assert partner.foreground == one.foreground
         assert bool(one.backgrounds) != bool(partner.backgrounds)
         assert one.mode == ("parallel" if one.backgrounds else "mutation")
+
+
+def test_repetitions_and_arms_of_one_configuration_share_its_key(tmp_path: Path) -> None:
+    registry = toy_registry()
+    known = registry["models"]["toy"]["supported_hyperparams"]
+    known["seed"] = {"flag": "--seed", "type": "int", "range": [0, 10**6]}
+    paired = {**PARALLEL, "baseline": True, "runs_per_config": 2, "repetitions": 3}
+    made = plan(tmp_path, paired, {"repo": "toy", "model": "small"}, known=registry).experiments
+    assert len({one.foreground.hyperparameters.get("seed") for one in made}) == 7
+    pairs = [one for one in made if one.design == "random"]
+    (plain,) = (one for one in made if one.design is None)
+    counts = Counter((one.configuration_key, one.arm, one.repetitions) for one in pairs)
+    assert list(counts.values()) == [3] * 4
+    assert {(one.arm, one.mode) for one in pairs} == {("parallel",) * 2, ("alone", "mutation")}
+    assert (plain.arm, plain.mode) == ("alone", "default")
+    keys = {one.configuration_key for one in pairs}
+    assert len(keys) == 2
+    assert plain.configuration_key not in keys
 
 
 def test_a_listing_is_split_at_line_feeds_only(tmp_path: Path) -> None:

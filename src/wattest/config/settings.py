@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from wattest.config.design import RANDOM, Design, parse_design
+from wattest.config.design import Design
 from wattest.config.jsonfile import Keys, read_json
 from wattest.config.registry import Registry
 from wattest.config.request import RequestReader, TrainingRequest
@@ -88,7 +88,6 @@ class _Reader:
         self._requests = RequestReader(registry, self._fault, self._warn)
 
     def settings(self) -> Settings:
-        self._design({(): self._data})
         entries = self._entries()
         self._check_session()
         said = self._said
@@ -155,37 +154,24 @@ class _Reader:
         if request is None or None in backgrounds:
             return None
         # The first that says it counts: the entry, then its foreground, then the file.
-        layers = {keys: entry, place: training, (): self._data}
-        said = ChainMap(*layers.values(), defaults_of("settings"))
+        written = ChainMap(entry, training, self._data)
+        said = ChainMap(*written.maps, defaults_of("settings"))
+        for keys_of, layer in ((keys, entry), (place, training)):
+            if "design" in layer and not request.mutate:
+                text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
+                self._fault((*keys_of, "design"), text)
         limits: dict[str, Any] = {one.name: said.get(one.name) for one in fields(Limits)}
         return Entry(
             path=json_path(keys),
             mode=mode,
             foreground=request,
             backgrounds=tuple(one for one in backgrounds if one is not None),
-            runs_per_config=ChainMap(*layers.values()).get("runs_per_config"),
-            design=self._design(layers),
+            runs_per_config=written.get("runs_per_config"),
+            design=Design.of(said.get("design", "random")),
             repetitions=said["repetitions"],
             baseline=parallel and said["baseline"],
             limits=Limits(**limits),
         )
-
-    def _design(self, layers: Mapping[Keys, Mapping[str, Any]]) -> Design:
-        """Return the first design of these layers of a file, all of which are checked."""
-        mutated = any("mutate" in layer for layer in layers.values())
-        found = []
-        for place, layer in layers.items():
-            if "design" not in layer:
-                continue
-            if place and not mutated:
-                text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
-                self._fault((*place, "design"), text)
-            design = parse_design(layer["design"], (*place, "design"), self._shown)
-            if isinstance(design, Design):
-                found.append(design)
-            else:
-                self._errors += [fault for fault in design if fault not in self._errors]
-        return found[0] if found else RANDOM
 
     def _mode(self, keys: Keys, entry: Mapping[str, Any]) -> str | None:
         stated: str | None = entry.get("mode") or self._data.get("mode")

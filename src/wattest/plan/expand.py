@@ -133,6 +133,7 @@ def _entry_experiments(
                 configuration=configuration,
                 repetition=repetition,
                 repetitions=repetitions,
+                design=entry.design.name if drawn else None,
             )
             made += _pair(loaded, f"{stem}-baseline-{number}") if entry.baseline else [loaded]
     return [replace(one, key=_key(one)) for one in made]
