@@ -29,16 +29,17 @@ WIDTH_INCHES = 5.0
 _LABEL_INCHES = 1.3
 _LETTERS = 20
 _MOST_LABELS = 40
+_MOST_EFFECTS = 4
 _TOLD_INCHES = 1.55
 _COLOR, _MARKER = MODES["parallel"]
 
 
-def forest_picture(study: Study, name: str) -> Picture | None:
-    """Return what the load did to each quantity: ratios in one panel, each difference in its own.
+def forest_picture(study: Study, rows: Sequence[ForestRow], name: str) -> Picture | None:
+    """Return what the load did, row by row: ratios in one panel, each difference in its own.
 
     None where nothing has a value.
     """
-    rows = [row for row in study.load_rows if row.estimate.value is not None]
+    rows = [row for row in rows if row.estimate.value is not None]
     ratios = [row for row in rows if row.estimate.kind == "ratio"]
     groups = [ratios] if ratios else []
     groups += [[row] for row in rows if row.estimate.kind != "ratio"]
@@ -72,8 +73,9 @@ def configurations_picture(row: ForestRow, name: str) -> Picture | None:
         figure = figure_of(figsize=(WIDTH_INCHES, height))
         axes = figure.add_axes(_place(0.45, tall, height, left=1.95 if labelled else 0.5))
         levels = range(len(points))
-        for level, point in zip(levels, points, strict=True):
-            axes.plot(point.values, [level] * len(point.values), "|", color=_COLOR, alpha=0.8)
+        single = [(value, level) for level, one in enumerate(points) for value in one.values]
+        if single:
+            axes.plot(*zip(*single, strict=True), "|", color=_COLOR, alpha=0.8)
         axes.plot([point.value for point in points], levels, _MARKER, color=_COLOR, markersize=4)
         _draw_reference(axes, row)
         axes.set_ylim(-0.7, len(points) - 0.3)
@@ -90,9 +92,12 @@ def configurations_picture(row: ForestRow, name: str) -> Picture | None:
     return Picture(name, f"{row.quantity.title}, configuration by configuration", told, figure)
 
 
-def effects_picture(row: HyperparameterRow, name: str) -> Picture | None:
-    """Return configuration means over the values of a hyper-parameter; None without any."""
-    effects = [effect for effect in row.effects if effect.points][:4]
+def effects_picture(row: HyperparameterRow, effects: Sequence[Effect], name: str) -> Picture | None:
+    """Return configuration means over the values of a hyper-parameter; None without any.
+
+    The first four of `effects` that have points are drawn.
+    """
+    effects = [effect for effect in effects if effect.points][:_MOST_EFFECTS]
     if not effects:
         return None
     lines = math.ceil(len(effects) / 2)
@@ -116,8 +121,10 @@ def front_picture(front: Front, name: str) -> Picture | None:
     if not front.points:
         return None
     with drawing() as figure_of:
-        figure = figure_of(figsize=(WIDTH_INCHES, 3.2))
-        axes = figure.add_axes((0.15, 0.15, 0.81, 0.69))
+        labels = len({(point.arm, point.is_surely_dominated) for point in front.points})
+        height = 2.75 + (0.22 * math.ceil(labels / 2) if labels > 1 else 0)
+        figure = figure_of(figsize=(WIDTH_INCHES, height))
+        axes = figure.add_axes((0.15, 0.48 / height, 0.81, 2.2 / height))
         for arm in dict.fromkeys(point.arm for point in front.points):
             _draw_points(axes, [point for point in front.points if point.arm == arm], arm)
         best = sorted((one.energy, one.metric) for one in front.points if one.is_on_front)
@@ -132,7 +139,7 @@ def front_picture(front: Front, name: str) -> Picture | None:
         axes.margins(0.08)
         axes.locator_params(nbins=5)
         axes.grid()
-        if len({point.arm for point in front.points}) > 1 or best:
+        if labels > 1:
             figure.legend(loc="upper right", ncols=2, fontsize=8, handletextpad=0.1)
     told = "; ".join(
         f"{one.label} ({one.arm}) {numbers.amount(one.energy, front.energy)},"

@@ -13,11 +13,22 @@ from wattest.report.figures import (
     forest_picture,
     front_picture,
 )
-from wattest.report.model import Answers, Belief, HyperparameterRow, Run, Study
+from wattest.report.model import (
+    Answers,
+    Belief,
+    Effect,
+    Estimate,
+    ForestRow,
+    HyperparameterRow,
+    Quantity,
+    Run,
+    Study,
+)
 from wattest.report.page import render
-from wattest.report.sentences import effect_sentence, load_sentence, remarks
+from wattest.report.sentences import change, grounds, quantity_words, smallest
 from wattest.report.sheet import sheet_of
 from wattest.report.sheetfigure import sheet_picture
+from wattest.report.studies import amount
 
 _MOST_TRACES = 8
 _TRACE_COLUMNS = 200
@@ -30,15 +41,14 @@ def report_page(answers: Answers, numbers_json: str) -> str:
     Raises:
         ExtraError: jinja2 or matplotlib is not installed.
     """
-    chosen = _runs_to_trace(answers)
-    shown, left = chosen[:_MOST_TRACES], len(chosen) - _MOST_TRACES
+    left = len(_runs_to_trace(answers)) - _MOST_TRACES
     return render(
         "report.html",
         answers=answers,
         pages=[_study_page(study, number) for number, study in enumerate(answers.studies, 1)],
         belief=list(belief_sentences(answers.belief)),
         attribution=[],
-        traces=[_trace(run, number) for number, run in enumerate(shown, 1)],
+        traces=list(_traces(answers)),
         traces_left_out=f" {left} more are not shown; wattest show draws each." if left > 0 else "",
         rows=[_row(run) for run in answers.runs],
         numbers_json=numbers_json,
@@ -52,18 +62,17 @@ def report_pictures(answers: Answers) -> Iterator[Picture]:
         yield from (*page["pictures"]["load"], *page["pictures"]["configurations"])
         yield from (picture for _, picture in page["fronts"] if picture)
         yield from (picture for *_, picture in page["rows"] if picture)
-    for number, run in enumerate(_runs_to_trace(answers)[:_MOST_TRACES], 1):
-        yield _trace(run, number)
+    yield from _traces(answers)
 
 
 def belief_sentences(belief: Belief) -> Iterator[str]:
     """Yield everything that speaks for or against a report, the gravest first."""
-    yield from belief.refusals
     for run, reasons in belief.invalid:
         yield f"Invalid, in no number: {run.test_id}: {'; '.join(reasons)}"
     if not belief.invalid:
         yield "No run is invalid."
     yield from (f"Pair left out: {one.label}: {one.reason}" for one in belief.left_out)
+    yield from belief.refusals
     yield from (f"Damaged: {one.path.name}: {one.text}" for one in belief.damage)
     for flag, count in belief.flags.items():
         yield f"Flag on {count} run{'s' * (count != 1)}: {flag}"
@@ -73,7 +82,10 @@ def belief_sentences(belief: Belief) -> Iterator[str]:
 
 def _study_page(study: Study, number: int) -> dict[str, Any]:
     stem = f"s{number}"
-    forest = forest_picture(study, f"{stem}-load")
+    metrics = [row for row in study.load_rows if row.quantity.kind != "ratio"]
+    rest = [row for row in metrics if row.quantity != study.metric]
+    first = [row for row in study.load_rows if row not in rest]
+    forest = forest_picture(study, first, f"{stem}-load")
     shown = [row for row in study.load_rows if len(row.points) > 1][:_MOST_CONFIGURATIONS]
     configurations = [
         configurations_picture(row, f"{stem}-configurations{index}")
@@ -82,7 +94,7 @@ def _study_page(study: Study, number: int) -> dict[str, Any]:
     return {
         "title": f"{study.program} over {study.load}" if study.load else study.program,
         "load_reason": study.load_reason,
-        "load_sentences": [(load_sentence(row), row.estimate.note) for row in study.load_rows],
+        "load_lines": [_line(row) for row in study.load_rows],
         "hyperparameter_reason": study.hyperparameter_reason,
         **_first_screen(study),
         "fronts": [
@@ -90,7 +102,11 @@ def _study_page(study: Study, number: int) -> dict[str, Any]:
             for index, front in enumerate(study.fronts, 1)
         ],
         "rows": [
-            (row, _effects(row), effects_picture(row, f"{stem}-effect{index}"))
+            (
+                row,
+                [_line(one) for one in row.effects],
+                _effects(study, row, f"{stem}-effect{index}"),
+            )
             for index, row in enumerate(study.hyperparameters, 1)
         ],
         "pictures": {
@@ -98,6 +114,13 @@ def _study_page(study: Study, number: int) -> dict[str, Any]:
             "configurations": [one for one in configurations if one],
         },
     }
+
+
+def _effects(study: Study, row: HyperparameterRow, name: str) -> Picture | None:
+    """Return the picture of the effects that are shown first: energy, duration, metric, rest."""
+    first = [one.key for one in (study.energy, study.metric) if one] + ["duration"]
+    effects = sorted(row.effects, key=lambda one: one.quantity.key not in first)
+    return effects_picture(row, effects, name)
 
 
 def _first_screen(study: Study) -> dict[str, Any]:
@@ -117,46 +140,66 @@ def _first_screen(study: Study) -> dict[str, Any]:
 def _first_row(row: HyperparameterRow, keys: Sequence[str]) -> dict[str, Any]:
     time = row.effect("duration")
     effects = [row.effect(key) for key in keys]
-    change = next((one.change for one in effects if one and one.change), None)
+    moderated = next((one.change for one in effects if one and one.change), None)
     return {
         "step": f"{row.step} {row.name}",
         "arm": row.arm,
-        "n": max((one.estimate.n for one in effects if one), default=0),
-        "effects": [
-            one
-            and {
-                "estimate": one.estimate,
-                "power": time and one.power,
-                "time": time and time.estimate,
-            }
-            for one in effects
-        ],
-        "change": numbers.estimate(change) if change and change.value is not None else "-",
+        "effects": [_cell(one, time) for one in effects],
+        "change": _told(moderated),
     }
 
 
-def _effects(row: HyperparameterRow) -> list[tuple[str, str]]:
-    return [(effect_sentence(row, one), remarks(one.estimate)) for one in row.effects]
+def _cell(one: Effect | None, time: Effect | None) -> list[str]:
+    """Return an effect, its parts where it is one on energy, and what it rests on."""
+    if one is None or one.estimate.value is None:
+        return ["-"]
+    told = [_told(one.estimate)]
+    if one.power is not None and time is not None:
+        parts = numbers.ratio(time.estimate.value), numbers.ratio(one.power.value)
+        told.append("= time {} × power {}".format(*parts))
+    power = f", 80 % power for {smallest(one.estimate)}" if one.estimate.smallest else ""
+    return [*told, f"n = {one.estimate.n}{power}"]
+
+
+def _told(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else numbers.estimate(estimate)
+
+
+def _lines(row: HyperparameterRow) -> Iterator[tuple[str, str, str]]:
+    """Yield every effect of a hyper-parameter; an energy's is followed by that on mean power."""
+    for one in row.effects:
+        yield _line(one)
+        if one.power is not None:
+            name = f"mean power of {one.quantity.title}"
+            yield name, change(one.power), grounds(one.power)
+
+
+def _line(one: ForestRow | Effect) -> tuple[str, str, str]:
+    """Return what changed, by how much, and what that rests on."""
+    return quantity_words(one.quantity), change(one.estimate), grounds(one.estimate)
 
 
 def _runs_to_trace(answers: Answers) -> list[Run]:
     """Return the invalid runs, and of the others those with the least and the most energy."""
     chosen = [run for run, _ in answers.belief.invalid]
     for study in answers.studies:
-        key = study.energy.key if study.energy else "duration"
-        known = [run for run in study.runs if run.is_valid and key in run.amounts]
-        known.sort(key=lambda run: (run.amounts[key], run.experiment_id))
-        chosen += [run for run in known[:1] + known[1:][-1:] if run not in chosen]
-    return [run for run in chosen if not run.is_valid or _has_traces(run)]
+        quantity = study.energy or Quantity("duration", "duration", "s")
+        known = [
+            (value, run.experiment_id, run)
+            for run in study.runs
+            if run.is_valid and (value := amount(run, quantity)) is not None
+        ]
+        known.sort(key=lambda one: one[:2])
+        chosen += [run for *_, run in known[:1] + known[1:][-1:] if run not in chosen]
+    return chosen
 
 
-def _has_traces(run: Run) -> bool:
-    return bool(sheet_of(run.record, run.path.parent).traces)
-
-
-def _trace(run: Run, number: int) -> Picture:
-    sheet = sheet_of(run.record, run.path.parent)
-    return sheet_picture(sheet, f"trace{number}", _TRACE_COLUMNS)
+def _traces(answers: Answers) -> Iterator[Picture]:
+    """Yield the power of the chosen runs; one that counts and has left no trace is left out."""
+    for number, run in enumerate(_runs_to_trace(answers)[:_MOST_TRACES], 1):
+        sheet = sheet_of(run.record, run.path.parent)
+        if sheet.traces or not run.is_valid:
+            yield sheet_picture(sheet, f"trace{number}", _TRACE_COLUMNS)
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -6,38 +6,43 @@ from wattest.report.model import Effect, Estimate, ForestRow, HyperparameterRow,
 
 
 def load_sentence(row: ForestRow) -> str:
-    """Return what the load did to a quantity, such as `With the load, GPU energy was …`."""
-    estimate, title = row.estimate, _titled(row.quantity)
-    if estimate.value is None:
-        return f"{title}: no number. {_reason(estimate)}"
-    subject = f"With the load, {title}"
+    """Return what the load did to a quantity, in one sentence that stands alone."""
+    title, estimate = quantity_words(row.quantity), row.estimate
     if row.quantity.unit == "J":
-        subject += " (of both trainings together)"
-    return f"{subject} was {_change(estimate)}."
+        title += " (of both trainings together)"
+    return f"With the load, {title} was {change(estimate)} ({grounds(estimate)})."
 
 
 def effect_sentence(row: HyperparameterRow, effect: Effect) -> str:
-    """Return what a step of a hyper-parameter does, such as `Doubling x: GPU energy …`."""
-    estimate, title = effect.estimate, _titled(effect.quantity)
-    if estimate.value is None:
-        return f"{row.name} and {title}: no number. {_reason(estimate)}"
+    """Return what a step of a hyper-parameter does to a quantity, in one sentence."""
+    title, estimate = quantity_words(effect.quantity), effect.estimate
     if effect.quantity.unit == "J" and row.arm == "parallel":
         title += " (of both trainings together)"
     step = row.step[:1].upper() + row.step[1:]
-    return f"{step} {row.name}: {title} {_change(estimate)}."
+    return f"{step} {row.name}: {title} {change(estimate)} ({grounds(estimate)})."
 
 
-def _change(estimate: Estimate) -> str:
-    """Return by how much, how surely, and what would have been found."""
-    if not estimate.has_interval:
-        return f"{_by(estimate.value, estimate)} ({_why(estimate)})"
-    interval = f"95 %: {_between(estimate)}; n = {estimate.n} {estimate.unit}"
-    if not is_clear(estimate):
-        found = f"not found to differ ({interval}"
-        if estimate.smallest is not None:
-            found += f"; {smallest(estimate)} would be found 4 times in 5"
-        return found + ")"
-    return f"{_by(estimate.value, estimate)} ({interval})"
+def change(estimate: Estimate) -> str:
+    """Return by how much: `30 % higher`, `not found to differ`, `not known`."""
+    if estimate.value is None:
+        return "not known"
+    if estimate.has_interval and not is_clear(estimate):
+        return "not found to differ"
+    return _by(estimate.value, estimate)
+
+
+def grounds(estimate: Estimate) -> str:
+    """Return what a number rests on: interval or reason, n and unit, power, notes, tests."""
+    told = []
+    if estimate.low is not None and estimate.high is not None:
+        told.append(f"95 %: {_between(estimate.low, estimate.high, estimate)}")
+    told.append(f"n = {estimate.n} {estimate.unit}")
+    if estimate.smallest is not None:
+        told.append(f"80 % power for {smallest(estimate)}")
+    told += [one for one in (estimate.reason, estimate.note, estimate.equivalence) if one]
+    if estimate.p_value is not None:
+        told.append(f"p = {estimate.p_value:.2g} (Holm)")
+    return "; ".join(told)
 
 
 def is_clear(estimate: Estimate) -> bool:
@@ -57,39 +62,29 @@ def smallest(estimate: Estimate) -> str:
     return f"{estimate.smallest:.2g}"
 
 
-def remarks(estimate: Estimate) -> str:
-    """Return all that is to be said beside an estimate: its reason, its bounds, its tests."""
-    told = [estimate.reason, estimate.note, estimate.equivalence]
-    if estimate.p_value is not None:
-        told.append(f"p = {estimate.p_value:.2g} (Holm)")
-    return "; ".join(one for one in told if one)
+def quantity_words(quantity: Quantity) -> str:
+    """Return the title of a quantity; of an estimate with its `~`."""
+    return f"~{quantity.title} (estimated)" if quantity.estimated else quantity.title
 
 
-def _by(value: float | None, estimate: Estimate) -> str:
-    """Return `30 % higher`, or a difference as `0.3 lower`."""
-    assert value is not None
+def _by(value: float, estimate: Estimate) -> str:
+    """Return `30 % higher`, `2.4 times as high`, or for a difference `0.3 lower`."""
+    if estimate.kind == "ratio" and value >= 2:
+        return f"{value:.3g} times as high"
+    size, way = _size(value, estimate)
+    return f"{size} {way}"
+
+
+def _size(value: float, estimate: Estimate) -> tuple[str, str]:
     if estimate.kind == "ratio":
         share = 100 * (value - 1)
-        if value >= 2:
-            return f"{value:.3g} times as high"
-        return f"{abs(share):.3g} % {'higher' if share >= 0 else 'lower'}"
-    return f"{abs(value):.3g} {'higher' if value >= 0 else 'lower'}"
+        return f"{abs(share):.3g} %", "higher" if share >= 0 else "lower"
+    return f"{abs(value):.3g}", "higher" if value >= 0 else "lower"
 
 
-def _between(estimate: Estimate) -> str:
-    return f"from {_by(estimate.low, estimate)} to {_by(estimate.high, estimate)}"
-
-
-def _titled(quantity: Quantity) -> str:
-    title = quantity.title
-    plain = title[:1].lower() + title[1:] if title[1:2].islower() else title
-    return f"~{plain} (estimated)" if quantity.estimated else plain
-
-
-def _why(estimate: Estimate) -> str:
-    return estimate.reason or f"no interval; n = {estimate.n} {estimate.unit}"
-
-
-def _reason(estimate: Estimate) -> str:
-    reason = estimate.reason or "Nothing was measured"
-    return reason[:1].upper() + reason[1:] + "."
+def _between(low: float, high: float, estimate: Estimate) -> str:
+    """Return `20 % to 40 % higher`, naming the way once where it is the same."""
+    if estimate.kind == "ratio" and high >= 2:
+        return f"{low:.3g} to {high:.3g} times as high"
+    (size, way), other = _size(low, estimate), _by(high, estimate)
+    return f"{size} to {other}" if other.endswith(way) else f"{size} {way} to {other}"
