@@ -93,21 +93,16 @@ class _Reader:
         said = self._said
         if self._errors:
             raise ConfigurationError(self._errors)
-        return Settings(
-            file=self._shown,
-            experiment_name=said.get("experiment_name", Path(self._shown).stem),
-            governor=said.get("governor"),
-            seed=said.get("seed"),
-            use_deduplication=said["use_deduplication"],
-            historical_csvs=tuple(said.get("historical_csvs", ())),
-            order=said.get("order"),
-            idle_baseline_seconds=said["idle_baseline_seconds"],
-            cooldown_seconds=said["cooldown_seconds"],
-            cooldown_limit_seconds=said["cooldown_limit_seconds"],
-            entries=entries,
-            digest=digest_of(self._data),
-            warnings=tuple(map(str, self._warnings)),
-        )
+        plain: dict[str, Any] = {one.name: said.get(one.name) for one in fields(Settings)}
+        plain |= {
+            "file": self._shown,
+            "experiment_name": said.get("experiment_name", Path(self._shown).stem),
+            "historical_csvs": tuple(said.get("historical_csvs", ())),
+            "entries": entries,
+            "digest": digest_of(self._data),
+            "warnings": tuple(map(str, self._warnings)),
+        }
+        return Settings(**plain)
 
     def _entries(self) -> tuple[Entry, ...]:
         """Read the entries that the schema found sound; any other fault of the file comes first."""
