@@ -34,7 +34,8 @@ class Limits:
 class Entry:
     """One entry of `experiments`: a training, for parallel mode with its background loads.
 
-    `runs_per_config` is None where neither the entry nor the file says it.
+    `runs_per_config` is None where neither the entry nor the file says it; where none says its
+    design, `is_design_said` is false, and it is `random`.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Entry:
     backgrounds: tuple[TrainingRequest, ...]
     runs_per_config: int | None
     design: Design
+    is_design_said: bool
     repetitions: int
     baseline: bool
     limits: Limits
@@ -163,6 +165,7 @@ class _Reader:
             backgrounds=tuple(one for one in backgrounds if one is not None),
             runs_per_config=written.get("runs_per_config"),
             design=Design.of(said.get("design", "random")),
+            is_design_said="design" in written,
             repetitions=said["repetitions"],
             baseline=parallel and said["baseline"],
             limits=Limits(**limits),
