@@ -8,12 +8,13 @@ names no experiment meets none of them.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from wattest.plugin import reporting, workers
-from wattest.plugin.options import add_options
+from wattest.plugin.options import add_options, project_root
 from wattest.plugin.reporting import HEADLINE
 
 if TYPE_CHECKING:
@@ -43,15 +44,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if workers.is_controller(config):
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
-    if config.getoption("--config") is not None or _names_experiments(config):
+    if _asks_for_experiments(config):
         campaign_of(config).announce()
+    elif workers.is_controller(config) and _leads_to_experiments(config):
+        # Its workers may collect experiments: they shall all have one plan.
+        campaign_of(config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Let ``-n auto`` be a worker for each free GPU, where experiments are asked for."""
-    asks = config.getoption("--config") is not None or _names_experiments(config)
-    if not asks or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+    if not _asks_for_experiments(config) or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
     from wattest.errors import WattestError
     from wattest.plugin.options import root_of_sys
@@ -105,11 +108,23 @@ def session_of(config: pytest.Config) -> Session:
     return campaign_of(config).session
 
 
-def _names_experiments(config: pytest.Config) -> bool:
-    """Tell whether an argument leads into the folder of the experiments."""
-    folder = config.rootpath / "experiments"
-    for argument in config.args:
-        path = (config.invocation_params.dir / argument.split("::")[0]).resolve()
-        if folder == path or folder in path.parents:
-            return True
-    return False
+def _asks_for_experiments(config: pytest.Config) -> bool:
+    """Tell whether a settings file is named, or the folder of the experiments, or what is in it."""
+    folder = _experiments(config)
+    return bool(config.getoption("--config")) or any(
+        folder in (path, *path.parents) for path in _paths(config)
+    )
+
+
+def _leads_to_experiments(config: pytest.Config) -> bool:
+    """Tell whether a folder is named that the folder of the experiments lies in."""
+    return any(path in _experiments(config).parents for path in _paths(config))
+
+
+def _experiments(config: pytest.Config) -> Path:
+    return (project_root(config) / "experiments").resolve()
+
+
+def _paths(config: pytest.Config) -> list[Path]:
+    here = config.invocation_params.dir
+    return [(here / argument.split("::")[0]).resolve() for argument in config.args]

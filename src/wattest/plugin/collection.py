@@ -17,7 +17,13 @@ from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import cpu_energy, option, results_folder, session_options
+from wattest.plugin.options import (
+    cpu_energy,
+    option,
+    project_root,
+    results_folder,
+    session_options,
+)  # fmt: skip
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
@@ -41,10 +47,11 @@ class CampaignRun:
         self._session: Session | None = None
         self.team: Team | None = None
         self._finished: dict[str, Finished] = {}
+        self._is_announced = False
         seed, drawn = workers.plan_of_controller(config)
         with usage_errors():
             self.campaign = load_campaign(
-                Places(config.invocation_params.dir, config.rootpath),
+                Places(config.invocation_params.dir, project_root(config)),
                 option(config, "config"),
                 option(config, "models-config"),
                 config.getoption("--seed") if seed is None else seed,
@@ -73,6 +80,7 @@ class CampaignRun:
         Raises:
             pytest.UsageError: the workers cannot all measure.
         """
+        self._is_announced = True
         if not self._config.getoption("collectonly") and workers.is_controller(self._config):
             with usage_errors():
                 self._form_team()
@@ -121,7 +129,7 @@ class CampaignRun:
             f"wattest: {self.campaign.settings.file}, {count} experiment{'s' * (count != 1)}"
             f" planned, seed {plan.seed} ({self.campaign.seed_origin}), plan {plan.digest}"
         ]
-        if not self._config.getoption("collectonly"):
+        if self._is_announced and not self._config.getoption("collectonly"):
             lines += self.session.header()
             if workers.is_controller(self._config):
                 self._close_session()
@@ -165,9 +173,17 @@ class CampaignRun:
             workers.end_with(self._config, pytest.ExitCode.USAGE_ERROR)
             items.clear()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Check the programs of what was selected, and the sensors, before anything runs."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None]:
+        """Put the plan's order back, then check programs and sensors before anything runs.
+
+        Positions and blocks are true in that order alone, whatever command line and plugins ask.
+        """
+        before = list(session.items)
+        _put_in_order(session.items, self.campaign.plan)
+        if session.items != before:
+            workers.tell(self._config, "the experiments run in the order of the plan")
+        yield
         if not workers.is_worker(self._config):
             self._begin(session.items)
 
@@ -193,6 +209,7 @@ class CampaignRun:
         selected = [experiment for _, experiment in _ours(items)]
         if not selected or self._config.getoption("collectonly"):
             return
+        workers.refuse_several(self._config)
         if faults := self.campaign.faults(selected):
             raise pytest.UsageError(*map(str, faults))
         with usage_errors():
@@ -295,6 +312,14 @@ def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
     planned = [(item, getattr(item, "callspec", None)) for item in items]
     found = [(item, spec.params.get("experiment")) for item, spec in planned if spec is not None]
     return [(item, one) for item, one in found if isinstance(one, Experiment)]
+
+
+def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
+    """Sort the experiments among `items` as planned; what else is there stays where it stands."""
+    places = {experiment.id: place for place, experiment in enumerate(plan.experiments)}
+    ours = sorted(_ours(items), key=lambda one: places.get(one[1].id, len(places)))
+    sequence, is_ours = iter(ours), {item for item, _ in ours}
+    items[:] = [next(sequence)[0] if item in is_ours else item for item in items]
 
 
 def _parameter(experiment: Experiment) -> Any:

@@ -135,6 +135,23 @@ def workers_of(config: pytest.Config) -> int:
     return max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
 
 
+def refuse_several(config: pytest.Config) -> None:
+    """Refuse to measure as one of several workers without a seat.
+
+    They have seats where the command line asks for experiments; here they were come upon.
+
+    Raises:
+        pytest.UsageError: this is one of several.
+    """
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    if count > 1 and member_of(config) is None:
+        raise pytest.UsageError(
+            f"{count} workers would measure on the same counters at once, and each would count"
+            " the other's energy; name the experiments on the command line, for one GPU each, or"
+            " run with -n 0 or -n 1"
+        )
+
+
 def _multiplier(spec: str) -> int:
     """Return how many workers a spec such as `3*popen` stands for."""
     number, star, _ = spec.partition("*")
@@ -184,8 +201,8 @@ def tell(config: Any, line: str) -> None:
     if is_worker(config):
         config.workeroutput.setdefault(_LINES, []).append(line)
     elif (reporter := config.pluginmanager.get_plugin("terminalreporter")) is not None:
-        reporter.ensure_newline()
-        reporter.write_line(line)
+        begun = reporter._tw.width_of_current_line
+        reporter.write_line(f"\n{line}" if begun else line)
 
 
 def end_with(config: Any, exit_status: int) -> None:

@@ -56,10 +56,7 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
 
 
 def _concurrency(attempt: Attempt | None) -> dict[str, Any]:
-    """Return who else trained on shared counters in the window; None where that is not known.
-
-    Who measures alone on all of its counters has no neighbours.
-    """
+    """Return who else trained on shared counters in the window; None where nobody shares any."""
     named = attempt.neighbours if attempt else None
     return {"neighbours": None if named is None else [asdict(one) for one in named]}
 
