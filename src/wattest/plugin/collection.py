@@ -17,7 +17,7 @@ from wattest.plan.experiment import Experiment
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import option, results_folder, session_options
+from wattest.plugin.options import option, results_folder, run_as, session_options
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
@@ -142,8 +142,9 @@ class CampaignRun:
         selected = [experiment for _, experiment in _ours(items)]
         if not selected or self._config.getoption("collectonly"):
             return
-        if faults := self.campaign.faults(selected):
-            raise pytest.UsageError(*map(str, faults))
+        with usage_errors():
+            if faults := self.campaign.faults(selected, run_as(self._config)):
+                raise ConfigurationError(faults)
         with usage_errors():
             self.session.begin(selected, self._finished, is_shard=self._shard is not None)
         self._watch_time()
