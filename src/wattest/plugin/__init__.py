@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wattest.plugin import reporting, workers
-from wattest.plugin.options import add_options, named_paths
+from wattest.plugin.options import add_options, named_paths, project_root
 from wattest.plugin.reporting import HEADLINE
 
 if TYPE_CHECKING:
@@ -48,8 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
     if workers.is_controller(config):
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
-    if config.getoption("--config") is not None or _names_experiments(config):
+    folder = (project_root(config) / "experiments").resolve()
+    paths = [
+        (config.invocation_params.dir / argument.split("::")[0]).resolve()
+        for argument in config.args
+    ]
+    if config.getoption("--config") or any(folder in (path, *path.parents) for path in paths):
         campaign_of(config).announce()
+    elif workers.is_controller(config) and any(path in folder.parents for path in paths):
+        # Its workers may collect experiments: they shall all have one plan.
+        campaign_of(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -93,24 +101,14 @@ def _give_back_at_the_end(config: pytest.Config) -> None:
     if files.sudo_user() is None:
         return
     began = time.time() - _CLOCK_TICK_SECONDS
-    paths = list(named_paths(config))
+    root, paths = project_root(config), list(named_paths(config))
     made = [one for path in paths for one in (path, *path.parents) if not os.path.lexists(one)]
 
     def give_back() -> None:
-        files.give_back_caches(config.rootpath)
+        files.give_back_caches(root)
         for path in paths:
             with suppress(OSError):
                 if path in made or path.lstat().st_mtime >= began:
                     files.give_back_written(path, made)
 
     config.add_cleanup(give_back)
-
-
-def _names_experiments(config: pytest.Config) -> bool:
-    """Tell whether an argument leads into the folder of the experiments."""
-    folder = config.rootpath / "experiments"
-    for argument in config.args:
-        path = (config.invocation_params.dir / argument.split("::")[0]).resolve()
-        if folder == path or folder in path.parents:
-            return True
-    return False

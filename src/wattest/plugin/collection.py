@@ -13,11 +13,11 @@ import pytest
 from wattest.errors import ConfigurationError, WattestError
 from wattest.interrupts import OrderlySignals
 from wattest.machine.slurm import Job
-from wattest.plan.experiment import Experiment
+from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import option, results_folder, run_as, session_options
+from wattest.plugin.options import option, project_root, results_folder, run_as, session_options
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
@@ -37,15 +37,18 @@ class CampaignRun:
         self._config = config
         self._session: Session | None = None
         self._finished: dict[str, Finished] = {}
+        self._is_announced = False
         seed, drawn = workers.plan_of_controller(config)
         with usage_errors():
             self.campaign = load_campaign(
-                Places(config.invocation_params.dir, config.rootpath),
+                Places(config.invocation_params.dir, project_root(config)),
                 option(config, "config"),
                 option(config, "models-config"),
                 config.getoption("--seed") if seed is None else seed,
                 results_folder(config),
                 resume=config.getoption("--resume") or config.getoption("--shard") is not None,
+                session=_session_to_resume(config),
+                is_finished=self._is_finished,
                 drawn=drawn,
             )
             self._shard = self._shard_of_the_plan()
@@ -62,22 +65,18 @@ class CampaignRun:
     def announce(self) -> None:
         """Refuse several xdist workers, take the signals, and warn where no header is shown.
 
-        The workers would share one counter. The signals end pytest in order from its very start;
-        a session takes them again.
+        The signals end pytest in order from its very start; a session takes them again.
         """
-        count = workers.workers_of(self._config)
-        if count > 1 and not self._config.getoption("collectonly"):
-            raise pytest.UsageError(
-                f"{count} workers would measure on the same counters at once, and each would count"
-                " the other's energy; run with -n 0 or -n 1"
-            )
+        self._is_announced = True
+        if not self._config.getoption("collectonly"):
+            workers.refuse_several(self._config)
         if not workers.is_worker(self._config):
             signals = OrderlySignals()
             signals.install()
             self._config.add_cleanup(signals.restore)
         if self._config.get_verbosity() < 0:
-            for warning in self.campaign.warnings:
-                sys.stderr.write(f"warning: {warning}\n")
+            for remark in self._remarks():
+                sys.stderr.write(f"{remark}\n")
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""
@@ -90,11 +89,23 @@ class CampaignRun:
             f"wattest: {self.campaign.settings.file}, {count} experiment{'s' * (count != 1)}"
             f" planned, seed {plan.seed} ({self.campaign.seed_origin}), plan {plan.digest}"
         ]
-        if not self._config.getoption("collectonly"):
+        if self._is_announced and not self._config.getoption("collectonly"):
             lines += self.session.header()
             if workers.is_controller(self._config):
                 self.pytest_unconfigure()
-        return lines + [f"warning: {warning}" for warning in self.campaign.warnings]
+        return lines + self._remarks()
+
+    def _remarks(self) -> list[str]:
+        warnings = (f"warning: {warning}" for warning in self.campaign.warnings)
+        return [*self.campaign.told, *warnings]
+
+    def _is_finished(self, plan: Plan) -> bool:
+        """Tell whether all of a plan has counted; the shards of one must all choose the same."""
+        if self._config.getoption("--shard") is not None:
+            return False
+        return len(finished_experiments(results_folder(self._config), plan)) == len(
+            plan.experiments
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -120,9 +131,17 @@ class CampaignRun:
             workers.end_with(self._config, pytest.ExitCode.USAGE_ERROR)
             items.clear()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Check the programs of what was selected, and the sensors, before anything runs."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None]:
+        """Put the plan's order back, then check programs and sensors before anything runs.
+
+        Positions and blocks are true in that order alone, whatever command line and plugins ask.
+        """
+        before = list(session.items)
+        _put_in_order(session.items, self.campaign.plan)
+        if session.items != before:
+            workers.tell(self._config, "the experiments run in the order of the plan")
+        yield
         if not workers.is_worker(self._config):
             self._begin(session.items)
 
@@ -142,6 +161,7 @@ class CampaignRun:
         selected = [experiment for _, experiment in _ours(items)]
         if not selected or self._config.getoption("collectonly"):
             return
+        workers.refuse_several(self._config)
         with usage_errors():
             if faults := self.campaign.faults(selected, run_as(self._config)):
                 raise ConfigurationError(faults)
@@ -217,6 +237,13 @@ class CampaignRun:
             workers.end_with(config, pytest.ExitCode.OK)
 
 
+def _session_to_resume(config: pytest.Config) -> str | None:
+    session: str | None = config.getoption("--session")
+    if session is not None and not config.getoption("--resume"):
+        raise ConfigurationError([f"--session {session}: add --resume to continue its campaign"])
+    return session
+
+
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Turn what wattest raises into pytest's usage error: one line per fault, exit code 4."""
@@ -238,6 +265,14 @@ def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
     planned = [(item, getattr(item, "callspec", None)) for item in items]
     found = [(item, spec.params.get("experiment")) for item, spec in planned if spec is not None]
     return [(item, one) for item, one in found if isinstance(one, Experiment)]
+
+
+def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
+    """Sort the experiments among `items` as planned; what else is there stays where it stands."""
+    places = {experiment.id: place for place, experiment in enumerate(plan.experiments)}
+    ours = sorted(_ours(items), key=lambda one: places.get(one[1].id, len(places)))
+    sequence, is_ours = iter(ours), {item for item, _ in ours}
+    items[:] = [next(sequence)[0] if item in is_ours else item for item in items]
 
 
 def _parameter(experiment: Experiment) -> Any:
