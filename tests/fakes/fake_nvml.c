@@ -20,7 +20,7 @@ typedef struct { char call[24]; double from, to, value; } Rule;
 typedef struct { unsigned field; double at, rate; } Field;
 
 typedef struct {
-    char name[96], uuid[96];
+    char name[96], uuid[96], pci[32];
     double *times, *watts, *joules;
     int points;
     double counter_period, counter_start, power_period, power_sampled, average_window, limit;
@@ -34,6 +34,7 @@ typedef struct {
     int field_count;
 } Gpu;
 
+typedef struct { char legacy[16]; unsigned numbers[5]; char busId[32]; } PciInfo;
 typedef union { double d; unsigned ui; unsigned long ul; unsigned long long ull; } Value;
 typedef struct {
     unsigned fieldId, scopeId;
@@ -131,6 +132,7 @@ static void read_gpu_line(Gpu *g, const char *key, const char *rest) {
     int numbers = sscanf(rest, "%lf %lf %lf", &a, &b, &c);
     if (!strcmp(key, "name")) snprintf(g->name, sizeof g->name, "%s", rest);
     else if (!strcmp(key, "uuid")) snprintf(g->uuid, sizeof g->uuid, "%s", rest);
+    else if (!strcmp(key, "pci")) snprintf(g->pci, sizeof g->pci, "%s", rest);
     else if (!strcmp(key, "point") && numbers == 2) add_point(g, a, b);
     else if (!strcmp(key, "counter")) {
         g->has_counter = 1;
@@ -222,6 +224,12 @@ int nvmlDeviceGetName(Gpu *g, char *s, unsigned n) { snprintf(s, n, "%s", g->nam
 int nvmlDeviceGetUUID(Gpu *g, char *s, unsigned n) {
     snprintf(s, n, "%s", g->uuid);
     return answer(g, "uuid");
+}
+int nvmlDeviceGetPciInfo_v3(Gpu *g, PciInfo *info) {
+    if (!g->pci[0]) return NOT_SUPPORTED;
+    memset(info, 0, sizeof *info);
+    snprintf(info->busId, sizeof info->busId, "%s", g->pci);
+    return OK;
 }
 int nvmlDeviceGetVbiosVersion(Gpu *g, char *s, unsigned n) {
     (void)g;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -9,15 +10,20 @@ from typing import Any
 
 import pytest
 
-from wattest.errors import WattestError
+from wattest.errors import ConfigurationError, WattestError
 from wattest.interrupts import OrderlySignals
-from wattest.plan.experiment import Experiment
+from wattest.machine.slurm import Job
+from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
+from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
 from wattest.plugin.options import option, results_folder, session_options
+from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
 from wattest.terminal import Console
+
+_LOOKED_AT = 20
 
 
 class CampaignRun:
@@ -39,9 +45,12 @@ class CampaignRun:
                 option(config, "models-config"),
                 config.getoption("--seed") if seed is None else seed,
                 results_folder(config),
-                resume=config.getoption("--resume"),
+                resume=config.getoption("--resume") or config.getoption("--shard") is not None,
+                session=_session_to_resume(config),
+                is_finished=self._is_finished,
                 drawn=drawn,
             )
+            self._shard = self._shard_of_the_plan()
 
     @property
     def session(self) -> Session:
@@ -69,8 +78,8 @@ class CampaignRun:
             signals.install()
             self._config.add_cleanup(signals.restore)
         if self._config.get_verbosity() < 0:
-            for warning in self.campaign.warnings:
-                sys.stderr.write(f"warning: {warning}\n")
+            for remark in self._remarks():
+                sys.stderr.write(f"{remark}\n")
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""
@@ -87,7 +96,19 @@ class CampaignRun:
             lines += self.session.header()
             if workers.is_controller(self._config):
                 self.pytest_unconfigure()
-        return lines + [f"warning: {warning}" for warning in self.campaign.warnings]
+        return lines + self._remarks()
+
+    def _remarks(self) -> list[str]:
+        warnings = (f"warning: {warning}" for warning in self.campaign.warnings)
+        return [*self.campaign.told, *warnings]
+
+    def _is_finished(self, plan: Plan) -> bool:
+        """Tell whether all of a plan has counted; the shards of one must all choose the same."""
+        if self._config.getoption("--shard") is not None:
+            return False
+        return len(finished_experiments(results_folder(self._config), plan)) == len(
+            plan.experiments
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -99,6 +120,7 @@ class CampaignRun:
         """
         yield
         try:
+            self._leave_out_other_shards(items)
             if self._config.getoption("--resume"):
                 self._leave_out_finished(items)
             if workers.is_worker(self._config):
@@ -121,7 +143,7 @@ class CampaignRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """A campaign with nothing left to do has succeeded."""
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._finished:
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and (self._finished or self._shard):
             session.exitstatus = pytest.ExitCode.OK
 
     def pytest_unconfigure(self) -> None:
@@ -137,7 +159,51 @@ class CampaignRun:
         if faults := self.campaign.faults(selected):
             raise pytest.UsageError(*map(str, faults))
         with usage_errors():
-            self.session.begin(selected, self._finished)
+            self.session.begin(selected, self._finished, is_shard=self._shard is not None)
+        self._watch_time()
+
+    def _watch_time(self) -> None:
+        """Under Slurm, keep an eye on the end of the job."""
+        if (job := Job.here()) is None or workers.is_worker(self._config):
+            return
+        folder = results_folder(self._config) / "slurm" / f"{self.campaign.plan.digest}"
+        startup = {one.key: one.limits.startup_seconds for one in self.campaign.plan.experiments}
+        durations = [
+            (bool(one.row["bg_model"]), float(one.row["duration_seconds"]) + startup[key])
+            for key, one in list(self._finished.items())[-_LOOKED_AT:]
+            if one.row["duration_seconds"] is not None
+        ]
+        watch = TimeLimit(self._config, job, folder, longest(durations))
+        self._config.pluginmanager.register(watch, "wattest-time-limit")
+
+    def _shard_of_the_plan(self) -> Shard | None:
+        """Return the part of the plan that is asked for, which all parts must agree on."""
+        named: str | None = self._config.getoption("--shard")
+        if named is None:
+            return None
+        shard, campaign = parse_shard(named, os.environ), self.campaign
+        if not campaign.is_stored:
+            remedy = "fix the plan first with wattest submit (--dry-run)"
+            if campaign.seed_origin == "drawn":
+                text = f"each shard would draw a plan of its own; {remedy}, or name its --seed"
+                raise ConfigurationError([f"--shard {named}: {text}"])
+            if campaign.settings.use_deduplication:
+                text = f"what is drawn depends on the records that are there; {remedy}"
+                raise ConfigurationError([f"--shard {named}: {text}"])
+        return shard
+
+    def _leave_out_other_shards(self, items: list[pytest.Item]) -> None:
+        if self._shard is None:
+            return
+        keys = self._shard.keys(self.campaign.plan)
+        others = [item for item, experiment in _ours(items) if experiment.key not in keys]
+        if others:
+            self._config.hook.pytest_deselected(items=others)
+            gone = set(others)
+            items[:] = [item for item in items if item not in gone]
+        total = len(self.campaign.plan.experiments)
+        told = f"{len(keys)} of the plan's {total} experiments"
+        workers.tell(self._config, f"shard {self._shard}: {told}")
 
     def _leave_out_finished(self, items: list[pytest.Item]) -> None:
         config, plan, ours = self._config, self.campaign.plan, _ours(items)
@@ -162,6 +228,13 @@ class CampaignRun:
                 workers.tell(config, f"resume: {completed} was cut short and is complete now")
         if workers.is_worker(config) and done and not left:
             workers.end_with(config, pytest.ExitCode.OK)
+
+
+def _session_to_resume(config: pytest.Config) -> str | None:
+    session: str | None = config.getoption("--session")
+    if session is not None and not config.getoption("--resume"):
+        raise ConfigurationError([f"--session {session}: add --resume to continue its campaign"])
+    return session
 
 
 @contextmanager

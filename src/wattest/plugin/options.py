@@ -43,10 +43,13 @@ def add_options(parser: pytest.Parser) -> None:
     both("wait-for-counters", metavar="SECONDS", type=float,
          help="wait so long for another session that measures on this machine")  # fmt: skip
     both("run-as", metavar="USER", help="run the trainings as this user (as root only)")
+    shard = "run only the K-th of N parts of the plan; slurm: that of this task"
+    group.addoption("--shard", metavar="K/N|slurm", help=shard)
     group.addoption("--seed", metavar="N", type=seed, help="root seed of the plan")
     group.addoption(
         "--resume", action="store_true", help="run only what the plan still lacks in the results"
     )
+    group.addoption("--session", metavar="ID", help="resume the campaign of this session")
 
 
 def _twin(name: str) -> str:
