@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from wattest.report.drawing import readable
 from wattest.report.outline import Block, Heading, Items, Paragraph, Table
 
-# Underscores within words stand for themselves.
-_SPECIAL = re.compile(r"[\\`*<>|&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=\])[(\[:]")
-_BEGINNING = re.compile(r"[#+=-](\s|$)")
+# What is special only at its place is left alone elsewhere: names and gates stay readable.
+_SPECIAL = re.compile(
+    r"[\\`*|]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=\])[(\[:]"
+)
+_BEGINNING = re.compile(r"[#+=>-](\s|$)|>")
 
 
 def markdown(blocks: Iterable[Block]) -> str:

@@ -18,6 +18,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
+from wattest.report.sentences import smallest
 from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
@@ -114,13 +115,9 @@ def cell(estimate: Estimate | None, quantity: Quantity) -> str:
     return "~" * quantity.estimated + numbers.estimate(estimate)
 
 
-def smallest(estimate: Estimate) -> str:
+def found(estimate: Estimate) -> str:
     """Return the smallest effect that such a campaign finds with 80 % power."""
-    if estimate.smallest is None:
-        return numbers.UNKNOWN
-    if estimate.kind == "difference":
-        return f"±{estimate.smallest:.3g}"
-    return f"{100 * estimate.smallest:.3g} %"
+    return smallest(estimate) or numbers.UNKNOWN
 
 
 def remark(estimate: Estimate) -> str:
@@ -147,7 +144,7 @@ def _methods(methods: Iterable[str]) -> str:
 def _load_row(row: ForestRow) -> tuple[str, ...]:
     one = row.estimate
     n = counted(one.n, one.unit)
-    return titled(row.quantity), cell(one, row.quantity), n, smallest(one), remark(one)
+    return titled(row.quantity), cell(one, row.quantity), n, found(one), remark(one)
 
 
 def _hyperparameters(study: Study) -> Iterator[Block]:
@@ -172,7 +169,7 @@ def _arm_tables(rows: Sequence[HyperparameterRow], study: Study) -> Iterator[Blo
     yield Table(head, tuple(first))
     lines = [
         (f"{row.step} {row.name}", titled(one.quantity), cell(one.estimate, one.quantity),
-         counted(one.estimate.n, one.estimate.unit), smallest(one.estimate), remark(one.estimate))
+         counted(one.estimate.n, one.estimate.unit), found(one.estimate), remark(one.estimate))
         for row in rows for one in row.effects
     ]  # fmt: skip
     yield Table(("", "on", "effect", "n", "found with 80 % power", ""), tuple(lines))

@@ -37,8 +37,8 @@ def csv_text(answers: Answers) -> str:
 
 def json_text(answers: Answers) -> str:
     """Return everything that a report says, with all digits; what is not known is null."""
-    document = _plain(answers) | {
-        "runs": [{name: _plain(getattr(run, name)) for name in _RUN} for run in answers.runs]
+    document = plain_data(answers) | {
+        "runs": [{name: plain_data(getattr(run, name)) for name in _RUN} for run in answers.runs]
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -80,7 +80,7 @@ def _row(quantity: Quantity, one: Estimate) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """Return a value as JSON has it; runs are told by their ids."""
     if isinstance(value, Run):
         return value.experiment_id
@@ -88,7 +88,7 @@ def _plain(value: Any) -> Any:
         return value.name
     if is_dataclass(value):
         names = [one.name for one in fields(value) if one.name not in _ONCE]
-        return {name: _plain(getattr(value, name)) for name in names}
+        return {name: plain_data(getattr(value, name)) for name in names}
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain_data(one) for key, one in value.items()}
+    return [plain_data(one) for one in value] if isinstance(value, (list, tuple)) else value
