@@ -29,7 +29,7 @@ def render() -> str:
     """Return the whole page."""
     lines = [HEAD]
     for title, schema, definitions in (
-        ("Settings", "settings", ("entry", "foreground", "background")),
+        ("Settings", "settings", ("entry", "foreground", "background", "design")),
         ("Registry", "models_config", ("program", "hyperparameter")),
     ):
         lines += [f"## {title}", ""]
@@ -61,8 +61,6 @@ def _table(schema: str, definition: str | None) -> Iterator[str]:
 def _kind(value: Mapping[str, Any]) -> str:
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
-    if "anyOf" in value:
-        return " or ".join(map(_kind, value["anyOf"]))
     if "else" in value:
         return "object or list of objects"
     kind = value.get("type", "")

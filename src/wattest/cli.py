@@ -8,16 +8,24 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wattest.errors import EnergyError, WattestError
 from wattest.plugin.options import seed, sys_root
+from wattest.report.commands import add_show
+
+if TYPE_CHECKING:
+    from wattest.plan.load import Campaign
 
 _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 4 on bad input."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    own = words[: words.index("--")] if "--" in words else words
+    options = _parser().parse_args(own)
+    options.further = words[len(own) + 1 :]
     try:
         code: int = options.run(options)
     except WattestError as error:
@@ -57,10 +65,75 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--results-dir", type=Path, metavar="DIR", help="records that are history")
     plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
     plan.set_defaults(run=_plan)
+    _add_cluster(commands)
+    add_show(commands)
     init = commands.add_parser("init", help="make the project of a campaign in a new folder")
     init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
     init.set_defaults(run=_init)
     return parser
+
+
+def _add_cluster(commands: Any) -> None:
+    submit = commands.add_parser(
+        "submit",
+        usage="wattest submit SETTINGS [OPTIONS] [-- SBATCH OPTIONS]",
+        help="queue a campaign as a Slurm job array: all of its plan that is missing",
+        description="Fix the plan of a campaign, write the batch file of its job array, and queue"
+        " the shards in which experiments are missing. Called again it continues.",
+    )
+    submit.add_argument("settings", help="settings file")
+    submit.add_argument("--models-config", metavar="REGISTRY", help="registry")
+    submit.add_argument("--seed", type=seed, metavar="N", help="root seed of a new plan")
+    submit.add_argument("--results-dir", type=Path, metavar="DIR", help="where records go")
+    submit.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
+    submit.add_argument("--shards", type=_shards, metavar="N", help="parts of the plan: one a task")
+    submit.add_argument("--pytest", metavar="WORDS", default="", help="more options for pytest")
+    submit.add_argument("--without-energy", action="store_true",
+                        help="let tasks run on machines without energy counters")  # fmt: skip
+    submit.add_argument("--dry-run", action="store_true", help="write the file, queue nothing")
+    submit.set_defaults(run=_submit)
+    status = commands.add_parser("status", help="say what of a campaign is done, running, missing")
+    status.add_argument("results", type=Path, metavar="RESULTS", help="folder of the records")
+    status.add_argument("--csv", type=Path, metavar="FILE", help="also write all rows as one CSV")
+    status.set_defaults(run=_status)
+
+
+def _shards(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 100_000):
+        raise argparse.ArgumentTypeError(f"{text}: from 1 to 100000 shards")
+    return int(text)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from wattest.cluster import Request, submit
+
+    campaign, root, results = _campaign(options, resume=True)
+    registry = options.models_config and str(Path(options.models_config).absolute())
+    request = Request(
+        root=root.absolute(),
+        results=results.absolute(),
+        registry=registry,
+        shards=options.shards,
+        options=options.further,
+        arguments=shlex.split(options.pytest),
+        require_energy=not options.without_energy,
+        dry_run=options.dry_run,
+    )
+    for warning in campaign.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    submit(campaign, request, lambda line: print(line))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from wattest.cluster import status_lines, write_csv
+
+    for line in status_lines(options.results):
+        sys.stdout.write(f"{line}\n")
+    if options.csv is not None:
+        count = write_csv(options.results, options.csv)
+        sys.stdout.write(f"{options.csv}: {count} rows\n")
+    return 0
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -105,13 +178,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from wattest.plan.listing import listing
-    from wattest.plan.load import DEFAULT_RESULTS, Places, load_campaign
 
-    named = Path.cwd() / os.path.expanduser(options.settings)  # noqa: PTH111
-    root = options.root or _project_root(Path.cwd(), named.parent)
-    places = Places(Path.cwd(), root)
-    results = options.results_dir or root / DEFAULT_RESULTS
-    campaign = load_campaign(places, options.settings, options.models_config, options.seed, results)
+    campaign, _, _ = _campaign(options)
     for warning in campaign.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     if options.format == "csv":
@@ -120,6 +188,19 @@ def _plan(options: argparse.Namespace) -> int:
     for line in listing(campaign.plan, options.format):
         sys.stdout.write(line + "\n")
     return 0
+
+
+def _campaign(options: argparse.Namespace, *, resume: bool = False) -> tuple[Campaign, Path, Path]:
+    """Return the campaign that the options name, the project's folder, and where records go."""
+    from wattest.plan.load import DEFAULT_RESULTS, Places, load_campaign
+
+    named = Path.cwd() / os.path.expanduser(options.settings)  # noqa: PTH111
+    root = options.root or _project_root(Path.cwd(), named.parent)
+    results = options.results_dir or root / DEFAULT_RESULTS
+    places = Places(Path.cwd(), root)
+    settings, registry = options.settings, options.models_config
+    campaign = load_campaign(places, settings, registry, options.seed, results, resume=resume)
+    return campaign, root, results
 
 
 def _project_root(*starts: Path) -> Path:

@@ -15,15 +15,8 @@ def examine(sys_root: Path) -> list[str]:
     """Return the lines to print; nothing is changed on this machine."""
     with find_sensors(sys_root, allow_missing=frozenset({"cpu", "gpu"})) as sensors:
         findings = sensors.findings
-    return [
-        *_machine(sys_root),
-        "",
-        "Energy:",
-        *_energy(findings),
-        "",
-        "Process trees:",
-        *_supervision(),
-    ]
+    energy, trees = _energy(findings), _supervision()
+    return [*_machine(sys_root), "", "Energy:", *energy, "", "Process trees:", *trees]
 
 
 def _supervision() -> list[str]:
@@ -39,12 +32,11 @@ def _supervision() -> list[str]:
 def _machine(sys_root: Path) -> list[str]:
     host = facts.host(sys_root)
     memory = f"{host['ram_bytes'] / 2**30:.1f} GiB"
+    kinds = [f", {one.replace('_', ' ')}" for one in ("virtual_machine", "container") if host[one]]
     return [
         "Machine:",
         f"  {host['cpu_model'] or 'unknown CPU'}, {host['cpu_count']} CPUs, {memory}",
-        f"  {host['os']}, kernel {host['kernel']}"
-        + (", virtual machine" if host["virtual_machine"] else "")
-        + (", container" if host["container"] else ""),
+        f"  {host['os']}, kernel {host['kernel']}{''.join(kinds)}",
         f"  CPU frequency governor: {host['governor'] or 'not available'}",
         f"  running as {'root' if os.geteuid() == 0 else 'an ordinary user'}",
     ]
@@ -52,13 +44,11 @@ def _machine(sys_root: Path) -> list[str]:
 
 def _energy(findings: Sequence[Finding]) -> list[str]:
     """Return all findings, those with the same remedy together, and what follows from them."""
-    groups: dict[tuple[str, int], list[str]] = {}
-    for number, finding in enumerate(findings):
-        group = (finding.remedy or "", 0 if finding.remedy else number)
-        groups.setdefault(group, []).extend(_finding(finding))
     lines = []
-    for (remedy, _), texts in groups.items():
-        lines += texts + ([f"       mend it: {remedy}"] if remedy else [])
+    for remedy in dict.fromkeys(finding.remedy for finding in findings):
+        for finding in findings:
+            lines += _finding(finding) if finding.remedy == remedy else []
+        lines += [f"       mend it: {remedy}"] if remedy else []
     return lines + _conclusion(findings)
 
 

@@ -11,6 +11,7 @@ Every message says what was wrong, where, and what to do::
     │   └── SurvivorError      something outlived SIGKILL and the deadline
     ├── LoadError              the background load is not a load
     ├── RecordError            a record is invalid or cannot be written
+    ├── ExtraError             a part of wattest is not installed
     ├── LeaseError             another session measures on the same counters
     └── GpuMemoryError         the trainings need more GPU memory than they can have
 """
@@ -60,6 +61,13 @@ class LoadError(WattestError):
 
 class RecordError(WattestError):
     """A record is not valid against its schema, or cannot be written."""
+
+
+class ExtraError(WattestError):
+    """What was asked for needs packages that only an extra brings."""
+
+    def __init__(self, need: str, extra: str) -> None:
+        super().__init__(f"{need}: pip install 'wattest[{extra}]'")
 
 
 class LeaseError(WattestError):

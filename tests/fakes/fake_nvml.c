@@ -22,6 +22,11 @@ enum { MAX_GPUS = 64, MAX_RULES = 64, MAX_PROCESSES = 16, MAX_FIELDS = 8 };
 typedef struct { char call[24]; double from, to, value; } Rule;
 typedef struct { unsigned field; double at, rate; } Field;
 
+typedef struct {
+    char busIdLegacy[16];
+    unsigned domain, bus, device, pciDeviceId, pciSubSystemId;
+    char busId[32];
+} PciInfo;
 typedef union { double dVal; unsigned uiVal; unsigned long ulVal; unsigned long long ullVal; } Value;
 typedef struct {
     unsigned fieldId, scopeId;
@@ -52,6 +57,8 @@ SAME_PLACE(FieldValue, nvmlFieldValue_t, latencyUsec);
 SAME_PLACE(FieldValue, nvmlFieldValue_t, valueType);
 SAME_PLACE(FieldValue, nvmlFieldValue_t, nvmlReturn);
 SAME_PLACE(FieldValue, nvmlFieldValue_t, value);
+SAME_SIZE(PciInfo, nvmlPciInfo_t);
+SAME_PLACE(PciInfo, nvmlPciInfo_t, busId);
 SAME_SIZE(Memory, nvmlMemory_t);
 SAME_PLACE(Memory, nvmlMemory_t, free);
 SAME_PLACE(Memory, nvmlMemory_t, used);
@@ -87,12 +94,13 @@ typedef int nvmlTemperatureSensors_t;
 typedef struct nvmlDevice_st *nvmlDevice_t;
 typedef FieldValue nvmlFieldValue_t;
 typedef Memory nvmlMemory_t;
+typedef PciInfo nvmlPciInfo_t;
 typedef Utilization nvmlUtilization_t;
 typedef Process nvmlProcessInfo_t;
 #endif
 
 typedef struct nvmlDevice_st {
-    char name[96], uuid[96];
+    char name[96], uuid[96], pci[32];
     double *times, *watts, *joules;
     int points;
     double counter_period, counter_start, power_period, power_sampled, average_window, limit;
@@ -192,6 +200,7 @@ static void read_gpu_line(Gpu *g, const char *key, const char *rest) {
     int numbers = sscanf(rest, "%lf %lf %lf", &a, &b, &c);
     if (!strcmp(key, "name")) snprintf(g->name, sizeof g->name, "%s", rest);
     else if (!strcmp(key, "uuid")) snprintf(g->uuid, sizeof g->uuid, "%s", rest);
+    else if (!strcmp(key, "pci")) snprintf(g->pci, sizeof g->pci, "%s", rest);
     else if (!strcmp(key, "point") && numbers == 2) add_point(g, a, b);
     else if (!strcmp(key, "counter")) {
         g->has_counter = 1;
@@ -287,6 +296,12 @@ nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t g, char *s, unsigned n) { snprintf(s
 nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t g, char *s, unsigned n) {
     snprintf(s, n, "%s", g->uuid);
     return answer(g, "uuid");
+}
+nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t g, nvmlPciInfo_t *info) {
+    if (!g->pci[0]) return NOT_SUPPORTED;
+    memset(info, 0, sizeof *info);
+    snprintf(info->busId, sizeof info->busId, "%s", g->pci);
+    return OK;
 }
 nvmlReturn_t nvmlDeviceGetVbiosVersion(nvmlDevice_t g, char *s, unsigned n) {
     (void)g;

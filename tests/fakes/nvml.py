@@ -54,6 +54,7 @@ class FakeGpu:
         power: Its true power.
         uuid: `GPU-…`.
         name: Its model.
+        pci: Its bus id, such as `00000000:3B:00.0`; empty if it does not tell.
         counter_period: How often its energy counter moves; None if it has none.
         counter_start: Joules that the counter shows at the epoch.
         counter_scale: What it shows of the truth; 0 for a counter that stands at 0.
@@ -78,6 +79,7 @@ class FakeGpu:
     power: Profile = field(default_factory=lambda: steady(200.0))
     uuid: str = "GPU-00000000-0000-0000-0000-000000000001"
     name: str = "Fake GPU"
+    pci: str = ""
     counter_period: float | None = 0.1
     counter_start: float = 1000.0
     counter_scale: float = 1.0
@@ -107,6 +109,8 @@ class FakeGpu:
             optional.append(f"reset {self.reset_at}")
         if self.frozen is not None:
             optional.append(f"freeze {self.frozen[0]} {self.frozen[1]}")
+        if self.pci:
+            optional.append(f"pci {self.pci}")
         return [
             "gpu",
             f"name {self.name}",

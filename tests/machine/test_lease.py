@@ -6,6 +6,8 @@ import json
 import os
 import pwd
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,12 @@ import pytest
 from fakes.powercap import PowercapTree
 from livesession import LiveSession, Stage
 
-from conftest import Project
+from conftest import ROOT, Project
+from wattest.energy import find_sensors
 from wattest.errors import LeaseError
-from wattest.machine.lease import packages_lease, take
+from wattest.machine import counters_of
+from wattest.machine.counters import gpu_counter, packages_lease
+from wattest.machine.lease import take
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 1.0}}
 
@@ -156,3 +161,52 @@ def test_locks_hold_between_users(monkeypatch: pytest.MonkeyPatch) -> None:
         (Path(folder) / "locks" / "cpu.lock").unlink()
         assert taken_as(nobody)
         take(["cpu"]).close()
+
+
+# Tries to lease a package of a tree, in a process of its own with its own temporary folder.
+_LEASE_A_PACKAGE = """
+import sys; from pathlib import Path
+from wattest.energy import find_sensors
+from wattest.machine import counters_of, take
+root = Path(sys.argv[1])
+with find_sensors(root) as sensors:
+    take(counters_of(sensors.findings, root))
+"""
+
+
+@pytest.mark.parametrize("around", [[], ["unshare", "--mount"]])
+def test_another_temporary_folder_or_mount_namespace_is_no_way_around_a_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, around: list[str]
+) -> None:
+    monkeypatch.delenv("WATTEST_LOCK_DIR", raising=False)
+    if around and subprocess.run([*around, "true"], check=False).returncode != 0:
+        pytest.skip("no mount namespace may be made here")
+    PowercapTree(tmp_path / "sys").add_package()
+    (tmp_path / "tmp").mkdir()
+    command = [*around, sys.executable, "-c", _LEASE_A_PACKAGE, str(tmp_path / "sys")]
+    environment = {"TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(ROOT / "src")}
+    with find_sensors(tmp_path / "sys") as sensors:
+        held = take(counters_of(sensors.findings, tmp_path / "sys"))
+    refused = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert f"PID {os.getpid()} already measures on intel-rapl:0" in refused.stderr
+    held.close()
+    subprocess.run(command, env={**os.environ, **environment}, check=True)
+
+
+def test_a_worker_keeps_its_counter_though_its_controller_is_gone(tmp_path: Path) -> None:
+    for name in ("vendor", "device"):
+        file = tmp_path / "bus/pci/devices/0000:3b:00.0" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("0x10de\n")
+    gpu = gpu_counter("GPU-1", "00000000:3B:00.0", tmp_path)
+    controller = take([gpu.reserve()])
+    worker = take([gpu.use()])
+    with pytest.raises(LeaseError, match="already measures on GPU-1:"):
+        take(gpu.whole())
+    controller.close()
+    with pytest.raises(LeaseError, match=r"already measures on GPU-1 \(in use\)"):
+        take(gpu.whole())
+    worker.close()
+    take(gpu.whole()).close()

@@ -11,12 +11,13 @@ import pytest
 from drawing import BATCH, DECAY, DROPOUT, EPOCHS, FOLDS, RATE, as_tuples, draw_mutants
 from scipy.stats import qmc
 
-from wattest.config.design import DESIGNS, Design
+from wattest.config.design import Design
 from wattest.config.program import Hyperparameter
 from wattest.errors import ConfigurationError
 from wattest.plan.designs import draw
 
 POINT_DESIGNS = ("random", "latin_hypercube", "sobol")
+DESIGNS = (*POINT_DESIGNS, "factorial", "one_at_a_time")
 
 
 def units(mutants) -> list[tuple[float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 from planning import document, faults_of, plan
@@ -114,6 +115,24 @@ def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path)
         assert one.mode == ("parallel" if one.backgrounds else "mutation")
 
 
+def test_repetitions_and_arms_of_one_configuration_share_its_key(tmp_path: Path) -> None:
+    registry = toy_registry()
+    known = registry["models"]["toy"]["supported_hyperparams"]
+    known["seed"] = {"flag": "--seed", "type": "int", "range": [0, 10**6]}
+    paired = {**PARALLEL, "baseline": True, "runs_per_config": 2, "repetitions": 3}
+    made = plan(tmp_path, paired, {"repo": "toy", "model": "small"}, known=registry).experiments
+    assert len({one.foreground.hyperparameters.get("seed") for one in made}) == 7
+    pairs = [one for one in made if one.design == "random"]
+    (plain,) = (one for one in made if one.design is None)
+    counts = Counter((one.configuration_key, one.arm, one.repetitions) for one in pairs)
+    assert list(counts.values()) == [3] * 4
+    assert {(one.arm, one.mode) for one in pairs} == {("parallel",) * 2, ("alone", "mutation")}
+    assert (plain.arm, plain.mode) == ("alone", "default")
+    keys = {one.configuration_key for one in pairs}
+    assert len(keys) == 2
+    assert plain.configuration_key not in keys
+
+
 def test_a_listing_is_split_at_line_feeds_only(tmp_path: Path) -> None:
     names = ["a\u2028b", "c\u2029d"]
     known = toy_registry()
@@ -181,6 +200,26 @@ def test_more_combinations_than_can_be_planned_are_refused_before_any_is_made(
     fewer = {name: values[:2] for name, values in levels.items()}
     made = plan(tmp_path, {**entry, "design": {"name": "factorial", "levels": fewer}})
     assert len(made.experiments) == 4
+
+
+def test_names_that_share_their_mutants_are_told_with_the_runs_of_each(tmp_path: Path) -> None:
+    shared = {"repo": "toy", "model": "small", "mutate": ["epochs", "learning_rate"]}
+    said = {**shared, "design": "random"}
+    each = {**shared, "design": "one_at_a_time"}
+    loaded = {"foreground": shared, "background": {"repo": "busy", "model": "large"}}
+    paired = {**loaded, "baseline": True, "repetitions": 2}
+    notes = plan(tmp_path, shared, said, {**loaded, "mode": "parallel"}, paired, each).notes
+    meant = "the same ones: each mutant changes all names; say "
+    starts = [
+        "$.experiments[0].mutate and 1 more: runs of each name: learning_rate 1, epochs 1, "
+        + meant,
+        "$.experiments[3].foreground.mutate: runs of each name: learning_rate 4, epochs 4, "
+        + meant,
+        "$.experiments[4].mutate: runs of each name: learning_rate 1, epochs none; raise runs_per",
+    ]
+    assert [note[: len(start)] for note, start in zip(notes, starts, strict=True)] == starts
+    assert plan(tmp_path, said, MUTANT, {**each, "runs_per_config": 2}).notes == ()
+    assert plan(tmp_path, shared, design="sobol").notes == ()
 
 
 def test_one_seed_gives_the_same_plan_whatever_stands_in_free_text(tmp_path: Path) -> None:

@@ -212,12 +212,12 @@ def test_counters_that_another_holds_are_named(
     counted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wattest.energy import find_sensors
-    from wattest.machine import lease
+    from wattest.machine import counters_of, take
 
     root = Path(os.environ["WATTEST_SYSFS"])
     with find_sensors(root) as sensors:
-        counters = lease.counters_of(sensors.findings, root)
-        with lease.take(counters):
+        counters = counters_of(sensors.findings, root)
+        with take(counters):
             body = "@pytest.mark.energy(cpu_joules=500)\ndef test_it(): burn(0.2)"
             shown, (entry,) = run(counted, body, "-o", "energy_wait_seconds=0")
     assert "1 passed, 1 warning" in shown

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from wattest.records.commit import commit, counted, counted_folder
+from wattest.energy import METRICS
+from wattest.records.commit import commit, counted
+
+OUTCOME = {
+    "repository": "toy", "model": "small", "hyperparameters": {}, "duration_seconds": 1.0,
+    "energy_metrics": dict.fromkeys(METRICS), "performance_metrics": {}, "training_success": True,
+    "retries": 0, "error_message": "", "quality": {"verdict": "valid", "reasons": [], "flags": []},
+    "energy_provenance": None, "energy_estimate": None, "attempts": [],
+}  # fmt: skip
+PLAN = dict.fromkeys(("session_id", "test_id", "experiment_key", "plan_digest"), "x")
+RECORD: dict[str, object] = {
+    **OUTCOME, "timestamp": "", "mode": "default", "environment": {},
+    "plan": {**PLAN, "root_seed": 1, "mutated": []},
+}  # fmt: skip
+RECORD["energy_metrics"] = {**dict.fromkeys(METRICS), "attribution": "machine"}
 
 
 def record(results: Path, name: str) -> Path:
     path = results / f"{name}.json"
-    path.write_text("{}")
+    path.write_text(json.dumps({**RECORD, "experiment_id": name}))
     return path
 
 
 def is_first(results: Path, path: Path) -> bool:
-    return commit(results, path, "plan", "key") is None
+    return commit(path, name_in(results)) is None
+
+
+def name_in(results: Path) -> Path:
+    return results / "counted" / "plan" / "key.json"
 
 
 def test_the_first_counts(tmp_path: Path) -> None:
@@ -26,7 +45,7 @@ def test_the_first_counts(tmp_path: Path) -> None:
     assert is_first(tmp_path, first)
     assert not is_first(tmp_path, second)
     assert is_first(tmp_path, first), "it stays the first"
-    assert counted(counted_folder(tmp_path, "plan") / "key.json")
+    assert counted(name_in(tmp_path))
 
 
 def test_of_many_at_once_one_counts(tmp_path: Path) -> None:
@@ -40,7 +59,7 @@ def test_a_record_that_was_deleted_counts_no_more(tmp_path: Path) -> None:
     first, second = record(tmp_path, "first"), record(tmp_path, "second")
     assert is_first(tmp_path, first)
     first.unlink()
-    assert not counted(counted_folder(tmp_path, "plan") / "key.json")
+    assert not counted(name_in(tmp_path))
     assert is_first(tmp_path, second)
 
 

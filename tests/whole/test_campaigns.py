@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from conftest import LOAD, Project
 
 TOY: dict[str, Any] = {"repo": "toy", "model": "small", "hyperparameters": {"seconds": 0.3}}
@@ -52,14 +54,20 @@ def test_the_pair_of_a_resumed_campaign_finds_its_first_half(project: Project) -
     assert alone["pair"]["loaded_experiment_id"] == loaded["experiment_id"]
 
 
-def test_a_pause_waits_for_the_machine_but_not_beyond_its_limit(project: Project) -> None:
-    project.settings(TOY, {**TOY, "model": "large"}, cooldown_seconds=0.3, cooldown_limit_seconds=1)
+def test_a_pause_waits_for_the_machine_but_not_beyond_its_limit(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.session.preflight.REFERENCE_SECONDS", 0.2)
+    monkeypatch.setattr("wattest.session.preflight._PERIOD_SECONDS", 0.2)
+    project.settings(
+        TOY, {**TOY, "model": "large"}, cooldown_seconds=0.3, cooldown_limit_seconds=0.5
+    )
     result = project.run_here()
     assert result.ret == 0, result.stdout.str()
     first, second = sorted(project.records(), key=lambda record: record["plan"]["position"])
     assert first["cooldown"] is None
     assert 0.3 <= second["cooldown"]["waited_seconds"] < 5
-    assert second["cooldown"]["limit_seconds"] == 1
+    assert second["cooldown"]["limit_seconds"] == 0.5
     assert second["cooldown"]["reached_idle"] in (True, False)
     result.stdout.fnmatch_lines(["*cool-down *idle*after * s"])
 

@@ -17,17 +17,13 @@ into values: the share of exact zeros, integers and levels are spread as evenly 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from wattest.config.jsonfile import Keys, type_name
 from wattest.config.program import Hyperparameter, Value
-from wattest.config.suggest import did_you_mean, near_miss
-from wattest.errors import ConfigurationError, Fault, json_path
-
-DESIGNS = ("random", "latin_hypercube", "sobol", "factorial", "one_at_a_time")
-
-_KEYS = ("name", "levels")
+from wattest.config.suggest import did_you_mean
+from wattest.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -41,28 +37,21 @@ class Design:
     name: str = "random"
     levels: Mapping[str, tuple[Value, ...]] = field(default_factory=dict, hash=False)
 
+    @classmethod
+    def of(cls, written: str | Mapping[str, Any]) -> Design:
+        """Return what sound settings ask for: a name, or an object with it and with levels."""
+        if isinstance(written, str):
+            return cls(written)
+        levels = written.get("levels", {})
+        return cls(written["name"], {name: tuple(values) for name, values in levels.items()})
+
+    def written(self) -> str | dict[str, Any]:
+        """Return it as settings say it, as JSON."""
+        levels = {name: list(values) for name, values in self.levels.items()}
+        return {"name": self.name, "levels": levels} if levels else self.name
+
 
 RANDOM = Design()
-
-
-def parse_design(value: object, keys: Keys, shown: str) -> Design | list[Fault]:
-    """Return the design that settings ask for, or every fault in it.
-
-    `value` is a name, or an object with `name` and, optionally, `levels` (name → list of numbers).
-    `keys` lead to it in the settings file, which faults call `shown`.
-    """
-    written = {"name": value} if isinstance(value, str) else value
-    if not isinstance(written, dict):
-        text = f"must be the name of a design or an object with one, is {type_name(value)}"
-        return [Fault(shown, json_path(keys), text)]
-    faults = [
-        Fault(shown, json_path(keys if written is not value else (*keys, *place)), text)
-        for place, text in _design_faults(written)
-    ]
-    levels = (
-        {name: tuple(one) for name, one in written.get("levels", {}).items()} if not faults else {}
-    )
-    return faults or Design(written["name"], levels)
 
 
 def with_levels(parameters: Sequence[Hyperparameter], design: Design) -> tuple[Hyperparameter, ...]:
@@ -91,33 +80,3 @@ def with_levels(parameters: Sequence[Hyperparameter], design: Design) -> tuple[H
         else one
         for one in parameters
     )
-
-
-def _design_faults(written: Mapping[str, object]) -> Iterator[tuple[Keys, str]]:
-    """Yield (place in the design, what to mend)."""
-    for key in written:
-        if key not in _KEYS:
-            meant = near_miss(key, _KEYS)
-            hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(_KEYS)}"
-            yield (key,), f"is not a key of a design; {hint}"
-    name, levels = written.get("name"), written.get("levels", {})
-    if not isinstance(name, str):
-        yield (), "lacks the name of the design; add it"
-    elif name not in DESIGNS:
-        yield ("name",), f"{name!r} is not a design; {did_you_mean(name, DESIGNS)}"
-    if not isinstance(levels, dict):
-        text = f"must be an object of names and lists of values, is {type_name(levels)}"
-        yield ("levels",), text
-        return
-    for key, values in levels.items():
-        if fault := _levels_fault(values):
-            yield ("levels", key), fault
-
-
-def _levels_fault(values: object) -> str | None:
-    if not isinstance(values, list) or not values:
-        return "must be a list of at least one number"
-    odd = [value for value in values if type(value) not in (int, float)]
-    if odd:
-        return f"holds {odd[0]!r}, which is not a number"
-    return f"names a level twice: {values}" if len(set(values)) < len(values) else None

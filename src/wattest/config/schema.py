@@ -13,7 +13,6 @@ from wattest.config.suggest import near_miss
 from wattest.errors import Fault, json_path
 
 _TEXTS = {
-    "enum": "must be one of {limits}, is {value}",
     "minimum": "must be at least {limit}, is {value}",
     "exclusiveMinimum": "must be more than {limit}, is {value}",
     "maximum": "must be at most {limit}, is {value}",
@@ -48,9 +47,7 @@ def written_faults(
     others: list[Fault] = []
     for error in _errors(data, schema):
         if error.validator != "additionalProperties":
-            # Of a design, `parse_design` knows better what is wrong.
-            if "design" not in error.absolute_schema_path:
-                others.append(Fault(shown, json_path(error.absolute_path), _explain(error)))
+            others.append(Fault(shown, json_path(error.absolute_path), _explain(error)))
             continue
         known = list(error.schema["properties"])
         for key in (key for key in error.instance if key not in known):
@@ -145,9 +142,12 @@ def _explain(error: Any) -> str:
         return f"must be two numbers, [smallest, largest], is {_short(value)}"
     if keyword in ("anyOf", "oneOf") and error.context:
         return "; or ".join(dict.fromkeys(_explain(inner) for inner in error.context))
-    limits = ", ".join(map(repr, limit)) if isinstance(limit, list) else ""
+    if keyword == "enum":
+        meant = near_miss(value, limit) if isinstance(value, str) else None
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        return f"must be one of {', '.join(map(repr, limit))}, is {_short(value)}{hint}"
     text = _TEXTS.get(keyword, "{message}")
-    return text.format(limit=limit, limits=limits, value=_short(value), message=error.message)
+    return text.format(limit=limit, value=_short(value), message=error.message)
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from wattest.config.design import RANDOM, Design, parse_design
+from wattest.config.design import Design
 from wattest.config.jsonfile import Keys, read_json
 from wattest.config.registry import Registry
 from wattest.config.request import RequestReader, TrainingRequest
@@ -34,7 +34,8 @@ class Limits:
 class Entry:
     """One entry of `experiments`: a training, for parallel mode with its background loads.
 
-    `runs_per_config` is None where neither the entry nor the file says it.
+    `runs_per_config` is None where neither the entry nor the file says it; where none says its
+    design, `is_design_said` is false, and it is `random`.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Entry:
     backgrounds: tuple[TrainingRequest, ...]
     runs_per_config: int | None
     design: Design
+    is_design_said: bool
     repetitions: int
     baseline: bool
     limits: Limits
@@ -88,27 +90,21 @@ class _Reader:
         self._requests = RequestReader(registry, self._fault, self._warn)
 
     def settings(self) -> Settings:
-        self._design({(): self._data})
         entries = self._entries()
         self._check_session()
         said = self._said
         if self._errors:
             raise ConfigurationError(self._errors)
-        return Settings(
-            file=self._shown,
-            experiment_name=said.get("experiment_name", Path(self._shown).stem),
-            governor=said.get("governor"),
-            seed=said.get("seed"),
-            use_deduplication=said["use_deduplication"],
-            historical_csvs=tuple(said.get("historical_csvs", ())),
-            order=said.get("order"),
-            idle_baseline_seconds=said["idle_baseline_seconds"],
-            cooldown_seconds=said["cooldown_seconds"],
-            cooldown_limit_seconds=said["cooldown_limit_seconds"],
-            entries=entries,
-            digest=digest_of(self._data),
-            warnings=tuple(map(str, self._warnings)),
-        )
+        plain: dict[str, Any] = {one.name: said.get(one.name) for one in fields(Settings)}
+        plain |= {
+            "file": self._shown,
+            "experiment_name": said.get("experiment_name", Path(self._shown).stem),
+            "historical_csvs": tuple(said.get("historical_csvs", ())),
+            "entries": entries,
+            "digest": digest_of(self._data),
+            "warnings": tuple(map(str, self._warnings)),
+        }
+        return Settings(**plain)
 
     def _entries(self) -> tuple[Entry, ...]:
         """Read the entries that the schema found sound; any other fault of the file comes first."""
@@ -155,37 +151,25 @@ class _Reader:
         if request is None or None in backgrounds:
             return None
         # The first that says it counts: the entry, then its foreground, then the file.
-        layers = {keys: entry, place: training, (): self._data}
-        said = ChainMap(*layers.values(), defaults_of("settings"))
+        written = ChainMap(entry, training, self._data)
+        said = ChainMap(*written.maps, defaults_of("settings"))
+        for keys_of, layer in ((keys, entry), (place, training)):
+            if "design" in layer and not request.mutate:
+                text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
+                self._fault((*keys_of, "design"), text)
         limits: dict[str, Any] = {one.name: said.get(one.name) for one in fields(Limits)}
         return Entry(
             path=json_path(keys),
             mode=mode,
             foreground=request,
             backgrounds=tuple(one for one in backgrounds if one is not None),
-            runs_per_config=ChainMap(*layers.values()).get("runs_per_config"),
-            design=self._design(layers),
+            runs_per_config=written.get("runs_per_config"),
+            design=Design.of(said.get("design", "random")),
+            is_design_said="design" in written,
             repetitions=said["repetitions"],
             baseline=parallel and said["baseline"],
             limits=Limits(**limits),
         )
-
-    def _design(self, layers: Mapping[Keys, Mapping[str, Any]]) -> Design:
-        """Return the first design of these layers of a file, all of which are checked."""
-        mutated = any("mutate" in layer for layer in layers.values())
-        found = []
-        for place, layer in layers.items():
-            if "design" not in layer:
-                continue
-            if place and not mutated:
-                text = 'spreads mutants, and nothing is mutated; add "mutate", or remove it'
-                self._fault((*place, "design"), text)
-            design = parse_design(layer["design"], (*place, "design"), self._shown)
-            if isinstance(design, Design):
-                found.append(design)
-            else:
-                self._errors += [fault for fault in design if fault not in self._errors]
-        return found[0] if found else RANDOM
 
     def _mode(self, keys: Keys, entry: Mapping[str, Any]) -> str | None:
         stated: str | None = entry.get("mode") or self._data.get("mode")

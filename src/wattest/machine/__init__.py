@@ -5,7 +5,8 @@ governor for a session; `take` leases counters, so that no two sessions measure 
 """
 
 from wattest.machine import facts
+from wattest.machine.counters import Leasable, counters_of
 from wattest.machine.governor import GovernorState, set_governor
-from wattest.machine.lease import counters_of, take
+from wattest.machine.lease import take
 
-__all__ = ["GovernorState", "counters_of", "facts", "set_governor", "take"]
+__all__ = ["GovernorState", "Leasable", "counters_of", "facts", "set_governor", "take"]

@@ -1,7 +1,8 @@
-"""One measurer per counter: a host-wide lock for every counter that a session reads.
+"""One measurer per counter: a host-wide lock on every counter that a session reads.
 
-The lock is the kernel's (`flock`), so it ends with its holder however that ends; the file's content
-only tells others who holds it.
+The lock is the kernel's (`flock`), so it ends with its holder however that ends. It lies on a file
+of the counter itself below /sys, which is the same for all users, temporary folders and mount
+namespaces; where there is none, on a file of that name in a folder for locks.
 """
 
 from __future__ import annotations
@@ -10,68 +11,78 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wattest.errors import LeaseError
-
-if TYPE_CHECKING:
-    from wattest.energy import Finding
 
 _POLL_SECONDS = 0.2
 _FOLDERS = (Path("/run/lock/wattest"), Path(tempfile.gettempdir()) / "wattest-locks")
 
 
-def counters_of(findings: Iterable[Finding], sys_root: Path) -> list[str]:
-    """Return names for the counters that are measured, the same for every session on this host."""
-    packages = packages_lease(sys_root)
-    return [
-        packages if finding.domain == "cpu" else finding.name
-        for finding in findings
-        if finding.status == "measured"
-    ]
+@dataclass(frozen=True)
+class Claim:
+    """What to lock: a name, the same in every session on this host, and the counter's own file.
 
+    Attributes:
+        name: How messages call it, and the lock in the folder.
+        file: The counter's own file; None if it has none.
+        shared: Whether others may hold it too, who also share.
+    """
 
-def packages_lease(sys_root: Path) -> str:
-    """Return the name of the CPU's counters: the same by whatever path their tree is reached."""
-    try:
-        tree = (sys_root / "class" / "powercap").stat()
-    except OSError:
-        return "cpu-packages"
-    return f"cpu-packages (powercap tree {tree.st_dev}-{tree.st_ino})"
+    name: str
+    file: Path | None = None
+    shared: bool = False
 
 
 def take(
-    counters: Iterable[str],
+    claims: Iterable[Claim | str],
     wait_seconds: float = 0.0,
     announce: Callable[[str], None] = lambda _: None,
 ) -> contextlib.ExitStack:
-    """Lock every counter, in one order for all sessions, or none; close the result to let go.
+    """Lock all that is claimed, in one order for all sessions, or none; close it to let go.
 
     Args:
-        counters: names of the counters, the same in every session on this host.
-        wait_seconds: how long to wait for other holders altogether.
-        announce: is told once per counter who is waited for.
+        claims: What to lock; a name alone is locked in the folder.
+        wait_seconds: How long to wait for other holders altogether.
+        announce: is told once per claim who is waited for.
 
     Raises:
         LeaseError: another session holds one; the message names its PID.
     """
     deadline = time.monotonic() + wait_seconds
+    wanted = {one if isinstance(one, Claim) else Claim(one) for one in claims}
     with contextlib.ExitStack() as held:
-        for counter in sorted(set(counters)):
-            held.callback(os.close, _lock(counter, deadline, announce))
+        for claim in sorted(wanted, key=lambda one: one.name):
+            for path in lock_files(claim):
+                held.callback(os.close, _lock(claim, path, deadline, announce))
         return held.pop_all()
 
 
-def _lock(counter: str, deadline: float, announce: Callable[[str], None]) -> int:
-    descriptor = _open(_folder() / (re.sub(r"[^A-Za-z0-9._-]+", "_", counter) + ".lock"))
+def lock_files(claim: Claim) -> list[Path]:
+    """Return where a claim is locked: on its own file, else in the folder, and there also if named.
+
+    Raises:
+        LeaseError: it has no file of its own, and there is no folder for locks.
+    """
+    own = [claim.file] if claim.file is not None and os.access(claim.file, os.R_OK) else []
+    if own and not os.environ.get("WATTEST_LOCK_DIR"):
+        return own
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", claim.name)
+    return [*own, lock_folder() / f"{name}.lock"]
+
+
+def _lock(claim: Claim, path: Path, deadline: float, announce: Callable[[str], None]) -> int:
+    is_own = path == claim.file
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if is_own else open_for_all(path)
     announced = False
-    while not _try_lock(descriptor):
-        holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
-        held = f"PID {holder} already measures on {counter}"
+    while not _try_lock(descriptor, shared=claim.shared):
+        holder = _holder(descriptor) or (None if is_own else _noted(descriptor)) or "unknown"
+        held = f"PID {holder} already measures on {claim.name}"
         left = deadline - time.monotonic()
         if left <= 0:
             os.close(descriptor)
@@ -83,21 +94,46 @@ def _lock(counter: str, deadline: float, announce: Callable[[str], None]) -> int
             announce(f"{held}; waiting up to {left:.0f} s")
             announced = True
         time.sleep(_POLL_SECONDS)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    if not is_own:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, *, shared: bool) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _folder() -> Path:
-    """Return a folder that every user of the host can lock in."""
+def _holder(descriptor: int) -> str | None:
+    """Return the PID that holds a lock on this file, as /proc/locks tells it (proc(5)).
+
+    A holder in another PID namespace is not listed.
+    """
+    found = os.fstat(descriptor)
+    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+    with contextlib.suppress(OSError), Path("/proc/locks").open(encoding="ascii") as lines:
+        for line in lines:
+            words = line.split()
+            if words[1] == "FLOCK" and words[-3] == f"{device}:{found.st_ino}":
+                return words[-4]
+    return None
+
+
+def _noted(descriptor: int) -> str:
+    """Return the PID that the last holder has written into a file of the folder."""
+    return os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+
+
+def lock_folder() -> Path:
+    """Return a folder that every user of the host can lock in.
+
+    Raises:
+        LeaseError: there is none.
+    """
     named = os.environ.get("WATTEST_LOCK_DIR")
     for folder in (Path(named),) if named else _FOLDERS:
         with contextlib.suppress(OSError):
@@ -108,19 +144,25 @@ def _folder() -> Path:
     raise LeaseError("no folder for locks can be written; name one in WATTEST_LOCK_DIR")
 
 
-def _open(path: Path) -> int:
-    """Open a lock file for everybody.
+def open_for_all(path: Path) -> int:
+    """Open a file of the folder that every user may open, and make it where there is none.
 
     It is first opened without O_CREAT: the kernel's ``fs.protected_regular`` refuses O_CREAT on a
     file of another user in a sticky folder, even to root.
+
+    Raises:
+        LeaseError: it cannot be opened, or is no regular file.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         try:
-            return os.open(path, flags)
+            descriptor = os.open(path, flags)
         except FileNotFoundError:
             descriptor = os.open(path, flags | os.O_CREAT, 0o666)
             os.fchmod(descriptor, 0o666)
-            return descriptor
     except OSError as error:
         raise LeaseError(f"lock {path} cannot be opened: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise LeaseError(f"lock {path} cannot be opened: it is no regular file")
+    return descriptor

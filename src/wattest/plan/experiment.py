@@ -13,6 +13,7 @@ from typing import Any
 
 from wattest.config.program import Program, Value
 from wattest.config.settings import Limits, Settings
+from wattest.names import digest_of
 from wattest.plan.pools import Mutants
 
 __all__ = ["Experiment", "Limits", "Plan", "Training"]
@@ -47,7 +48,8 @@ class Experiment:
     `key` identifies it across sessions: equal keys are the same experiment of the same plan.
     `path` is the place of its entry in the settings file. `configuration` counts the distinct
     configurations of the entry; `partner` is the id of the other half of a pair with and without
-    load.
+    load; `design` is the one by which `mutated` was drawn, as settings say it, None where nothing
+    was.
     """
 
     id: str
@@ -61,8 +63,21 @@ class Experiment:
     configuration: int
     repetition: int
     repetitions: int
+    design: str | dict[str, Any] | None = None
     partner: str | None = None
     block: int = 1
+
+    @property
+    def arm(self) -> str:
+        """``parallel`` for a foreground over its load, ``alone`` for one without."""
+        return "parallel" if self.mode == "parallel" else "alone"
+
+    @property
+    def configuration_key(self) -> str:
+        """What is trained: one key for all repetitions and both arms, whatever the seed."""
+        trained = self.foreground.identity()
+        trained["hyperparameters"].pop("seed", None)
+        return digest_of(trained)
 
     @property
     def trainings(self) -> tuple[Training, ...]:

@@ -84,12 +84,8 @@ def _slurm_shard(environment: Mapping[str, str]) -> Shard:
     except (KeyError, ValueError):
         return _srun_shard(environment)
     if last - first + 1 != count:
-        raise ConfigurationError(
-            [
-                f"--shard slurm: the array from {first} to {last} has only {count} tasks, which are not"
-                f" all shards of a plan; name the shard: --shard {task}/N"
-            ]
-        )
+        text = f"the array from {first} to {last} has only {count} tasks, not all shards of a plan"
+        raise ConfigurationError([f"--shard slurm: {text}; name the shard: --shard {task}/N"])
     return Shard(task - first + 1, count)
 
 

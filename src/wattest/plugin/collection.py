@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 
-from wattest.errors import WattestError
+from wattest.errors import ConfigurationError, WattestError
 from wattest.interrupts import OrderlySignals
-from wattest.plan.experiment import Experiment
+from wattest.machine.slurm import Job
+from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
+from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import option, results_folder, session_options
+from wattest.plugin.options import option, project_root, results_folder, session_options
+from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
 from wattest.terminal import Console
+
+_LOOKED_AT = 20
 
 
 class CampaignRun:
@@ -31,17 +37,21 @@ class CampaignRun:
         self._config = config
         self._session: Session | None = None
         self._finished: dict[str, Finished] = {}
+        self._is_announced = False
         seed, drawn = workers.plan_of_controller(config)
         with usage_errors():
             self.campaign = load_campaign(
-                Places(config.invocation_params.dir, config.rootpath),
+                Places(config.invocation_params.dir, project_root(config)),
                 option(config, "config"),
                 option(config, "models-config"),
                 config.getoption("--seed") if seed is None else seed,
                 results_folder(config),
-                resume=config.getoption("--resume"),
+                resume=config.getoption("--resume") or config.getoption("--shard") is not None,
+                session=_session_to_resume(config),
+                is_finished=self._is_finished,
                 drawn=drawn,
             )
+            self._shard = self._shard_of_the_plan()
 
     @property
     def session(self) -> Session:
@@ -55,22 +65,18 @@ class CampaignRun:
     def announce(self) -> None:
         """Refuse several xdist workers, take the signals, and warn where no header is shown.
 
-        The workers would share one counter. The signals end pytest in order from its very start;
-        a session takes them again.
+        The signals end pytest in order from its very start; a session takes them again.
         """
-        count = workers.workers_of(self._config)
-        if count > 1 and not self._config.getoption("collectonly"):
-            raise pytest.UsageError(
-                f"{count} workers would measure on the same counters at once, and each would count"
-                " the other's energy; run with -n 0 or -n 1"
-            )
+        self._is_announced = True
+        if not self._config.getoption("collectonly"):
+            workers.refuse_several(self._config)
         if not workers.is_worker(self._config):
             signals = OrderlySignals()
             signals.install()
             self._config.add_cleanup(signals.restore)
         if self._config.get_verbosity() < 0:
-            for warning in self.campaign.warnings:
-                sys.stderr.write(f"warning: {warning}\n")
+            for remark in self._remarks():
+                sys.stderr.write(f"{remark}\n")
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""
@@ -83,11 +89,23 @@ class CampaignRun:
             f"wattest: {self.campaign.settings.file}, {count} experiment{'s' * (count != 1)}"
             f" planned, seed {plan.seed} ({self.campaign.seed_origin}), plan {plan.digest}"
         ]
-        if not self._config.getoption("collectonly"):
+        if self._is_announced and not self._config.getoption("collectonly"):
             lines += self.session.header()
             if workers.is_controller(self._config):
                 self.pytest_unconfigure()
-        return lines + [f"warning: {warning}" for warning in self.campaign.warnings]
+        return lines + self._remarks()
+
+    def _remarks(self) -> list[str]:
+        warnings = (f"warning: {warning}" for warning in self.campaign.warnings)
+        return [*self.campaign.told, *warnings]
+
+    def _is_finished(self, plan: Plan) -> bool:
+        """Tell whether all of a plan has counted; the shards of one must all choose the same."""
+        if self._config.getoption("--shard") is not None:
+            return False
+        return len(finished_experiments(results_folder(self._config), plan)) == len(
+            plan.experiments
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -99,6 +117,7 @@ class CampaignRun:
         """
         yield
         try:
+            self._leave_out_other_shards(items)
             if self._config.getoption("--resume"):
                 self._leave_out_finished(items)
             if workers.is_worker(self._config):
@@ -112,16 +131,24 @@ class CampaignRun:
             workers.end_with(self._config, pytest.ExitCode.USAGE_ERROR)
             items.clear()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Check the programs of what was selected, and the sensors, before anything runs."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None]:
+        """Put the plan's order back, then check programs and sensors before anything runs.
+
+        Positions and blocks are true in that order alone, whatever command line and plugins ask.
+        """
+        before = list(session.items)
+        _put_in_order(session.items, self.campaign.plan)
+        if session.items != before:
+            workers.tell(self._config, "the experiments run in the order of the plan")
+        yield
         if not workers.is_worker(self._config):
             self._begin(session.items)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """A campaign with nothing left to do has succeeded."""
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._finished:
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and (self._finished or self._shard):
             session.exitstatus = pytest.ExitCode.OK
 
     def pytest_unconfigure(self) -> None:
@@ -134,10 +161,55 @@ class CampaignRun:
         selected = [experiment for _, experiment in _ours(items)]
         if not selected or self._config.getoption("collectonly"):
             return
+        workers.refuse_several(self._config)
         if faults := self.campaign.faults(selected):
             raise pytest.UsageError(*map(str, faults))
         with usage_errors():
-            self.session.begin(selected, self._finished)
+            self.session.begin(selected, self._finished, is_shard=self._shard is not None)
+        self._watch_time()
+
+    def _watch_time(self) -> None:
+        """Under Slurm, keep an eye on the end of the job."""
+        if (job := Job.here()) is None or workers.is_worker(self._config):
+            return
+        folder = results_folder(self._config) / "slurm" / f"{self.campaign.plan.digest}"
+        startup = {one.key: one.limits.startup_seconds for one in self.campaign.plan.experiments}
+        durations = [
+            (bool(one.row["bg_model"]), float(one.row["duration_seconds"]) + startup[key])
+            for key, one in list(self._finished.items())[-_LOOKED_AT:]
+            if one.row["duration_seconds"] is not None
+        ]
+        watch = TimeLimit(self._config, job, folder, longest(durations))
+        self._config.pluginmanager.register(watch, "wattest-time-limit")
+
+    def _shard_of_the_plan(self) -> Shard | None:
+        """Return the part of the plan that is asked for, which all parts must agree on."""
+        named: str | None = self._config.getoption("--shard")
+        if named is None:
+            return None
+        shard, campaign = parse_shard(named, os.environ), self.campaign
+        if not campaign.is_stored:
+            remedy = "fix the plan first with wattest submit (--dry-run)"
+            if campaign.seed_origin == "drawn":
+                text = f"each shard would draw a plan of its own; {remedy}, or name its --seed"
+                raise ConfigurationError([f"--shard {named}: {text}"])
+            if campaign.settings.use_deduplication:
+                text = f"what is drawn depends on the records that are there; {remedy}"
+                raise ConfigurationError([f"--shard {named}: {text}"])
+        return shard
+
+    def _leave_out_other_shards(self, items: list[pytest.Item]) -> None:
+        if self._shard is None:
+            return
+        keys = self._shard.keys(self.campaign.plan)
+        others = [item for item, experiment in _ours(items) if experiment.key not in keys]
+        if others:
+            self._config.hook.pytest_deselected(items=others)
+            gone = set(others)
+            items[:] = [item for item in items if item not in gone]
+        total = len(self.campaign.plan.experiments)
+        told = f"{len(keys)} of the plan's {total} experiments"
+        workers.tell(self._config, f"shard {self._shard}: {told}")
 
     def _leave_out_finished(self, items: list[pytest.Item]) -> None:
         config, plan, ours = self._config, self.campaign.plan, _ours(items)
@@ -164,6 +236,13 @@ class CampaignRun:
             workers.end_with(config, pytest.ExitCode.OK)
 
 
+def _session_to_resume(config: pytest.Config) -> str | None:
+    session: str | None = config.getoption("--session")
+    if session is not None and not config.getoption("--resume"):
+        raise ConfigurationError([f"--session {session}: add --resume to continue its campaign"])
+    return session
+
+
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Turn what wattest raises into pytest's usage error: one line per fault, exit code 4."""
@@ -176,32 +255,28 @@ def usage_errors() -> Iterator[None]:
 def _console(config: pytest.Config) -> Console:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
-    if reporter is None or capture is None:
-        return Console(reporter, config.get_verbosity())
-    return Console(reporter, config.get_verbosity(), capture.global_and_fixture_disabled)
+    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
+    return Console(reporter, config.get_verbosity(), uncaptured)
 
 
 def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
     """Return the items that run an experiment, each with it."""
-    callspecs = [(item, getattr(item, "callspec", None)) for item in items]
-    return [
-        (item, callspec.params["experiment"])
-        for item, callspec in callspecs
-        if callspec is not None and "experiment" in callspec.params
-    ]
+    planned = [(item, getattr(item, "callspec", None)) for item in items]
+    found = [(item, spec.params.get("experiment")) for item, spec in planned if spec is not None]
+    return [(item, one) for item, one in found if isinstance(one, Experiment)]
+
+
+def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
+    """Sort the experiments among `items` as planned; what else is there stays where it stands."""
+    places = {experiment.id: place for place, experiment in enumerate(plan.experiments)}
+    ours = sorted(_ours(items), key=lambda one: places.get(one[1].id, len(places)))
+    sequence, is_ours = iter(ours), {item for item, _ in ours}
+    items[:] = [next(sequence)[0] if item in is_ours else item for item in items]
 
 
 def _parameter(experiment: Experiment) -> Any:
-    models: list[str | None] = [background.model for background in experiment.backgrounds]
-    marks = [
-        pytest.mark.experiment(
-            repo=experiment.foreground.program.name,
-            model=experiment.foreground.model,
-            mode=experiment.mode,
-            background=model,
-        )
-        for model in models or [None]
-    ]
-    return pytest.param(
-        experiment, id=experiment.id, marks=[getattr(pytest.mark, experiment.mode), *marks]
-    )
+    training, mode = experiment.foreground, experiment.mode
+    said = {"repo": training.program.name, "model": training.model, "mode": mode}
+    loads: list[str | None] = [background.model for background in experiment.backgrounds]
+    marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
+    return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])

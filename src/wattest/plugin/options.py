@@ -25,56 +25,70 @@ _SUPERVISION = ("guard", "cgroup", "pid-namespace")
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options; most have an ini twin called ``wattest_…``."""
-    add = parser.getgroup("wattest", "energy experiments (wattest)").addoption
-    add("--config", metavar="SETTINGS", help="settings file (settings/default.json)")
-    add("--models-config", metavar="REGISTRY", help="registry (config/models_config.json)")
-    add("--results-dir", metavar="DIR", help="where records go (results)")
-    add("--seed", metavar="N", type=seed, help="root seed of the plan")
-    add("--sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
-    add("--require-energy", action="store_true", default=None,
-        help="refuse to run where neither CPU nor GPU energy can be measured")  # fmt: skip
-    add("--allow-missing", action="append", choices=_ALLOWED_MISSING, default=None,
-        help="accept knowingly that this sensor exists and cannot be read")  # fmt: skip
-    add("--supervision", choices=_SUPERVISION, default=None, help="how process trees are held")
-    add("--resume", action="store_true", help="run only what the plan still lacks in the results")
-    add("--wait-for-counters", metavar="SECONDS", type=float, default=None,
-        help="wait so long for another session that measures on this machine")  # fmt: skip
-    add("--run-as", metavar="USER", help="run the trainings as this user (as root only)")
-    parser.addini("wattest_config", "settings file, as --config")
-    parser.addini("wattest_models_config", "registry, as --models-config")
-    parser.addini("wattest_results_dir", "where records go, as --results-dir")
-    parser.addini("wattest_sysfs", "another root for /sys, as --sysfs")
-    parser.addini("wattest_require_energy", "as --require-energy", type="bool", default=False)
-    parser.addini("wattest_allow_missing", "as --allow-missing", type="args", default=[])
-    parser.addini("wattest_supervision", "as --supervision")
-    parser.addini("wattest_wait_for_counters", "as --wait-for-counters")
-    parser.addini("wattest_run_as", "as --run-as")
+    group = parser.getgroup("wattest", "energy experiments (wattest)")
+
+    def both(name: str, kind: Any = None, **said: Any) -> None:
+        group.addoption(f"--{name}", **said)
+        parser.addini(_twin(name), f"as --{name}", type=kind)
+
+    both("config", metavar="SETTINGS", help="settings file (settings/default.json)")
+    both("models-config", metavar="REGISTRY", help="registry (config/models_config.json)")
+    both("results-dir", metavar="DIR", help="where records go (results)")
+    both("sysfs", metavar="DIR", help="another root for /sys (WATTEST_SYSFS)")
+    both("require-energy", "bool", action="store_true", default=None,
+         help="refuse to run where neither CPU nor GPU energy can be measured")  # fmt: skip
+    both("allow-missing", "args", action="append", choices=_ALLOWED_MISSING,
+         help="accept knowingly that this sensor exists and cannot be read")  # fmt: skip
+    both("supervision", choices=_SUPERVISION, help="how process trees are held")
+    both("wait-for-counters", metavar="SECONDS", type=float,
+         help="wait so long for another session that measures on this machine")  # fmt: skip
+    both("run-as", metavar="USER", help="run the trainings as this user (as root only)")
+    shard = "run only the K-th of N parts of the plan; slurm: that of this task"
+    group.addoption("--shard", metavar="K/N|slurm", help=shard)
+    group.addoption("--seed", metavar="N", type=seed, help="root seed of the plan")
+    group.addoption(
+        "--resume", action="store_true", help="run only what the plan still lacks in the results"
+    )
+    group.addoption("--session", metavar="ID", help="resume the campaign of this session")
+
+
+def _twin(name: str) -> str:
+    return f"wattest_{name.replace('-', '_')}"
 
 
 def option(config: pytest.Config, name: str) -> Any:
     """Return the value of ``--name``, else of its ini twin; None where neither is set."""
     value = config.getoption(f"--{name}")
     if value is None:
-        value = config.getini(f"wattest_{name.replace('-', '_')}")
+        value = config.getini(_twin(name))
     return value or None
+
+
+def project_root(config: pytest.Config) -> Path:
+    """Return the folder of the campaign's project: pytest's root, whatever `-c` or `--rootdir` say.
+
+    Where that holds no registry it is the folder of a ``conftest.py`` which holds one.
+    """
+    files = [getattr(one, "__file__", None) or "" for one in config.pluginmanager.get_plugins()]
+    places = [Path(file).parent for file in files if Path(file).name == "conftest.py"]
+    for place in (config.rootpath, *places):
+        if (place / "config/models_config.json").is_file():
+            return place
+    return config.rootpath
 
 
 def results_folder(config: pytest.Config) -> Path:
     """Return where records go, as an absolute path."""
     named: str | None = option(config, "results-dir")
     if named is None:
-        return config.rootpath / "results"
+        return project_root(config) / "results"
     # Not Path.expanduser: it raises for an unknown user.
     folder: Path = config.invocation_params.dir
     return folder / os.path.expanduser(named)  # noqa: PTH111
 
 
 def session_options(config: pytest.Config) -> SessionOptions:
-    """Return what the options say of the session.
-
-    Raises:
-        WattestError: a value that cannot be used, here or at all.
-    """
+    """Return what the options say of the session; a value of no use is a WattestError."""
     from wattest.run import Launcher
     from wattest.session import SessionOptions
 
@@ -92,11 +106,7 @@ def session_options(config: pytest.Config) -> SessionOptions:
 
 
 def sys_root(named: str | None, origin: str = "--sysfs") -> Path:
-    """Return the folder that stands for /sys: what was named, else WATTEST_SYSFS, else /sys.
-
-    Args:
-        named: What an option names; None if it does not.
-        origin: How that option is called.
+    """Return the folder for /sys: what the option `origin` named, else WATTEST_SYSFS, else /sys.
 
     Raises:
         ConfigurationError: What was named is no folder.
@@ -120,8 +130,8 @@ def _chosen(config: pytest.Config, name: str, choices: Sequence[str]) -> list[st
     values = [value] if isinstance(value, str) else list(value or ())
     for one in values:
         if one not in choices:
-            twin = f"wattest_{name.replace('-', '_')}"
-            raise ConfigurationError([f"{twin}: {one!r} is none of {', '.join(choices)}"])
+            told = f"{_twin(name)}: {one!r} is none of {', '.join(choices)}"
+            raise ConfigurationError([told])
     return values
 
 

@@ -28,8 +28,12 @@ class Mechanisms:
 
     @property
     def default(self) -> Rung:
-        """The cgroup leaf where there is one, else the guard."""
-        return Rung.CGROUP if self.is_available(Rung.CGROUP) else Rung.GUARD
+        """The cgroup leaf where there is one, else the guard.
+
+        Slurm ends its cgroups without what is nested in them: there it is the guard.
+        """
+        is_nested = "SLURM_JOB_ID" in os.environ or not self.is_available(Rung.CGROUP)
+        return Rung.GUARD if is_nested else Rung.CGROUP
 
     def is_available(self, rung: Rung) -> bool:
         """Return whether a rung works here."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wattest.energy import Measurement, Sensors, Window, find_sensors, other_cpu_load
 from wattest.errors import WattestError
-from wattest.machine import lease
+from wattest.machine import counters_of, take
 from wattest.plugin.options import sys_root
 
 DOMAINS = ("cpu_joules", "gpu_joules")
@@ -97,8 +97,8 @@ class Meter:
     def _acquire(self, stack: contextlib.ExitStack) -> None:
         """Hold the lease of every counter until the outermost window of this process closes."""
         if not self._open_windows:
-            counters = lease.counters_of(self._found().findings, sys_root(None))
-            self._lease = lease.take(counters, self._wait_seconds)
+            counters = counters_of(self._found().findings, sys_root(None))
+            self._lease = take(counters, self._wait_seconds)
         self._open_windows += 1
         stack.callback(self._release)
 

@@ -4,10 +4,9 @@
 takes nothing that its readers cannot use. `finished_experiments` is what `--resume` skips.
 """
 
-from wattest.records.document import Context, build
+from wattest.records.document import Context, build, compare
 from wattest.records.folder import prepare, reserve, write
 from wattest.records.headline import Headline, headline, junit_properties
-from wattest.records.pair import compare
 from wattest.records.reading import read_record
 from wattest.records.resume import Finished, complete_csv, finished_experiments
 from wattest.records.table import Row, Table

@@ -1,8 +1,8 @@
 """The record that counts of each experiment: the first that is committed, by an exclusive link.
 
-``results/counted/{plan digest}/{experiment key}.json`` is a second name of that record. It is made
-by the kernel in one step that fails where there is one, also across the nodes of a cluster, so of
-two tasks that trained the same thing only one counts.
+``results/counted/{plan}/{experiment key}.json`` is a second name of that record. It is made by the
+kernel in one step that fails where there is one, also across the nodes of a cluster: of two tasks
+that trained the same thing only one counts.
 """
 
 from __future__ import annotations
@@ -11,17 +11,25 @@ import os
 from pathlib import Path
 
 from wattest.files import make_folder
-from wattest.names import slug
+from wattest.names import digest_of, slug
+from wattest.plan.experiment import Plan
 from wattest.records.reading import read_record
 
-
-def counted_folder(results: Path, plan_digest: str) -> Path:
-    """Return where the names of a plan's records that count lie."""
-    return results / "counted" / slug(plan_digest)
+_TICK_NS = 10_000_000
 
 
-def commit(results: Path, record: Path, plan_digest: str, key: str) -> str | None:
-    """Let `record` be the one that counts for `key`, unless another already is.
+def counted_name(results: Path, plan: Plan, key: str) -> Path:
+    """Return the second name of the record that counts of an experiment of this plan.
+
+    What else the plan was made from is part of the name: records of other settings, or of other
+    entries of the registry, do not count for it.
+    """
+    origin = digest_of([plan.settings_digest, plan.program_digests])
+    return results / "counted" / f"{plan.digest}-{origin[:8]}" / f"{slug(key)}.json"
+
+
+def commit(record: Path, name: Path) -> str | None:
+    """Let `record` be the one that counts, unless another already bears the `name`.
 
     Returns:
         The id of the experiment that counts in its place; None where this one counts. Where the
@@ -30,15 +38,14 @@ def commit(results: Path, record: Path, plan_digest: str, key: str) -> str | Non
     Raises:
         OSError: the folder cannot be made.
     """
-    name = counted_folder(results, plan_digest) / f"{slug(key)}.json"
     make_folder(name.parent)
     while not _link(record, name):
         if _is_same(name, record):
             return None
-        if counted(name):
-            other = read_record(name)
-            return name.stem if other is None else str(other["experiment_id"])
-        # Somebody has deleted the record behind it, so that it is run again.
+        other = read_record(name) if counted(name) else None
+        if other is not None and other.get("foreground_result", other)["training_success"]:
+            return str(other["experiment_id"])
+        # Somebody has deleted or damaged the record behind it, so that it is run again.
         name.unlink(missing_ok=True)
     return None
 
@@ -49,6 +56,18 @@ def counted(name: Path) -> bool:
         return (name.is_symlink() and name.exists()) or name.lstat().st_nlink > 1
     except OSError:
         return False
+
+
+def is_untouched(name: Path) -> bool:
+    """Tell whether nobody has written to a record since it was committed.
+
+    A link changes the time of the inode's change alone; who writes changes both.
+    """
+    try:
+        found = name.stat()
+    except OSError:
+        return False
+    return found.st_ctime_ns - found.st_mtime_ns > _TICK_NS
 
 
 def _link(record: Path, name: Path) -> bool:

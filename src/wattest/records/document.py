@@ -1,4 +1,4 @@
-"""The record: the JSON document of one experiment, made from its outcome."""
+"""The record: the JSON document of one experiment, and what the load did to a pair of them."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "ignored_hyperparameters": dict(training.ignored),
         "duration_seconds": last.duration_seconds if last else None,
         "energy_metrics": {
-            **_energy(last),
+            **(last.energy_metrics() if last else dict.fromkeys(METRICS)),
             "attribution": "combined" if experiment.mode == "parallel" else "machine",
             "note": _COMBINED if experiment.mode == "parallel" else _MACHINE_WIDE,
         },
         "performance_metrics": {name: found.get(name) for name in training.program.log_patterns},
         "training_success": outcome.succeeded,
-        "retries": outcome.retries,
+        "retries": max(0, len(outcome.attempts) - 1),
         "error_message": "; ".join(reasons) if reasons else SUCCESS,
         "quality": {
             "verdict": "invalid" if reasons else "valid",
@@ -101,27 +101,12 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
             "flags": outcome.flags,
             "thresholds": {**design_values(), **LOAD_THRESHOLDS},
         },
-        "energy_provenance": _provenance(last),
+        "energy_provenance": last.provenance() if last else None,
         "energy_estimate": last.estimate if last else None,
         "meter": last.measurement.meter_cost if last and last.measurement else None,
         "cpu_use": asdict(last.cpu) if last and last.cpu else None,
-        "attempts": [
-            _attempt(attempt, outcome.files.record.parent) for attempt in outcome.attempts
-        ],
+        "attempts": [_attempt(one, outcome.files.record.parent) for one in outcome.attempts],
     }
-
-
-def _energy(attempt: Attempt | None) -> dict[str, float | None]:
-    if attempt is None or attempt.measurement is None:
-        return dict.fromkeys(METRICS)
-    return attempt.measurement.energy_metrics()
-
-
-def _provenance(attempt: Attempt | None) -> dict[str, Any] | None:
-    """Return where the numbers come from."""
-    if attempt is None or attempt.measurement is None:
-        return None
-    return attempt.measurement.provenance()
 
 
 def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:
@@ -138,8 +123,8 @@ def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:
         "duration_seconds": attempt.duration_seconds,
         "max_rss_bytes": end.max_rss_bytes if end else None,
         "performance_metrics": dict(attempt.metrics.values),
-        "energy_metrics": _energy(attempt),
-        "energy_provenance": _provenance(attempt),
+        "energy_metrics": attempt.energy_metrics(),
+        "energy_provenance": attempt.provenance(),
         "faults": attempt.faults,
         "flags": attempt.flags,
         "log": str(attempt.log.relative_to(results)),
@@ -154,3 +139,38 @@ def _background_info(experiment: Experiment, outcome: Outcome) -> list[dict[str,
         {**load.identity(), "ignored_hyperparameters": dict(load.ignored), "note": "never started"}
         for load in experiment.backgrounds[len(started) :]
     ]
+
+
+def compare(record: Mapping[str, Any], partner: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return load against alone for the two records of a pair, in either order.
+
+    `slowdown` is duration with load over duration alone; the energy ratios likewise (None where
+    either is unknown); `metric_differences` are with load minus alone, in the metric's own unit.
+    None where one of the two does not count.
+    """
+    loaded, alone = (record, partner) if "foreground_result" in record else (partner, record)
+    if "foreground_result" not in loaded or "foreground_result" in alone:
+        return None
+    with_load = loaded["foreground_result"]
+    if not (with_load["training_success"] and alone["training_success"]):
+        return None
+    energies = with_load["energy_metrics"], alone["energy_metrics"]
+    metrics, metrics_alone = with_load["performance_metrics"], alone["performance_metrics"]
+    return {
+        "loaded_experiment_id": loaded["experiment_id"],
+        "alone_experiment_id": alone["experiment_id"],
+        "slowdown": _ratio(with_load["duration_seconds"], alone["duration_seconds"]),
+        "cpu_energy_ratio": _ratio(*(one["cpu_energy_total_joules"] for one in energies)),
+        "gpu_energy_ratio": _ratio(*(one["gpu_energy_total_joules"] for one in energies)),
+        "metric_differences": {
+            name: _difference(value, metrics_alone.get(name)) for name, value in metrics.items()
+        },
+    }
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return one / other if one is not None and other else None
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return one - other if one is not None and other is not None else None

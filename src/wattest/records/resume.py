@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +14,44 @@ from wattest.errors import RecordError
 from wattest.files import make_folder, write_atomically
 from wattest.names import slug
 from wattest.plan.experiment import Plan
+from wattest.records.commit import commit, counted, counted_name, is_untouched
 from wattest.records.reading import read_record
 from wattest.records.table import Row, columns, row_of, text_of
 
 
 @dataclass(frozen=True)
 class Finished:
-    """An experiment that has already counted: its record, and its row in the CSV."""
+    """An experiment that has already counted, by its record."""
 
     path: Path
-    row: Row
+
+    @cached_property
+    def row(self) -> Row:
+        """Its row in the CSV.
+
+        Raises:
+            RecordError: the record is gone or damaged by now.
+        """
+        record = read_record(self.path)
+        if record is None:
+            raise RecordError(f"{self.path} was deleted or damaged meanwhile; start again")
+        return row_of(record)
 
 
 def finished_experiments(results: Path, plan: Plan) -> dict[str, Finished]:
     """Return what of `plan` has already counted, by the keys of the experiments.
 
     A record counts that was made by this plan, with the same settings and the same entries of the
-    registry. Each is read once, and none is kept here: there may be thousands.
+    registry. One that was committed, and that nobody has written to since, is known by its name
+    alone; of the others, each is read once, and the oldest of an experiment is committed.
     """
     wanted = {experiment.key: experiment for experiment in plan.experiments}
-    found: dict[str, Finished] = {}
-    for path, record in _records(results, mention=plan.digest):
+    names = {key: counted_name(results, plan, key) for key in wanted}
+    found = {
+        key: Finished(name) for key, name in names.items() if counted(name) and is_untouched(name)
+    }
+    known = {one.path.stat().st_ino for one in found.values()}
+    for path, record in _records(results, mention=plan.digest, known=known):
         planned, result = record["plan"], record.get("foreground_result", record)
         key = planned["experiment_key"]
         if key not in wanted or key in found or not result["training_success"]:
@@ -42,7 +62,9 @@ def finished_experiments(results: Path, plan: Plan) -> dict[str, Finished]:
             "program_digests": wanted[key].program_digests,
         }
         if made_by.items() <= planned.items():
-            found[key] = Finished(path, row_of(record))
+            found[key] = Finished(path)
+            with suppress(OSError):
+                commit(path, names[key])
     return found
 
 
@@ -75,10 +97,23 @@ def complete_csv(results: Path, finished: Mapping[str, Finished], plan: Plan) ->
     return file
 
 
-def _records(results: Path, mention: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield every record in the folder that mentions something, oldest first."""
-    for path in sorted(results.glob("*.json")):
-        if not path.name.startswith(".") and (record := read_record(path, mention)) is not None:
+def _records(
+    results: Path, mention: str, known: Set[int] = frozenset()
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield every record in the folder that mentions something, oldest first.
+
+    Those whose inode is `known` are not even opened.
+    """
+    with os.scandir(results) as entries:
+        paths = sorted(
+            Path(entry.path)
+            for entry in entries
+            if entry.name.endswith(".json")
+            and not entry.name.startswith(".")
+            and entry.inode() not in known
+        )
+    for path in paths:
+        if (record := read_record(path, mention)) is not None:
             yield path, record
 
 

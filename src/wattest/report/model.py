@@ -136,6 +136,7 @@ class Estimate:
             for ratios (0.067 is 6.7 %), else a difference.
         equivalence: What the two one-sided tests said, where a margin was given.
         p_value: Two-sided, where asked for; with Holm's correction over its table.
+        note: What bounds it, such as `for seed 7 only`.
     """
 
     value: float | None
@@ -149,6 +150,7 @@ class Estimate:
     smallest: float | None = None
     equivalence: str | None = None
     p_value: float | None = None
+    note: str | None = None
 
     @property
     def has_interval(self) -> bool:

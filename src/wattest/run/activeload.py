@@ -21,8 +21,7 @@ _States = tuple[LoopStatus, ...]
 class ActiveLoad:
     """All background loops of one experiment, as its foreground sees them; none where it has none.
 
-    `opened` and `closed` are the states of all loops at the edges of the window; an edge that was
-    not read is empty, and then nothing is judged.
+    `opened` and `closed` are their states at the edges of the window; what was not read is empty.
     """
 
     loops: list[RunningLoad] = field(default_factory=list)
@@ -63,6 +62,8 @@ class ActiveLoad:
     def open_window(self) -> None:
         """Read the opening edge; raises as `statuses` does."""
         self.closed = ()
+        for one in self.loops:
+            one.window = None
         self.opened = self._looked = self.statuses()
         self._look_ns = time.monotonic_ns() + _LOOK_NS
 
@@ -109,8 +110,7 @@ class ActiveLoad:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of all loops in the window."""
-        edges = zip(self.opened, self.closed, strict=False)
-        return sum(after.cpu_seconds - before.cpu_seconds for before, after in edges)
+        return sum(one.window.cpu_seconds for one in self.loops if one.window)
 
     def describe(self) -> list[dict[str, Any]]:
         """Return `background_info` for every loop, in the order of the settings."""

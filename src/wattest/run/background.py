@@ -56,8 +56,7 @@ class BackgroundLoad:
                     folder /= f"{number}_{slug(training.model)}"
                 make_folder(folder)
                 command = self._launcher.command(training, limits.gpu_memory_limit_mb)
-                one = self._start(training, command, folder)
-                load.loops.append(one)
+                load.loops.append(one := self._start(training, command, folder))
                 stops.callback(self._stop, one)
             if load.loops:
                 self._prove(load, limits.startup_seconds)
@@ -107,17 +106,13 @@ class BackgroundLoad:
         try:
             one.stop(self._signals.patience())
         finally:
-            self._say_stop(one)
-
-    def _say_stop(self, one: RunningLoad) -> None:
-        if (report := one.stopped) is None:
-            return
-        if one in self._open:
-            self._open.remove(one)
-        how = "killed" if report.sigkill_needed else "stopped"
-        left = f"{len(report.survivors)} LEFT" if report.survivors else "nothing left"
-        took = f"{how} in {report.duration_seconds:.2f} s, {left}"
-        self._console.step("load", f"{one.name} {took}")
+            if (report := one.stopped) is not None:
+                if one in self._open:
+                    self._open.remove(one)
+                how = "killed" if report.sigkill_needed else "stopped"
+                left = f"{len(report.survivors)} LEFT" if report.survivors else "nothing left"
+                took = f"{how} in {report.duration_seconds:.2f} s, {left}"
+                self._console.step("load", f"{one.name} {took}")
 
 
 def _require_alive(load: ActiveLoad) -> None:

@@ -52,9 +52,8 @@ def is_idle(before: LoopStatus, after: LoopStatus) -> bool:
 
 def is_stopped(pids: Sequence[int], some: bool) -> bool:
     """Tell whether all processes (with `some`: any) are stopped by a signal or a tracer."""
-    stopped = [
-        text.rpartition(")")[2].split()[0] in "Tt" for pid in pids for text in _read(pid, "stat")
-    ]
+    texts = [text for pid in pids for text in _read(pid, "stat")]
+    stopped = [text.rpartition(")")[2].split()[0] in "Tt" for text in texts]
     return any(stopped) if some else bool(stopped) and all(stopped)
 
 

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from wattest.energy import Measurement, estimate
+from wattest.energy import METRICS, Measurement, estimate
 from wattest.files import give_back, open_new
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
@@ -79,6 +80,14 @@ class Attempt:
             return (self.exit.ended_ns - self.exit.started_ns) / 1e9
         return self.measurement.duration_seconds if self.measurement else None
 
+    def energy_metrics(self) -> dict[str, float | None]:
+        """Return the energy metrics of the window, all None where there was none."""
+        return self.measurement.energy_metrics() if self.measurement else dict.fromkeys(METRICS)
+
+    def provenance(self) -> dict[str, Any] | None:
+        """Return where the energy metrics come from; None without a window."""
+        return self.measurement.provenance() if self.measurement else None
+
     @property
     def cpu(self) -> CpuUse | None:
         """Who used the CPUs during the window; None where /proc does not tell."""
@@ -96,7 +105,7 @@ class Attempt:
         """An estimate of the CPU's energy, where no counter could be read (and only there)."""
         if self.cpu is None or self.measurement is None or self.pid is None:
             return None
-        if self.measurement.energy_metrics()["cpu_energy_total_joules"] is not None:
+        if self.energy_metrics()["cpu_energy_total_joules"] is not None:
             return None
         return estimate(
             self.measurement.duration_seconds,
@@ -182,11 +191,6 @@ class Outcome:
     def succeeded(self) -> bool:
         """Tell whether the experiment counts."""
         return not self.faults
-
-    @property
-    def retries(self) -> int:
-        """Number of attempts after the first."""
-        return max(0, len(self.attempts) - 1)
 
     def explain(self) -> str:
         """Return why the experiment failed, for the person who reads the test report."""

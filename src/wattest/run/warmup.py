@@ -37,13 +37,9 @@ def warm_up(
     """Wait until the board power of the visible GPUs is steady; return what came of it.
 
     Steady: the mean of the last four samples (two each second) lies within 5 % of the mean of the
-    four before. A load that leaves the GPUs idle has no such warm-up. None without a GPU.
-
-    Args:
-        gpu_state: tells the state of the GPUs now.
-        check: raises where the load has died meanwhile.
-        limit_seconds: the longest wait; a load that is not steady then is recorded as such.
-        period_seconds: time between two samples.
+    four before. A load that leaves the GPUs idle has no such warm-up, and one that is not steady
+    after `limit_seconds` is recorded as such. None without a GPU. `check` raises where the load
+    has died meanwhile.
     """
     powers: deque[float] = deque(maxlen=2 * STEADY_SAMPLES)
     began = time.monotonic()

@@ -29,25 +29,24 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class MachineState:
-    """One look at the machine: busy share of all CPUs (0 to 1), and per GPU by UUID."""
+    """One look at the machine: busy share of all CPUs (0 to 1), and its GPUs by UUID."""
 
     cpu_busy_share: float
-    gpu_temperature_celsius: Mapping[str, float] = field(default_factory=dict)
-    gpu_power_watts: Mapping[str, float] = field(default_factory=dict)
+    gpus: Mapping[str, GpuState] = field(default_factory=dict)
 
     def excess_over(self, idle: MachineState) -> list[str]:
         """Return what is not yet near the idle state, in words."""
         found = []
         if self.cpu_busy_share > idle.cpu_busy_share + CPU_LOAD_MARGIN:
             found.append(f"CPU load {self.cpu_busy_share:.0%} (idle {idle.cpu_busy_share:.0%})")
-        for uuid, celsius in self.gpu_temperature_celsius.items():
-            reference = idle.gpu_temperature_celsius.get(uuid, celsius)
-            if celsius > reference + TEMPERATURE_MARGIN_CELSIUS:
-                found.append(f"GPU {uuid} at {celsius:.0f} C (idle {reference:.0f} C)")
-        for uuid, watts in self.gpu_power_watts.items():
-            reference = idle.gpu_power_watts.get(uuid, watts)
-            if watts > reference * (1 + POWER_MARGIN_SHARE):
-                found.append(f"GPU {uuid} at {watts:.0f} W (idle {reference:.0f} W)")
+        for uuid, gpu in self.gpus.items():
+            before = idle.gpus.get(uuid, gpu)
+            now, then = gpu.temperature_celsius, before.temperature_celsius
+            if now is not None and then is not None and now > then + TEMPERATURE_MARGIN_CELSIUS:
+                found.append(f"GPU {uuid} at {now:.0f} C (idle {then:.0f} C)")
+            now, then = gpu.power_watts, before.power_watts
+            if now is not None and then is not None and now > then * (1 + POWER_MARGIN_SHARE):
+                found.append(f"GPU {uuid} at {now:.0f} W (idle {then:.0f} W)")
         return found
 
 
@@ -108,14 +107,10 @@ class Preflight:
         _require_memory(experiment, gpus)
         flags = []
         for gpu in gpus:
-            before = self._memory_used_mb.get(gpu.uuid)
-            if gpu.memory_used_mb is None or before is None:
-                continue
-            extra = gpu.memory_used_mb - before
-            if extra > LEFTOVER_MEMORY_MB:
-                flags.append(
-                    f"GPU {gpu.uuid} holds {extra:.0f} MB more than when the session began"
-                )
+            before, now = self._memory_used_mb.get(gpu.uuid), gpu.memory_used_mb
+            if before is not None and now is not None and now - before > LEFTOVER_MEMORY_MB:
+                told = f"holds {now - before:.0f} MB more than when the session began"
+                flags.append(f"GPU {gpu.uuid} {told}")
         return flags
 
     def _look(self) -> MachineState:
@@ -124,25 +119,32 @@ class Preflight:
         self._cpu_before = now
         spent = now.since(before) if now and before else None
         share = spent.busy_seconds / (spent.capacity_seconds or 1.0) if spent else 0.0
-        gpus = self._sensors.gpu_state()
-        return MachineState(
-            share,
-            {g.uuid: g.temperature_celsius for g in gpus if g.temperature_celsius is not None},
-            {g.uuid: g.power_watts for g in gpus if g.power_watts is not None},
-        )
+        return MachineState(share, {gpu.uuid: gpu for gpu in self._sensors.gpu_state()})
 
 
 def _require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:
+    """Refuse trainings that could together take more than is free, on any GPU that they see."""
     limit = experiment.limits.gpu_memory_limit_mb
-    trainings = experiment.trainings
-    for training in trainings:
+    together = 0
+    for training in experiment.trainings:
         need = training.program.gpu_memory_mb
         if limit is not None and need is not None and need > limit:
             name = f"{training.program.name}/{training.model}"
             raise GpuMemoryError(f"{name} needs {need} MB of GPU memory, and gpu_memory_limit_mb"
                               f" is {limit}; raise the limit")  # fmt: skip
-    needed = sum(training.program.gpu_memory_mb or 0 for training in trainings)
-    free = next((gpu.memory_free_mb for gpu in gpus), None)
-    if free is not None and needed > free:
-        raise GpuMemoryError(f"the trainings need {needed} MB of GPU memory together, {free:.0f} MB"
-                          " are free; free some, or choose smaller models")  # fmt: skip
+        together += limit or need or 0
+    short = [
+        f"GPU {gpu.index} ({gpu.uuid}) has {gpu.memory_free_mb:.0f} MB free"
+        for gpu in gpus
+        if gpu.memory_free_mb is not None and gpu.memory_free_mb < together
+    ]
+    if short:
+        told, remedy = f"need {together} MB of GPU memory together", "choose smaller models"
+        if limit is not None:
+            told = (
+                f"may take {together} MB of GPU memory together (gpu_memory_limit_mb {limit} each)"
+            )
+            remedy = "lower the limit"
+        raise GpuMemoryError(
+            f"the trainings {told}, and {', '.join(short)}; free some, or {remedy}"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from wattest.errors import RecordError, WattestError
 from wattest.interrupts import interruptions_held
 from wattest.plan.experiment import Experiment
 from wattest.records import Context, Headline, Table, build, compare, folder, headline, read_record
+from wattest.records.commit import commit, counted_name
 from wattest.run import CoolDown, Outcome
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
+from wattest.session.running import announced
 from wattest.terminal import Console, shown
 
 
@@ -24,6 +26,8 @@ class Recorder:
 
     `known` maps the test ids of finished experiments to their records; it grows with the session,
     so that the second half of a pair finds the first. `publish` gets the headline of each record.
+    `begun` are the test ids of those that ran, in order.
+    A session that goes on with a plan commits its records: others may go on with it, too.
     """
 
     results: Path
@@ -34,6 +38,8 @@ class Recorder:
     table: Table
     known: dict[str, Path]
     publish: Callable[[Headline], None]
+    begun: list[str] = field(default_factory=list)
+    is_continued: bool = False
 
     @contextmanager
     def recording(self, experiment: Experiment) -> Iterator[Outcome]:
@@ -45,9 +51,10 @@ class Recorder:
         """
         outcome, is_begun = self._prepare(experiment), False
         try:
-            outcome.early_flags += self.preflight.check(experiment)
+            outcome.early_flags += self._check_order(experiment) + self.preflight.check(experiment)
             is_begun = True
-            yield outcome
+            with announced(self.table.file.parent, self.context.plan.digest, experiment):
+                yield outcome
         except (WattestError, OSError) as error:
             outcome.trouble = str(error)
             if not is_begun:
@@ -77,6 +84,19 @@ class Recorder:
         self.console.title(f"{experiment.id}  ({_values(experiment)})")
         return Outcome(folder.reserve(self.results, experiment), cooldown=pause)
 
+    def _check_order(self, experiment: Experiment) -> list[str]:
+        """Return a flag on an experiment that runs after one which the plan has behind it."""
+        places = {one.id: place for place, one in enumerate(self.context.plan.experiments)}
+        before = [places[one] for one in self.begun]
+        self.begun.append(experiment.id)
+        if max(before, default=-1) <= places[experiment.id]:
+            return []
+        if before == sorted(before):
+            self.console.warn("the experiments run in another order than planned; each is flagged")
+        later = self.begun[before.index(max(before))]
+        told = f"ran as number {len(self.begun)} of its session, after {later}"
+        return [f"{told}, which the plan has behind it: position and block do not say when it ran"]
+
     def _leave(self, experiment: Experiment, outcome: Outcome) -> None:
         try:
             self._write(experiment, outcome)
@@ -88,6 +108,8 @@ class Recorder:
         document = build(experiment, outcome, self.context)
         warnings = self._compare(experiment, document)
         folder.write(outcome.files.record, document)
+        if outcome.succeeded and self.is_continued:
+            warnings += self._commit(experiment, outcome.files.record, document)
         self.known[experiment.id] = outcome.files.record
         told = headline(document)
         self.publish(told)
@@ -106,6 +128,21 @@ class Recorder:
             for warning in warnings:
                 self.console.warn(warning)
             self.console.step("record", shown(outcome.files.record))
+
+    def _commit(self, experiment: Experiment, file: Path, document: dict[str, Any]) -> list[str]:
+        """Let the record count, unless another of the same experiment does; then both stay."""
+        try:
+            name = counted_name(self.results, self.context.plan, experiment.key)
+            other = commit(file, name)
+        except OSError as error:
+            return [f"{error.filename}: {error.strerror}"]
+        if other is None:
+            return []
+        text = f"{other} is the record that counts of this experiment: it was committed first"
+        document["duplicate_of"] = other
+        document.get("foreground_result", document)["quality"]["flags"].append(text)
+        folder.write(file, document)
+        return [text]
 
     def _compare(self, experiment: Experiment, document: dict[str, Any]) -> list[str]:
         """Compare a record with that of its partner, if that has run; return why it cannot be."""

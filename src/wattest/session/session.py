@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,8 @@ from wattest.errors import EnergyError, RecordError, WattestError
 from wattest.files import make_folder, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import counters_of, facts, set_governor, take
+from wattest.machine.slurm import Job
+from wattest.names import slug
 from wattest.plan import store
 from wattest.plan.experiment import Experiment
 from wattest.plan.load import Campaign
@@ -32,13 +35,8 @@ from wattest.terminal import Console
 class SessionOptions:
     """What the command line says about this machine and this session.
 
-    Attributes:
-        results_folder: Where records go.
-        sys_root: Root of /sys.
-        launcher: Starts the trainings.
-        require_energy: Whether to refuse where nothing can be measured.
-        allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
-        wait_seconds: How long to wait for another session's counters.
+    `sys_root` stands for /sys; `allow_missing` names `cpu` and `gpu` where a sensor that exists may
+    go unread, knowingly; `wait_seconds` is how long to wait for another session's counters.
     """
 
     results_folder: Path
@@ -71,7 +69,8 @@ class Session:
             told = self._sensors.describe()
             raise EnergyError(f"--require-energy: no energy can be measured: {told}")
         self._board = ProgressBoard(console)
-        self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{os.getpid()}"
+        host = slug(socket.gethostname())
+        self._session_id = f"{datetime.now():%Y%m%d_%H%M%S}_{host}_{os.getpid()}"
         self._folder = options.results_folder / "sessions" / self._session_id
         self._signals = OrderlySignals()
         self._has_counters = False
@@ -88,10 +87,17 @@ class Session:
             f"results: {self._options.results_folder}",
         ]
 
-    def begin(self, selected: Sequence[Experiment], finished: Mapping[str, Finished]) -> None:
+    def begin(
+        self,
+        selected: Sequence[Experiment],
+        finished: Mapping[str, Finished],
+        *,
+        is_shard: bool = False,
+    ) -> None:
         """Take the counters, write the plan, set the governor, look at the idle machine.
 
-        `finished` is what earlier sessions finished, by the keys of the experiments.
+        `finished` is what earlier sessions finished, by the keys of the experiments; the CSV of a
+        shard holds nothing but its own.
 
         Raises:
             WattestError: the counters are taken, or a file cannot be written.
@@ -116,9 +122,12 @@ class Session:
             console=self._console,
             board=self._board,
             preflight=preflight,
-            table=self._leave_files(environment, [one.row for one in finished.values()]),
+            table=self._leave_files(
+                environment, [] if is_shard else [one.row for one in finished.values()]
+            ),
             known={ids[key]: one.path for key, one in finished.items()},
             publish=lambda told: None,
+            is_continued=self._campaign.is_stored or is_shard,
         )
 
     def take_counters(self) -> None:
@@ -153,15 +162,15 @@ class Session:
         self._closing.close()
 
     def _environment(self) -> dict[str, Any]:
+        experiments = self._campaign.plan.experiments
         programs = {
-            training.program.name: training.program.folder
-            for experiment in self._campaign.plan.experiments
-            for training in experiment.trainings
+            one.program.name: one.program.folder for each in experiments for one in each.trainings
         }
         return {
             **facts.environment(programs, self._options.sys_root),
             "gpus": self._sensors.hardware(),
             "supervision": self._options.launcher.rung.value,
+            "scheduler": None if (job := Job.here()) is None else job.facts(),
         }
 
     def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
@@ -176,7 +185,7 @@ class Session:
         """Write plan, environment, and the CSV with the rows of what is finished already."""
         plan, told = self._campaign.plan, json.dumps(environment, indent=2, ensure_ascii=False)
         try:
-            store.store(self._options.results_folder, plan)
+            store.store(self._options.results_folder, plan, self._folder)
             make_folder(self._folder)
             write_atomically(self._folder / "environment.json", told)
             return Table(self._folder / "experiments.csv", plan, rows)

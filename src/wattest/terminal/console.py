@@ -16,22 +16,15 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-class Reporter(Protocol):
+class _Reporter(Protocol):
     """The part of pytest's terminal reporter that is used here."""
 
     isatty: bool
 
-    def write_line(self, line: str, **markup: bool) -> None:
-        """Write one line."""
-
-    def write(self, content: str, *, flush: bool = False, **markup: bool) -> None:
-        """Write without ending the line."""
-
-    def ensure_newline(self) -> None:
-        """End a line that was begun."""
-
-    def flush(self) -> None:
-        """Write out what is buffered."""
+    def write_line(self, line: str, **markup: bool) -> None: ...
+    def write(self, content: str, *, flush: bool = False, **markup: bool) -> None: ...
+    def ensure_newline(self) -> None: ...
+    def flush(self) -> None: ...
 
 
 class Console:
@@ -49,7 +42,7 @@ class Console:
 
     def __init__(
         self,
-        reporter: Reporter | None,
+        reporter: _Reporter | None,
         verbosity: int = 0,
         uncaptured: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:

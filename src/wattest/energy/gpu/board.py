@@ -71,6 +71,11 @@ class Gpu:
     is_superchip: bool
 
     @property
+    def pci_bus_id(self) -> str | None:
+        """Where it sits, such as `00000000:3B:00.0`; None if it does not tell."""
+        return pci_bus_id(self.nvml, self.handle)
+
+    @property
     def source(self) -> str:
         """Where its energy comes from."""
         return "nvml-counter" if self.counter else "nvml-power-integral"
@@ -117,6 +122,7 @@ class Gpu:
             "name": self.name,
             "uuid": self.uuid,
             "index": self.index,
+            "pci_bus_id": self.pci_bus_id,
             "vbios": ask("DeviceGetVbiosVersion", handle),
             "power_limit_watts": state.limit_watts,
             "power_limit_default_watts": default_limit / 1e3 if default_limit else None,
@@ -131,3 +137,13 @@ class Gpu:
             "power_source": self.power_source,
             "has_energy_counter": self.counter is not None,
         }
+
+
+def pci_bus_id(nvml: Nvml, handle: object) -> str | None:
+    """Where a GPU sits, such as `00000000:3B:00.0`; None if it does not tell."""
+    found = nvml.ask("DeviceGetPciInfo", handle)
+    try:
+        bus: str | bytes = found.busId if found else ""
+    except UnicodeDecodeError as error:
+        bus = error.object
+    return (bus.decode("ascii", "replace") if isinstance(bus, bytes) else bus) or None

@@ -66,6 +66,7 @@ class GpuSensors:
             "uuid": gpu.uuid,
             "name": gpu.name,
             "index": gpu.index,
+            "pci_bus_id": gpu.pci_bus_id,
             "power_source": gpu.power_source,
             "limit_watts": gpu.limit_watts,
             "update_period_seconds": counter.period_seconds if counter else None,

@@ -1,0 +1,159 @@
+"""A task whose time runs out: it begins nothing that does not fit, and comes back later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from wattest.errors import WattestError
+from wattest.files import make_folder
+from wattest.machine.slurm import REQUEUE_MOST, Job
+from wattest.names import slug
+from wattest.plan.experiment import Experiment
+from wattest.plan.shards import unit_id
+from wattest.plugin import workers
+
+OUT_OF_TIME = 75
+"""Exit status of a task that leaves work to a later one (EX_TEMPFAIL of sysexits.h)."""
+INTERRUPTIONS_MOST = 2
+"""How often the end of its task may interrupt an experiment before it is refused."""
+_SPARE_SECONDS = 60.0
+_SPARE_RATIO = 1.2
+_NEAR_SECONDS = 120.0
+_OVER_SECONDS = 5.0
+
+
+class TimeLimit:
+    """Watches the end of a Slurm job over one run of pytest.
+
+    Args:
+        config: pytest's.
+        job: the job.
+        folder: where it is noted what the end of a task has interrupted.
+        known_seconds: how long experiments took so far, by whether they had a load.
+    """
+
+    def __init__(
+        self, config: pytest.Config, job: Job, folder: Path, known_seconds: Mapping[bool, float]
+    ) -> None:
+        self._config = config
+        self._job = job
+        self._folder = folder
+        self._longest = dict(known_seconds)
+        self._begun: tuple[Experiment, float] | None = None
+        self._unit: str | None = None
+        self._is_out_of_time = self._is_stopped = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Begin no unit that does not fit the time that is left."""
+        experiment = experiment_of(item)
+        if experiment is None:
+            return None
+        unit, left = unit_id(experiment), self._job.seconds_left()
+        is_new = unit != self._unit
+        self._unit = unit
+        if is_new and left is not None and left < (needed := self._needed(item, unit)):
+            item.session.shouldstop = (
+                f"{experiment.id} needs about {needed:.0f} s, and this task has {left:.0f} s left"
+            )
+            self._is_stopped = True
+            return True
+        self._begun = experiment, time.monotonic()
+        return None
+
+    def _needed(self, item: pytest.Item, unit: str) -> float:
+        """Return the seconds that a unit will take; 0 where nothing of its kind has run."""
+        mine = [one for one in map(experiment_of, item.session.items) if one is not None]
+        seconds = [
+            self._longest.get(bool(one.backgrounds), 0.0) for one in mine if unit_id(one) == unit
+        ]
+        return _SPARE_RATIO * sum(seconds) + _SPARE_SECONDS if all(seconds) else 0.0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Refuse what the end of its task has interrupted twice: it can never fit."""
+        experiment = experiment_of(item)
+        if experiment is not None and self._interruptions(experiment) >= INTERRUPTIONS_MOST:
+            pytest.fail(
+                f"the end of its task has interrupted it {INTERRUPTIONS_MOST} times: it does not"
+                " fit; give tasks more --time, and remove"
+                f" {self._note(experiment)}",
+                pytrace=False,
+            )
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Learn how long an experiment takes, load and pauses included."""
+        if self._begun is not None:
+            experiment, began = self._begun
+            kind, seconds = bool(experiment.backgrounds), time.monotonic() - began
+            self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
+            self._begun = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """End with 75 where work is left; note what the end of the task has interrupted."""
+        if self._is_stopped:
+            session.exitstatus = OUT_OF_TIME
+        elif exitstatus == pytest.ExitCode.INTERRUPTED and self._time_is_up():
+            self._is_out_of_time = True
+            if self._begun is not None:
+                self._remember(self._begun[0])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Queue this task again, as the very last act: it also ends it."""
+        if not (self._is_stopped or self._is_out_of_time):
+            return
+        if "SLURM_ARRAY_TASK_ID" not in self._job.environment:
+            return
+        if self._job.restarts >= REQUEUE_MOST:
+            workers.tell(self._config, f"not queued again: that was done {REQUEUE_MOST} times")
+            return
+        try:
+            workers.tell(self._config, f"time is up: {self._job.name} is queued again")
+            self._job.requeue()
+        except WattestError as error:
+            workers.tell(self._config, f"not queued again: {error}")
+
+    def _time_is_up(self) -> bool:
+        """Tell whether the job's end is near: who is cancelled long before is not queued again."""
+        left = self._job.seconds_left()
+        if left is None or left > _NEAR_SECONDS:
+            return False
+        return left <= _OVER_SECONDS or self._job.is_running()
+
+    def _note(self, experiment: Experiment) -> Path:
+        return self._folder / f"{slug(experiment.key)}.interrupted"
+
+    def _interruptions(self, experiment: Experiment) -> int:
+        try:
+            return len(self._note(experiment).read_text(encoding="utf-8").splitlines())
+        except OSError:
+            return 0
+
+    def _remember(self, experiment: Experiment) -> None:
+        try:
+            make_folder(self._folder)
+            with self._note(experiment).open("a", encoding="utf-8") as file:
+                file.write(f"{experiment.id} was interrupted by the end of {self._job.name}\n")
+        except OSError as error:
+            workers.tell(self._config, f"warning: {error.filename}: {error.strerror}")
+
+
+def experiment_of(item: pytest.Item) -> Experiment | None:
+    """Return the experiment that an item runs, if it is one of ours."""
+    callspec = getattr(item, "callspec", None)
+    found = None if callspec is None else callspec.params.get("experiment")
+    return found if isinstance(found, Experiment) else None
+
+
+def longest(durations: Iterable[tuple[bool, float]]) -> dict[bool, float]:
+    """Return the longest of the durations, in seconds, of each kind."""
+    found: dict[bool, float] = {}
+    for kind, seconds in durations:
+        found[kind] = max(seconds, found.get(kind, 0.0))
+    return found

@@ -1,0 +1,155 @@
+"""The answers to what was read: every number with its interval, or the reason for having none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from wattest.errors import ConfigurationError
+from wattest.report.belief import belief_of
+from wattest.report.effects import load_rows
+from wattest.report.facts import at, text_at
+from wattest.report.fronts import front_of
+from wattest.report.hyperparameters import hyperparameter_rows
+from wattest.report.methods import methods_of
+from wattest.report.model import (
+    Answers,
+    Arm,
+    Effect,
+    Estimate,
+    HyperparameterRow,
+    Reading,
+    Run,
+    Study,
+)
+from wattest.report.statistics import counted
+from wattest.report.studies import Material, Options, materials, pairs_of, quantities
+
+_ARMS: tuple[Arm, ...] = ("alone", "parallel")
+
+
+def answer(reading: Reading, options: Options | None = None) -> Answers:
+    """Return everything that a report says of these runs.
+
+    Raises:
+        ConfigurationError: the options name a metric that no record has.
+    """
+    options = options or Options()
+    _check_metrics(reading.runs, options)
+    pairs, left_out = pairs_of(reading.runs, options.across)
+    made = materials(reading.runs, pairs)
+    studies = tuple(_study(material, options) for material in made)
+    is_estimated = not any(_has_measured(run) for run in reading.runs)
+    answers = Answers(
+        title=_title(studies, is_estimated),
+        is_estimated=is_estimated,
+        facts=tuple(_facts(reading.runs, is_estimated)),
+        runs=reading.runs,
+        counted=sum(run.is_valid for run in reading.runs),
+        studies=studies,
+        belief=belief_of(reading, studies, left_out, options.across),
+        methods="",
+    )
+    return replace(answers, methods=methods_of(answers))
+
+
+def _check_metrics(runs: Sequence[Run], options: Options) -> None:
+    known = sorted({name for run in runs for name in run.metrics})
+    asked = [*options.better, *([options.metric] if options.metric else [])]
+    faults = [
+        f"no record has a metric {name!r}; there are: {', '.join(known) or 'none'}"
+        for name in dict.fromkeys(asked)
+        if name not in known
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _study(material: Material, options: Options) -> Study:
+    counted_runs = [run for arm in _ARMS for run in material.of_arm(arm)]
+    told = quantities(counted_runs, options.better)
+    rows, load_reason = load_rows(material, told, options)
+    lines, reason = hyperparameter_rows(material, told, options)
+    energy = next((one for one in told if one.unit == "J"), None)
+    metrics = [one for one in told if one.kind == "difference"]
+    chosen = [one for one in metrics if one.title == options.metric]
+    metric = next(iter(chosen or metrics), None)
+    fronts = [
+        front_of(material, arm, energy, metric, options) for arm in _ARMS if energy and metric
+    ]
+    if not options.p_values:
+        rows = tuple(replace(row, estimate=_without_p(row.estimate)) for row in rows)
+        lines = tuple(_line_without_p(line) for line in lines)
+    return Study(
+        program=material.program,
+        load=material.load,
+        runs=material.runs,
+        pairs=material.pairs,
+        energy=energy,
+        metric=metric,
+        quantities=told,
+        load_rows=rows,
+        load_reason=load_reason,
+        hyperparameters=lines,
+        hyperparameter_reason=reason,
+        fronts=tuple(front for front in fronts if front is not None),
+    )
+
+
+def _without_p(estimate: Estimate) -> Estimate:
+    return replace(estimate, p_value=None)
+
+
+def _line_without_p(line: HyperparameterRow) -> HyperparameterRow:
+    return replace(line, effects=tuple(map(_effect_without_p, line.effects)))
+
+
+def _effect_without_p(effect: Effect) -> Effect:
+    return replace(
+        effect,
+        estimate=_without_p(effect.estimate),
+        power=effect.power and _without_p(effect.power),
+        change=effect.change and _without_p(effect.change),
+    )
+
+
+def _has_measured(run: Run) -> bool:
+    return bool({"cpu_energy", "gpu_energy"} & run.amounts.keys())
+
+
+def _title(studies: Sequence[Study], is_estimated: bool) -> str:
+    programs = list(dict.fromkeys(study.program for study in studies))
+    told = programs[0] if len(programs) == 1 else counted(len(programs), "programs")
+    has_estimates = any(one.estimated for study in studies for one in study.quantities)
+    if not is_estimated:
+        return f"Energy report: {told}"
+    return f"Energy report: {told} ({'estimated' if has_estimates else 'no energy is known'})"
+
+
+def _facts(runs: Sequence[Run], is_estimated: bool) -> Iterator[tuple[str, str]]:
+    valid = sum(run.is_valid for run in runs)
+    yield "runs", f"{valid} of {len(runs)} count"
+    yield "programs", _few(run.program for run in runs)
+    if loads := _few(run.load for run in runs if run.load):
+        yield "under load of", loads
+    if gpus := _few(name for run in runs for name in gpu_names(run)):
+        drivers = _few(run.facts["driver"] for run in runs if "driver" in run.facts)
+        yield "GPU", gpus + (f", driver {drivers}" if drivers else "")
+    if cpus := _few(run.facts["cpu"] for run in runs if "cpu" in run.facts):
+        yield "CPU", cpus
+    yield "energy", "estimated from CPU time (~)" if is_estimated else "measured by counters"
+    yield "sessions", _few(run.session_id for run in runs)
+
+
+def gpu_names(run: Run) -> Iterator[str]:
+    """Yield the names of a run's GPUs."""
+    gpus = at(run.record["environment"], "gpus", "gpus")
+    for one in gpus if isinstance(gpus, list) else ():
+        if name := text_at(one, "name"):
+            yield name
+
+
+def _few(words: Iterable[str]) -> str:
+    found = list(dict.fromkeys(words))
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return "; ".join(found[:3]) + more

@@ -1,0 +1,241 @@
+"""Shards of one plan, run as the tasks of a cluster run them; Slurm itself is played here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shlex
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import LOAD, Project
+from wattest.cli import main
+
+PAIRS: dict[str, Any] = {
+    "foreground": {
+        "repo": "toy", "model": "small", "mutate": ["epochs"],
+        "hyperparameters": {"seconds": 0.1},
+    },
+    "background": LOAD,
+    "baseline": True,
+    "runs_per_config": 3,
+}  # fmt: skip
+MUTANTS: dict[str, Any] = {
+    "repo": "toy", "model": "small", "mutate": ["epochs"], "hyperparameters": {"seconds": 0.1},
+    "runs_per_config": 4,
+}  # fmt: skip
+
+
+def collected(project: Project, *words: str) -> list[str]:
+    """Return the ids that pytest would run."""
+    shown = project.run_here("--collect-only", "-q", *words).stdout.str()
+    return re.findall(r"test_training\[(.*)\]", shown)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_shards_cover_what_is_selected(project: Project, count: int) -> None:
+    project.settings(PAIRS, repetitions=2, seed=3)
+    for selection in ([], ["-k", "baseline or parallel-1"]):
+        whole = collected(project, *selection)
+        parts = [
+            collected(project, "--shard", f"{number}/{count}", *selection)
+            for number in range(1, count + 1)
+        ]
+        assert sorted(itertools.chain(*parts)) == sorted(whole)
+        assert len(set(whole)) == len(whole) > 0
+
+
+@pytest.mark.parametrize("more", [{}, {"use_deduplication": True, "seed": 3}])
+def test_a_shard_without_a_fixed_plan_is_refused(project: Project, more: dict[str, Any]) -> None:
+    project.settings(MUTANTS, **more)
+    told = project.refusal("--shard", "1/2").stderr.str()
+    assert "ERROR: --shard 1/2: " in told
+    assert "fix the plan first with wattest submit" in told
+    assert not (project.path / "results").exists()
+
+
+def submitted(project: Project, *words: str) -> Path:
+    """Fix the plan as `wattest submit` does, and return the batch file."""
+    settings = project.path / "settings" / "test.json"
+    results = project.path / "results"
+    command = ["submit", str(settings), "--root", str(project.path), "--results-dir", str(results)]
+    assert main([*command, "--dry-run", *words]) == 0
+    (file,) = results.glob("slurm/*.sbatch")
+    return file
+
+
+def test_what_is_submitted_is_fixed_and_readable(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(PAIRS, repetitions=2, use_deduplication=True)
+    file = submitted(project, "--", "--time=00:30", "-p", "gpu")
+    text = file.read_text()
+    assert "#SBATCH --array=1-2\n" in text
+    assert "#SBATCH --time=00:30\n#SBATCH -p gpu\n" in text
+    assert text.count("\nexec ") == 1
+    told = capsys.readouterr().out
+    assert "0 of 12 done" in told
+    assert "warning: --time gives a task 30 s, and timeout_seconds a training 36000 s" in told
+    plans = [path.read_text() for path in (project.path / "results" / "plans").iterdir()]
+    first = collected(project, "--shard", "1/2"), collected(project, "--shard", "2/2")
+    assert submitted(project).read_text().count("#SBATCH -p") == 0
+    assert plans == [path.read_text() for path in (project.path / "results" / "plans").iterdir()]
+    assert first == (collected(project, "--shard", "1/2"), collected(project, "--shard", "2/2"))
+
+
+def test_tasks_at_once_finish_a_campaign_together(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    words = shlex.split(submitted(project, "--shards", "2").read_text().split("\nexec ")[1])
+    own = words[words.index("experiments") + 1 : words.index("--shard")]
+    own.remove("--require-energy")
+
+    def task(number: int) -> int:
+        # As on two nodes: each has counters of its own.
+        return project.run_apart(*own, "--shard", f"{number}/2").returncode
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(task, (1, 2))) == [0, 0]
+    assert len({record["plan"]["plan_digest"] for record in project.records()}) == 1
+    capsys.readouterr()
+    results = str(project.path / "results")
+    table = project.path / "all.csv"
+    assert main(["status", results, "--csv", str(table)]) == 0
+    assert "4 experiments: 4 done\n" in capsys.readouterr().out
+    assert len(table.read_text().splitlines()) == 5
+    assert main(["submit", "settings/test.json", "--root", str(project.path), "--dry-run"]) == 0
+    assert "4 of 4 done\n" in capsys.readouterr().out
+
+
+def test_of_an_experiment_trained_twice_one_record_counts(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    assert project.run_here("--shard", "1/4").ret == 0
+    again = project.run_here("--shard", "1/4")
+    assert again.ret == 0
+    again.stdout.fnmatch_lines(["*is the record that counts of this experiment*"])
+    first, second = project.records()
+    assert "duplicate_of" not in first
+    assert second["duplicate_of"] == first["experiment_id"]
+    assert second["quality"]["flags"][-1].startswith(first["experiment_id"])
+    capsys.readouterr()
+    assert main(["status", str(project.path / "results")]) == 0
+    assert "1 done, 3 missing" in capsys.readouterr().out
+
+
+def test_status_says_what_failed_and_why(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings({**MUTANTS, "hyperparameters": {"seconds": 0.1, "exit": 3}}, seed=5)
+    assert project.run_here("--shard", "1/4").ret == 1
+    capsys.readouterr()
+    assert main(["status", str(project.path / "results")]) == 0
+    shown = capsys.readouterr().out
+    assert "1 failed, 3 missing" in shown
+    assert f"failed  toy-small-mutation-1  {os.uname().nodename}  training ended with" in shown
+
+
+def test_status_of_nothing_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(tmp_path)]) == 4
+    assert "holds no plan" in capsys.readouterr().err
+
+
+@pytest.fixture
+def slurm(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a project in the last task of a job array; `squeue` says that it runs."""
+    folder = project.path / "slurm"
+    folder.mkdir()
+    for command, does in (("squeue", "echo RUNNING"), ("scontrol", 'echo "$@" >> calls.txt')):
+        script = folder / command
+        script.write_text(f"#!/bin/sh\ncd {shlex.quote(str(folder))}\n{does}\n")
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    values = {"JOB_ID": "9", "ARRAY_JOB_ID": "9", "ARRAY_TASK_ID": "2", "ARRAY_TASK_MIN": "1",
+              "ARRAY_TASK_MAX": "2", "ARRAY_TASK_COUNT": "2", "JOB_PARTITION": "gpu"}  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    project.settings(MUTANTS, seed=5)
+    return project
+
+
+def ends_in(seconds: float) -> dict[str, str]:
+    return {"SLURM_JOB_END_TIME": f"{time.time() + seconds:.0f}"}
+
+
+def calls(project: Project) -> str:
+    file = project.path / "slurm" / "calls.txt"
+    return file.read_text() if file.exists() else ""
+
+
+def test_a_task_leaves_what_does_not_fit_to_a_later_one(
+    slurm: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*next(iter(ends_in(3600).items())))
+    assert slurm.run_here("--shard", "slurm", "--resume").ret == 0
+    assert calls(slurm) == ""
+    (known, _) = slurm.records()
+    assert known["environment"]["scheduler"]["array_task_id"] == "2"
+    monkeypatch.setenv(*next(iter(ends_in(30).items())))
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    # The first of its kind is begun; what it took tells that the second does not fit.
+    result = slurm.run_here("--shard", "slurm")
+    assert result.ret == 75, result.stdout.str()
+    assert len(slurm.records()) == 3
+    assert calls(slurm) == "requeue 9_1\n"
+    result.stdout.fnmatch_lines(["*and this task has * s left*", "time is up: 9_1 is queued again"])
+
+
+@pytest.mark.parametrize(
+    ("left", "restarts", "again"), [(20, "0", True), (20, "3", False), (3600, "0", False)]
+)
+def test_only_a_task_whose_time_is_up_queues_itself_again(
+    slurm: Project, left: float, restarts: str, again: bool
+) -> None:
+    slurm.settings({**MUTANTS, "hyperparameters": {"seconds": 30}}, seed=5)
+    slurm.interfere("run.foreground:_watch", "os.kill(os.getpid(), signal.SIGTERM)")
+    done = slurm.run_apart("--shard", "slurm", SLURM_RESTART_COUNT=restarts, **ends_in(left))
+    assert done.returncode == 2, done.stdout
+    assert calls(slurm) == ("requeue 9_2\n" if again else "")
+    assert slurm.record()["error_message"].startswith("interrupted")
+
+
+def test_what_never_fits_is_refused_after_its_second_interruption(slurm: Project) -> None:
+    plan = slurm.plan()
+    notes = slurm.path / "results" / "slurm" / plan.digest
+    notes.mkdir(parents=True)
+    for one in plan.experiments:
+        (notes / f"{one.key}.interrupted").write_text("once\ntwice\n")
+    result = slurm.run_here("--shard", "slurm")
+    assert result.parseoutcomes()["errors"] == 2
+    assert "has interrupted it 2 times" in result.stdout.str()
+    assert slurm.records() == []
+
+
+def test_a_resumed_task_is_quick_and_writes_little(project: Project) -> None:
+    project.settings({**MUTANTS, "runs_per_config": 19}, seed=5)
+    assert project.run_here("--shard", "1/19").ret == 0
+    (good,) = project.records()
+    results, plan = project.path / "results", project.plan(resume=True)
+    for number, one in enumerate(plan.experiments[1:-1]):
+        good["experiment_id"] = f"20200101_000000_{number}"
+        good["plan"]["experiment_key"], good["plan"]["test_id"] = one.key, one.id
+        (results / f"{good['experiment_id']}.json").write_text(json.dumps(good))
+    before = {path: path.stat().st_size for path in results.rglob("*") if path.is_file()}
+    result = project.run_here("--shard", "1/1", "--resume")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["resume: 18 of 19 experiments found finished, 1 left"])
+    assert len(list(results.glob("counted/*/*.json"))) == 19
+    written = sum(
+        path.stat().st_size
+        for path in results.rglob("*")
+        if path.is_file() and path not in before and "counted" not in path.parts
+    )
+    assert written < 100_000
