@@ -22,6 +22,7 @@ from wattest.plugin.options import (
     option,
     project_root,
     results_folder,
+    run_as,
     session_options,
 )  # fmt: skip
 from wattest.plugin.timelimit import TimeLimit, longest
@@ -210,8 +211,9 @@ class CampaignRun:
         if not selected or self._config.getoption("collectonly"):
             return
         workers.refuse_several(self._config)
-        if faults := self.campaign.faults(selected):
-            raise pytest.UsageError(*map(str, faults))
+        with usage_errors():
+            if faults := self.campaign.faults(selected, run_as(self._config)):
+                raise ConfigurationError(faults)
         with usage_errors():
             self.session.begin(selected, self._finished, is_shard=self._shard is not None)
         self._watch_time()

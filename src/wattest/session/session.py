@@ -12,7 +12,7 @@ from typing import Any
 
 from wattest.energy import MachinePart, Sensors, find_sensors
 from wattest.errors import EnergyError, RecordError, WattestError
-from wattest.files import make_folder, write_atomically
+from wattest.files import make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import GovernorState, Journal, facts, set_governor, take
 from wattest.machine.counters import counters_of, shared_cpu
@@ -105,8 +105,9 @@ class Session:
         host = facts.host(self._options.sys_root)
         return [
             f"machine: {host['cpu_model']}, {host['cpu_count']} CPUs, kernel {host['kernel']};"
-            f" process trees held by {self._options.launcher.rung.value}",
+            f" process trees held by {self._options.launcher.rung.value}{self._runner()}",
             f"sensors: {self._sensors.describe()}",
+            *filter(None, [self._sensors.note()]),
             f"results: {self._options.results_folder}",
         ]
 
@@ -218,6 +219,10 @@ class Session:
             "shared_counters": [one.name for one in self._claims if one.shared],
             "cpus": format_cpus(os.sched_getaffinity(0)),
         }
+
+    def _runner(self) -> str:
+        user = self._options.launcher.run_as
+        return f", trainings run as {user_name(user[0])}" if user else ""
 
     def _environment(self) -> dict[str, Any]:
         experiments = self._campaign.plan.experiments
