@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
     if workers.is_controller(config):
+        workers.require_utf8(config)
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
     if config.getoption("--config") is not None or _names_experiments(config):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import tempfile
 import time
@@ -15,7 +14,7 @@ from typing import Any
 
 from wattest.config.schema import schema_faults
 from wattest.errors import RecordError
-from wattest.files import make_folder, open_new, write_atomically
+from wattest.files import json_text, make_folder, open_new, write_atomically
 from wattest.names import slug
 from wattest.plan.experiment import Experiment
 from wattest.run.outcome import ExperimentFiles
@@ -91,6 +90,6 @@ def write(file: Path, record: Mapping[str, Any]) -> None:
     if faults:
         raise RecordError("the record breaks its own schema:\n" + "\n".join(map(str, faults)))
     try:
-        write_atomically(file, json.dumps(record, indent=2, ensure_ascii=False))
+        write_atomically(file, json_text(record))
     except OSError as error:
         raise RecordError(f"{file} cannot be written: {error.strerror}") from None
