@@ -39,6 +39,24 @@ def where_offered() -> Iterator[None]:
             raise
 
 
+def obstacle(folder: Path) -> str | None:
+    """Return what stands in the place of a folder or of one above it; None where nothing does.
+
+    That is a link that leads nowhere or in a circle, or something that is no folder.
+    """
+    # Not the methods of Path: they raise for what may not be looked at.
+    place = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if os.path.isdir(place):  # noqa: PTH112
+        return None
+    if not place.is_symlink():
+        return f"{place} is no folder"
+    target = os.path.realpath(place)
+    if os.path.islink(target):  # noqa: PTH114
+        return f"{place} is a link that leads in a circle"
+    why = "is no folder" if os.path.exists(target) else "is not there (is it mounted?)"  # noqa: PTH110
+    return f"{place} points to {target}, which {why}"
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder with its parents; those that are new belong to the user who called sudo."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]

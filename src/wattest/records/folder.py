@@ -14,7 +14,7 @@ from typing import Any
 
 from wattest.config.schema import schema_faults
 from wattest.errors import RecordError
-from wattest.files import json_text, make_folder, open_new, write_atomically
+from wattest.files import json_text, make_folder, obstacle, open_new, write_atomically
 from wattest.names import slug
 from wattest.plan.experiment import Experiment
 from wattest.run.outcome import ExperimentFiles
@@ -28,6 +28,9 @@ def prepare(results: Path) -> None:
     Raises:
         RecordError: it cannot; the message says why and what to do.
     """
+    remedy = "mend that, or choose another with --results-dir"
+    if reason := obstacle(results):
+        raise RecordError(f"results folder {results} cannot be written: {reason}; {remedy}")
     try:
         make_folder(results)
         with tempfile.TemporaryFile(dir=results) as probe:
@@ -41,7 +44,6 @@ def prepare(results: Path) -> None:
                 if time.time() - rest.stat().st_mtime > _WRITTEN_WITHIN_SECONDS:
                     rest.unlink()
     except OSError as error:
-        remedy = "mend that, or choose another with --results-dir"
         raise RecordError(
             f"results folder {results} cannot be written: {error.strerror}; {remedy}"
         ) from None

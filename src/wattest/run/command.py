@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,8 @@ class Launcher:
         that user's home and name.
         """
         program = training.program
-        variables = for_training(os.environ, same_python=program.interpreter is None)
         python = interpreter_of(program)
+        variables = for_training(os.environ, same_python=python == Path(sys.executable))
         variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
         variables["PYTHON"] = str(python)
         variables.setdefault("PYTHONUNBUFFERED", "1")
