@@ -19,6 +19,7 @@ from wattest.files import (
     obstacle,
     open_new,
     sudo_user,
+    why_not_executable,
     write_atomically,
 )
 
@@ -227,3 +228,24 @@ def test_what_stands_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     assert [obstacle(tmp_path / name) for name in ("good", "good/new", "folder", "new")] == [
         None
     ] * 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag", "told"),
+    [
+        (0o644, 0, "is not executable; run: chmod +x '"),
+        (0o644, os.ST_NOEXEC, "is not executable; run: chmod +x '"),
+        (0o755, os.ST_NOEXEC, "lies on a file system mounted noexec (/"),
+        (0o700, 0, "may be executed by others only (mode 700, owner "),
+        (0o755, 0, "is closed to this user by a folder above it, or by a rule of this machine"),
+    ],
+)
+def test_a_file_that_may_not_be_executed_has_its_reason(
+    mode: int, flag: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.sh"
+    script.touch(mode)
+    script.chmod(mode)
+    mounted = os.statvfs_result((4096, 4096, 1, 1, 1, 1, 1, 1, flag, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: mounted)
+    assert why_not_executable(script).startswith(told)
