@@ -21,20 +21,23 @@ from wattest.names import digest_of
 class Limits:
     """How far one experiment may go.
 
-    `startup_seconds` are those of its background load; `gpu_memory_limit_mb` binds each training.
+    `startup_seconds` are those of its background load; `gpu_memory_limit_mb` binds each training;
+    the load alone is measured for `load_seconds` where nothing tells how long its partner takes.
     """
 
     max_retries: int
     timeout_seconds: float
     startup_seconds: float
     gpu_memory_limit_mb: int | None
+    load_seconds: float
 
 
 @dataclass(frozen=True)
 class Entry:
     """One entry of `experiments`: a training, for parallel mode with its background loads.
 
-    `runs_per_config` is None where neither the entry nor the file says it.
+    `runs_per_config` is None where neither the entry nor the file says it; `baseline` holds the
+    arms beside the parallel one: `alone`, `load`.
     """
 
     path: str
@@ -44,7 +47,7 @@ class Entry:
     runs_per_config: int | None
     design: Design
     repetitions: int
-    baseline: bool
+    baseline: tuple[str, ...]
     limits: Limits
 
 
@@ -60,11 +63,22 @@ class Settings:
     historical_csvs: tuple[str, ...]
     order: str | None
     idle_baseline_seconds: float
+    idle: str
     cooldown_seconds: float
     cooldown_limit_seconds: float
     entries: tuple[Entry, ...]
     digest: str
     warnings: tuple[str, ...] = ()
+
+
+# By what `baseline` says in a file.
+_ARMS: Mapping[bool | str, tuple[str, ...]] = {
+    False: (),
+    True: ("alone",),
+    "alone": ("alone",),
+    "load": ("load",),
+    "both": ("alone", "load"),
+}
 
 
 def load_settings(path: Path, registry: Registry, shown: str | None = None) -> Settings:
@@ -102,6 +116,7 @@ class _Reader:
             historical_csvs=tuple(said.get("historical_csvs", ())),
             order=said.get("order"),
             idle_baseline_seconds=said["idle_baseline_seconds"],
+            idle=said["idle"],
             cooldown_seconds=said["cooldown_seconds"],
             cooldown_limit_seconds=said["cooldown_limit_seconds"],
             entries=entries,
@@ -169,7 +184,7 @@ class _Reader:
             runs_per_config=written.get("runs_per_config"),
             design=Design.of(said.get("design", "random")),
             repetitions=said["repetitions"],
-            baseline=parallel and said["baseline"],
+            baseline=_ARMS[said["baseline"]] if parallel else (),
             limits=Limits(**limits),
         )
 

@@ -242,6 +242,7 @@ def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
 def _parameter(experiment: Experiment) -> Any:
     training, mode = experiment.foreground, experiment.mode
     said = {"repo": training.program.name, "model": training.model, "mode": mode}
+    said["arm"] = experiment.arm
     loads: list[str | None] = [background.model for background in experiment.backgrounds]
     marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
     return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])
