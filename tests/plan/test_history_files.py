@@ -71,7 +71,7 @@ def test_what_is_missing_or_empty_is_warned_of_and_the_rest_is_read(tmp_path: Pa
     assert history.warnings == (
         f"{tmp_path / 'absent.csv'}: no such file; its experiments are not avoided",
         f"{empty}: is empty",
-        f"{pipe}: is no file; its experiments are not avoided",
+        f"{pipe}: cannot be read (is no regular file); its experiments are not avoided",
     )
 
 

@@ -103,3 +103,70 @@ def test_a_stored_plan_keeps_its_mutants_whatever_would_be_drawn_now(root: Path)
     path.write_text(json.dumps(changed), encoding="utf-8")
     resumed = planned(root, content, resume=True).plan
     assert [one.key for one in resumed.experiments] == [one.key for one in made.experiments]
+
+
+def begun(root: Path, seed: int, content: dict[str, Any] | None = None) -> Path:
+    """Return the stored plan of a session of its own, called ``s{seed}``."""
+    made = planned(root, content or document(RATE), seed=seed)
+    return store.store(root / "results", made.plan, root / f"results/sessions/s{seed}")
+
+
+def continued(root: Path, content: dict[str, Any] | None = None, **how: Any) -> Campaign:
+    return planned(root, content or document(RATE), resume=True, **how)
+
+
+def test_a_stored_plan_is_never_written_again(root: Path) -> None:
+    first = begun(root, 5)
+    content = first.read_bytes()
+    other = begun(root, 6)
+    assert begun(root, 5) == first != other
+    assert first.read_bytes() == content
+
+
+def test_the_newest_unfinished_campaign_is_continued_and_named(root: Path) -> None:
+    for seed in (5, 6, 7):
+        begun(root, seed)
+    done = {7}
+    made = continued(root, is_finished=lambda plan: plan.seed in done)
+    assert made.plan.seed == 6
+    (told,) = made.told
+    assert told.startswith("resume: continues the campaign of seed 6, planned 2")
+    assert "choose another with --seed or --session: seed 7, planned 2" in told
+    done |= {5, 6}
+    assert continued(root, is_finished=lambda plan: plan.seed in done).plan.seed == 7
+
+
+def test_a_seed_or_a_session_names_the_campaign_to_continue(root: Path) -> None:
+    for seed in (5, 6):
+        begun(root, seed)
+    assert continued(root, seed=5).plan.seed == 5
+    assert continued(root, session="s5").plan.seed == 5
+    with pytest.raises(ConfigurationError, match="was made with seed 6, not 9") as caught:
+        continued(root, seed=9)
+    assert len(caught.value.faults) == 2
+    for session in ("none", "../sessions/s5"):
+        with pytest.raises(ConfigurationError, match=r"--session .*: .* names no plan; .*--seed"):
+            continued(root, session=session)
+    (root / "settings.json").rename(root / "other.json")
+    places, results = Places(root, root), root / "results"
+    with pytest.raises(ConfigurationError, match=r"--session s5: it ran no plan of other\.json"):
+        load_campaign(places, "other.json", None, None, results, resume=True, session="s5")
+
+
+def test_a_campaign_of_settings_that_have_changed_since_is_passed_over(root: Path) -> None:
+    begun(root, 5)
+    begun(root, 6, document(RATE, max_retries=0))
+    assert continued(root).plan.seed == 5
+    assert continued(root, document(RATE, max_retries=0)).plan.seed == 6
+    with pytest.raises(ConfigurationError, match=r"settings.json has changed") as caught:
+        continued(root, document(RATE, max_retries=1))
+    assert len(caught.value.faults) == 1
+
+
+def test_a_plan_of_an_earlier_version_is_continued(root: Path) -> None:
+    path = begun(root, 5)
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    del stored["planned_at"]
+    path.with_name(f"{path.stem.rpartition('-')[0]}.json").write_text(json.dumps(stored))
+    path.unlink()
+    assert continued(root).plan.seed == 5

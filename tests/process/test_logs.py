@@ -74,11 +74,11 @@ def test_a_load_that_floods_its_log_does_not_fill_the_disk_or_the_memory(
     )
     loop.start()
     largest = 0
-    end = time.monotonic() + 2
+    end = time.monotonic() + 1
     while time.monotonic() < end:
         largest = max(largest, (log_folder / "run_1.log").stat().st_size)
         time.sleep(0.005)
-    await_dropped(log_folder / "run_1.log", 4 * cap)
+    await_dropped(log_folder / "run_1.log", 2 * cap)
     # Between two looks at the log, a quarter of a second apart at most, it may run over.
     assert largest < 64 * cap
     assert kilobytes(loop.supervisor_pid, "VmHWM") < 40_000

@@ -158,17 +158,9 @@ def test_an_owner_of_another_boot_is_dead(marked: list[subprocess.Popen[bytes]])
     assert list(swept_of(here.pid)) == [process.pid]
 
 
-def test_a_mark_of_three_parts_is_understood(
-    marked: list[subprocess.Popen[bytes]], dead_owner: Owner
-) -> None:
-    parts = str(dead_owner).split(":")[:3]
-    process = mark(marked, ":".join(parts))
-    assert list(swept_of(dead_owner.pid)) == [process.pid]
-
-
 @pytest.mark.parametrize(
     "text",
-    ["", "1", "1:2", "a:b:c", "1:2:", "-1:2:boot", "1:2:boot:x:0", "1:2:boot:3:4:5", "::::"],
+    ["", "1", "1:2:boot", "a:b:c:3:4", "1:2::3:4", "-1:2:boot:3:4", "1:2:boot:x:0", "1:2:b:3:4:5"],
 )
 def test_what_is_no_mark_is_left_alone(text: str, marked: list[subprocess.Popen[bytes]]) -> None:
     process = mark(marked, text)

@@ -166,5 +166,5 @@ def test_guard_and_supervisor_sleep_while_a_training_runs(make_tree: MakeTree) -
     time.sleep(0.05)
     pids = (tree.guard_pid, tree.supervisor_pid)
     before = [voluntary_switches(pid) for pid in pids]
-    time.sleep(1)
+    time.sleep(0.5)
     assert [voluntary_switches(pid) for pid in pids] == before

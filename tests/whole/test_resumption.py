@@ -97,6 +97,21 @@ def test_a_drawn_seed_is_kept_and_a_finished_plan_is_done(project: Project) -> N
     assert len(project.records()) == 6
 
 
+def test_a_run_in_between_orphans_no_campaign(project: Project) -> None:
+    project.settings(MUTATION, FIXED)
+    assert project.run_here("--seed", "5", "-k", "large").ret == 0
+    assert project.run_here("--seed", "6", "-k", "mutation-1").ret == 0
+    sessions = sorted((project.path / "results/sessions").iterdir())
+    newest = project.run_here("--resume", "--collect-only", "-q")
+    newest.stdout.fnmatch_lines(["resume: 1 of 6 experiments found finished, 5 left"])
+    newest.stderr.fnmatch_lines(["resume: continues the campaign of seed 6, *: seed 5, planned *"])
+    for named in (("--seed", "5"), ("--session", sessions[0].name)):
+        first = project.run_here("--resume", *named, "--collect-only")
+        left = "resume: 2 of 6 experiments found finished, 4 left"
+        first.stdout.fnmatch_lines(["resume: continues the campaign of seed 5, *", left])
+    project.refusal("--session", sessions[0].name).stderr.fnmatch_lines(["*: add --resume to *"])
+
+
 def test_a_failed_experiment_runs_again_and_its_record_stays(project: Project) -> None:
     project.settings({**FIXED, "runs_per_config": 1}, seed=SEED)
     script = project.program("toy", "#!/bin/sh\nexit 1\n")

@@ -34,6 +34,7 @@ from typing import Any
 
 from wattest.config.program import Value
 from wattest.errors import ConfigurationError
+from wattest.files import read_regular
 
 _PREFIX = "hyperparam_"
 _FOREGROUND = "fg_"
@@ -103,11 +104,13 @@ def load_history(paths: Sequence[Path]) -> History:
     faults: list[str] = []
     for path in paths:
         try:
-            history += _read(path)
+            is_folder = path.is_dir()
+            history += history_from_records(path) if is_folder else _history_of_csv(path)
         except ConfigurationError as error:
             faults += error.faults
         except OSError as error:
-            reason = f"cannot be read ({error.strerror})"
+            is_missing = isinstance(error, FileNotFoundError)
+            reason = "no such file" if is_missing else f"cannot be read ({error.strerror})"
             history += History(warnings=[f"{path}: {reason}; its experiments are not avoided"])
     if faults:
         raise ConfigurationError(faults)
@@ -119,11 +122,8 @@ def history_from_records(folder: Path) -> History:
     runs = []
     warnings = []
     for path in sorted(folder.glob("*.json")):
-        if not path.is_file():
-            warnings.append(f"{path}: is no file and is not avoided")
-            continue
         try:
-            run = _run_of_record(json.loads(path.read_bytes()))
+            run = _run_of_record(json.loads(read_regular(path)))
         except OSError as error:
             warnings.append(f"{path}: cannot be read ({error.strerror}) and is not avoided")
         except (ValueError, RecursionError):
@@ -131,15 +131,6 @@ def history_from_records(folder: Path) -> History:
         else:
             runs += [] if run is None else [run]
     return History(runs, warnings)
-
-
-def _read(path: Path) -> History:
-    if path.is_dir():
-        return history_from_records(path)
-    if path.is_file():
-        return _history_of_csv(path.read_bytes(), str(path))
-    reason = "is no file" if path.exists() else "no such file"
-    return History(warnings=[f"{path}: {reason}; its experiments are not avoided"])
 
 
 def _run_of_record(document: Any) -> PastRun | None:
@@ -158,21 +149,13 @@ def _run_of_record(document: Any) -> PastRun | None:
         return None
     plan = document.get("plan")
     mutated = plan.get("mutated") if isinstance(plan, dict) else None
-    return PastRun(
-        repository=repository,
-        model=model,
-        parallel=parallel,
-        hyperparameters={
-            name: (value,)
-            for name, value in values.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        },
-        mutated=frozenset(map(str, mutated)) if isinstance(mutated, list) else None,
-    )
+    names = frozenset(map(str, mutated)) if isinstance(mutated, list) else None
+    numbers = {name: (one,) for name, one in values.items() if type(one) in (int, float)}
+    return PastRun(repository, model, parallel, numbers, names)
 
 
-def _history_of_csv(content: bytes, shown: str) -> History:
-    """Return the runs in a CSV file, with warnings that call the file `shown`."""
+def _history_of_csv(path: Path) -> History:
+    content, shown = read_regular(path), str(path)
     if not content.strip():
         return History(warnings=[f"{shown}: is empty"])
     odd: dict[str, list[str]] = defaultdict(list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from wattest.plan.expand import expand
 from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.history import History, history_from_records, load_history
 from wattest.plan.pools import Mutants
+from wattest.plan.store import StoredPlan
 
 DEFAULT_SETTINGS = "settings/default.json"
 DEFAULT_REGISTRY = "config/models_config.json"
@@ -52,7 +53,7 @@ class Places:
 class Campaign:
     """A plan with what it was made from, and what its files gave cause to warn about.
 
-    `is_stored` says that it goes on with a plan that an earlier session has stored.
+    `told` says which campaign it continues, where it continues one.
     """
 
     settings: Settings
@@ -60,7 +61,12 @@ class Campaign:
     plan: Plan
     seed_origin: str
     warnings: tuple[str, ...]
-    is_stored: bool = False
+    told: tuple[str, ...] = ()
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it goes on with a plan that an earlier session has stored."""
+        return bool(self.told)
 
     def faults(self, selected: Sequence[Experiment]) -> list[Fault]:
         """Return what keeps the selected experiments from being started, each fault once."""
@@ -84,13 +90,25 @@ def load_campaign(
     results: Path,
     *,
     resume: bool = False,
+    session: str | None = None,
+    is_finished: Callable[[Plan], bool] = lambda plan: False,
     drawn: Mapping[str, Mutants] | None = None,
 ) -> Campaign:
     """Read settings and registry, and expand the plan.
 
     The root seed is `seed`, else that of the plan which is resumed, else the settings' own, else
-    one that is drawn here. With deduplication the records in `results` are history, too. `drawn`
-    holds the mutants of a plan that stands already, by the path of each entry.
+    one that is drawn here. With deduplication the records in `results` are history, too.
+
+    Args:
+        places: Against what names resolve.
+        settings: Name of the settings file.
+        registry: Name of the registry.
+        seed: Root seed.
+        results: Folder of the records.
+        resume: Whether to continue the newest campaign of these settings that is unfinished.
+        session: One whose campaign is continued instead.
+        is_finished: Tells of a plan whether all of it has counted.
+        drawn: Mutants of a plan that stands already, by the path of each entry.
 
     Raises:
         ConfigurationError: one line for every fault.
@@ -99,21 +117,64 @@ def load_campaign(
     known = load_registry(path, places.root, places.shown(path))
     path = places.existing(settings, DEFAULT_SETTINGS)
     asked = load_settings(path, known, places.shown(path))
-    stored = store.load_stored(results, asked.file) if resume else None
-    seeds = {
-        "given": seed,
-        "of the plan that is resumed": stored.seed if stored else None,
-        "from the settings": asked.seed,
-        "drawn": secrets.randbelow(2**32),
-    }
-    origin, root_seed = next((name, one) for name, one in seeds.items() if one is not None)
     history = _history(places, asked, results) if asked.use_deduplication else History()
-    plan = expand(asked, root_seed, history, stored.mutants if stored else drawn)
-    if stored is not None and (changed := store.changes(stored, plan)):
-        raise ConfigurationError(changed)
+    plans = _resumable(results, asked.file, seed, session) if resume and drawn is None else []
+    if plans:
+        stored, plan = _continued(asked, history, plans, is_finished)
+        origin, told = "of the plan that is resumed", _told(stored, plans)
+    else:
+        seeds = {"given": seed, "from the settings": asked.seed, "drawn": secrets.randbelow(2**32)}
+        origin, root_seed = next((name, one) for name, one in seeds.items() if one is not None)
+        plan, told = expand(asked, root_seed, history, drawn), ()
     notes = (f"{asked.file}::{note}" for note in plan.notes)
     warnings = (*known.warnings, *asked.warnings, *history.warnings, *notes)
-    return Campaign(asked, known, plan, origin, warnings, stored is not None)
+    return Campaign(asked, known, plan, origin, warnings, told)
+
+
+def _resumable(
+    results: Path, settings_file: str, seed: int | None, session: str | None
+) -> list[StoredPlan]:
+    """Return the stored plans among which to choose, the newest first."""
+    plans = store.stored_plans(results, settings_file)
+    if session is not None:
+        name = store.plan_of_session(results, session)
+        plans = [one for one in plans if one.path.name == name]
+        if not plans:
+            text = f"--session {session}: it ran no plan of {settings_file}"
+            raise ConfigurationError([f"{text}; name its settings with --config"])
+    return plans if seed is None else store.with_seed(plans, seed)
+
+
+def _continued(
+    settings: Settings,
+    history: History,
+    plans: Sequence[StoredPlan],
+    is_finished: Callable[[Plan], bool],
+) -> tuple[StoredPlan, Plan]:
+    """Return the first of the plans that still stands and is not finished, else the first at all.
+
+    Raises:
+        ConfigurationError: settings or registry have changed since; what has, by the first plan.
+    """
+    standing: list[tuple[StoredPlan, Plan]] = []
+    changed: list[Fault] = []
+    for stored in plans:
+        plan = expand(settings, stored.seed, history, stored.mutants)
+        faults = store.changes(stored, plan)
+        if not faults and (len(plans) == 1 or not is_finished(plan)):
+            return stored, plan
+        changed = changed or faults
+        standing += [] if faults else [(stored, plan)]
+    if not standing:
+        raise ConfigurationError(changed)
+    return standing[0]
+
+
+def _told(stored: StoredPlan, plans: Sequence[StoredPlan]) -> tuple[str, ...]:
+    others = [str(one) for one in plans if one is not stored]
+    more = f"; {len(others) - 3} more" if len(others) > 3 else ""
+    listed = f"; choose another with --seed or --session: {'; '.join(others[:3])}{more}"
+    return (f"resume: continues the campaign of {stored}{listed if others else ''}",)
 
 
 def _history(places: Places, settings: Settings, results: Path) -> History:

@@ -13,7 +13,7 @@ import pytest
 from wattest.errors import ConfigurationError, WattestError
 from wattest.interrupts import OrderlySignals
 from wattest.machine.slurm import Job
-from wattest.plan.experiment import Experiment
+from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
@@ -46,6 +46,8 @@ class CampaignRun:
                 config.getoption("--seed") if seed is None else seed,
                 results_folder(config),
                 resume=config.getoption("--resume") or config.getoption("--shard") is not None,
+                session=_session_to_resume(config),
+                is_finished=self._is_finished,
                 drawn=drawn,
             )
             self._shard = self._shard_of_the_plan()
@@ -76,8 +78,8 @@ class CampaignRun:
             signals.install()
             self._config.add_cleanup(signals.restore)
         if self._config.get_verbosity() < 0:
-            for warning in self.campaign.warnings:
-                sys.stderr.write(f"warning: {warning}\n")
+            for remark in self._remarks():
+                sys.stderr.write(f"{remark}\n")
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""
@@ -94,7 +96,19 @@ class CampaignRun:
             lines += self.session.header()
             if workers.is_controller(self._config):
                 self.pytest_unconfigure()
-        return lines + [f"warning: {warning}" for warning in self.campaign.warnings]
+        return lines + self._remarks()
+
+    def _remarks(self) -> list[str]:
+        warnings = (f"warning: {warning}" for warning in self.campaign.warnings)
+        return [*self.campaign.told, *warnings]
+
+    def _is_finished(self, plan: Plan) -> bool:
+        """Tell whether all of a plan has counted; the shards of one must all choose the same."""
+        if self._config.getoption("--shard") is not None:
+            return False
+        return len(finished_experiments(results_folder(self._config), plan)) == len(
+            plan.experiments
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -214,6 +228,13 @@ class CampaignRun:
                 workers.tell(config, f"resume: {completed} was cut short and is complete now")
         if workers.is_worker(config) and done and not left:
             workers.end_with(config, pytest.ExitCode.OK)
+
+
+def _session_to_resume(config: pytest.Config) -> str | None:
+    session: str | None = config.getoption("--session")
+    if session is not None and not config.getoption("--resume"):
+        raise ConfigurationError([f"--session {session}: add --resume to continue its campaign"])
+    return session
 
 
 @contextmanager

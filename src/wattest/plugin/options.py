@@ -49,6 +49,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--resume", action="store_true", help="run only what the plan still lacks in the results"
     )
+    group.addoption("--session", metavar="ID", help="resume the campaign of this session")
 
 
 def _twin(name: str) -> str:

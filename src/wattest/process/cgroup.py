@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from wattest.errors import ProcessError
@@ -48,14 +49,15 @@ def new_leaf() -> str:
 def leaves() -> Iterator[tuple[Path, Owner]]:
     """Yield every leaf of this user's sessions, living and dead, with the owner in its name."""
     mounted = _hierarchy()
-    for folder in _folders(mounted[0]) if mounted is not None else ():
+    for path, _, _ in islice(os.walk(mounted[0]), _MOST_CGROUPS) if mounted is not None else ():
+        folder = Path(path)
         owner = Owner.of_leaf(folder.name)
         try:
             # Whoever made it: a name alone could lie.
             if owner is not None and owner.uid == os.geteuid() == folder.stat().st_uid:
                 yield folder, owner
         except FileNotFoundError:
-            continue
+            pass
 
 
 def pids_in(leaf: Path) -> list[int]:
@@ -89,19 +91,6 @@ def _hierarchy() -> tuple[Path, str] | None:
             _, _, _, root, point, *_ = mount.split()
             return Path(_unescaped(point)), _unescaped(root)
     return None
-
-
-def _folders(mount: Path) -> Iterator[Path]:
-    """Yield the cgroups below `mount`, breadth first, so that the bound cuts off the deepest."""
-    queue = [mount]
-    for folder in queue:
-        yield folder
-        try:
-            with os.scandir(folder) as entries:
-                below = [Path(entry.path) for entry in entries if entry.is_dir()]
-        except OSError:
-            continue
-        queue += below[: _MOST_CGROUPS - len(queue)]
 
 
 def _lines(path: str) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from wattest.errors import ProcessError
 from wattest.process.launch import interrupts_held, scratch_file, start_guard
-from wattest.process.supervisor import kernel, wire
+from wattest.process.supervisor import kernel
+from wattest.process.supervisor.wire import End, Message
 from wattest.process.sweep import kill_tree
 
 # A start takes some 30 ms; on a machine full of trainings it may take a hundred times that.
@@ -22,8 +23,9 @@ _START_SECONDS = 30.0
 _CLEARING_SECONDS = 5.0
 # Letting go takes milliseconds; a supervisor that hangs is killed after this time.
 _END_SECONDS = 2.0
-# What a socket takes as its timeout, well below 2**31 ms.
-_LONGEST_WAIT_SECONDS = 1e6
+# So long garbage collection may take. A guard that takes longer is reaped at the next start.
+_FORGOTTEN_SECONDS = 0.05
+_FORGOTTEN: list[subprocess.Popen[bytes]] = []
 
 
 class Client:
@@ -37,7 +39,6 @@ class Client:
         hello: the first event, which told that the supervision was up.
         guard_pid: PID of the guard, 0 if there is none.
         supervisor_pid: PID of the supervisor, 0 if there is none.
-        is_over: whether the supervisor has closed its ends, that is, has ended.
     """
 
     def __init__(self, spec: Mapping[str, Any], owners: Sequence[int], tree: str = "") -> None:
@@ -49,26 +50,27 @@ class Client:
         Raises:
             ProcessError: an owner is gone, or the supervision did not come up; with its words.
         """
+        _FORGOTTEN[:] = [guard for guard in _FORGOTTEN if guard.poll() is None]
         self.guard_pid = self.supervisor_pid = 0
-        self.is_over = False
         self._tree = tree
         self._made_by = os.getpid()
         self._guard: subprocess.Popen[bytes] | None = None
         self._guard_pidfd = self._supervisor_pidfd = -1
-        self._events: list[tuple[str, wire.Message]] = []
+        self._events: list[tuple[str, Message]] = []
         self._last_id = 0
         self._found_by_mark: int | None = None
         try:
             self._errors = scratch_file("wattest-errors")
-            pair = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._control, their_control = socket.socketpair(*pair)
-            self._news, their_news = socket.socketpair(*pair)
+            (control, their_control), (news, their_news) = _pair(), _pair()
         except OSError as error:
             raise ProcessError(f"cannot start a supervisor: {error}") from error
+        self._control, self._news = End(control), End(news)
+        ends = {"control": their_control, "news": their_news}
         try:
-            with their_control, their_news:
-                ends = {"control": their_control.fileno(), "news": their_news.fileno()}
+            try:
                 self._start({"rung": "guard", "leaf": "", "output": -1, **spec, **ends}, owners)
+            finally:
+                kernel.close(*ends.values())
             self._await_ready()
         except BaseException as error:
             self.close()
@@ -79,13 +81,18 @@ class Client:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self._control.fileno() < 0
+        return self._control.descriptor < 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the supervisor has closed its ends, that is, has ended."""
+        return self._control.is_over or self._news.is_over
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when news, or the end, may have come."""
-        return self._news.fileno()
+        return self._news.descriptor
 
-    def request(self, do: str, timeout_seconds: float, **fields: object) -> wire.Message:
+    def request(self, do: str, timeout_seconds: float, **fields: object) -> Message:
         """Ask, and wait for the answer. An interruption is harmless: a late answer is dropped.
 
         Raises:
@@ -95,10 +102,12 @@ class Client:
             raise ProcessError(f"{do!r} was asked of a process tree that is closed")
         self._last_id += 1
         deadline = time.monotonic() + timeout_seconds
-        self._send({"id": self._last_id, "do": do, **fields}, timeout_seconds)
+        self._control.send({"id": self._last_id, "do": do, **fields})
         while not self.is_over:
-            reply = self._receive(self._control, deadline - time.monotonic())
+            reply = _receive(self._control, deadline - time.monotonic())
             if reply is not None and reply.pop("id") == self._last_id:
+                if "unknown" in reply:
+                    raise ProcessError(f"the supervisor does not know the request {do!r}")
                 return reply
             if time.monotonic() >= deadline:
                 raise ProcessError(
@@ -107,7 +116,7 @@ class Client:
                 )
         raise self._lost()
 
-    def take_event(self, kind: str) -> wire.Message | None:
+    def take_event(self, kind: str) -> Message | None:
         """Return and forget the first event of a kind that has come, None where there is none.
 
         Raises:
@@ -143,20 +152,27 @@ class Client:
         # A fork of the owner only drops its copies.
         if self._made_by == os.getpid():
             if not self.is_closed:
-                self._send({"id": 0, "do": "end"}, 0.0)
+                self._control.send({"id": 0, "do": "end"})
+                self._pump()
                 self._close_ends()
             if not self._await_guard(_END_SECONDS):
                 self.kill_supervisor()
-        self._close_ends()
-        self._errors.close()
-        for pidfd in (self._guard_pidfd, self._supervisor_pidfd):
-            if pidfd >= 0:
-                os.close(pidfd)
-        self._guard, self._guard_pidfd, self._supervisor_pidfd = None, -1, -1
+        self._drop()
 
     def __del__(self) -> None:
-        if hasattr(self, "_news") and not sys.is_finalizing():
-            self.close()
+        # Garbage collection waits for next to nothing; a keeper's promise stands until we are gone.
+        if not hasattr(self, "_news") or sys.is_finalizing():
+            return
+        if self._guard is not None and self._made_by == os.getpid():
+            if self._tree and not self.is_closed:
+                self._control.send({"id": 0, "do": "end"})
+            for pidfd in (self._guard_pidfd, self._supervisor_pidfd):
+                with suppress(OSError):
+                    kernel.pidfd_send_signal(pidfd, signal.SIGCONT)
+            kernel.wait([self._guard_pidfd], seconds=_FORGOTTEN_SECONDS)
+            if self._guard.poll() is None:
+                _FORGOTTEN.append(self._guard)
+        self._drop()
 
     def _start(self, spec: Mapping[str, Any], owners: Sequence[int]) -> None:
         with interrupts_held():
@@ -175,40 +191,22 @@ class Client:
         self.supervisor_pid = event["pid"]
         self._supervisor_pidfd = kernel.pidfd_open(self.supervisor_pid)
 
-    def _send(self, message: wire.Message, timeout_seconds: float) -> None:
-        self._control.settimeout(min(timeout_seconds, _LONGEST_WAIT_SECONDS))
-        try:
-            self._control.send(wire.pack(message), socket.MSG_NOSIGNAL)
-        except ConnectionError:
-            self.is_over = True
-        except (BlockingIOError, TimeoutError):
-            pass
-
-    def _receive(self, end: socket.socket, timeout_seconds: float) -> wire.Message | None:
-        """Return one packet, None when there was none in time or never will be."""
-        if end.fileno() < 0:
-            return None
-        end.settimeout(min(max(timeout_seconds, 0.0), _LONGEST_WAIT_SECONDS))
-        try:
-            packet = end.recv(wire.MAXIMUM_BYTES)
-        except (BlockingIOError, TimeoutError):
-            return None
-        except ConnectionError:
-            packet = b""
-        self.is_over = self.is_over or not packet
-        return wire.unpack(packet) if packet else None
-
     def _pump(self, timeout_seconds: float = 0.0) -> None:
         """Take in the news that have come, waiting up to `timeout_seconds` for the first."""
-        while (event := self._receive(self._news, timeout_seconds)) is not None:
+        while not self.is_closed and (event := _receive(self._news, timeout_seconds)) is not None:
             self._events.append((event.pop("event"), event))
             timeout_seconds = 0.0
 
     def _close_ends(self) -> None:
-        """Close our ends of the sockets; what has come is kept."""
-        self._pump()
         self._control.close()
         self._news.close()
+
+    def _drop(self) -> None:
+        """Close all that is ours alone."""
+        self._close_ends()
+        self._errors.close()
+        kernel.close(self._guard_pidfd, self._supervisor_pidfd)
+        self._guard, self._guard_pidfd, self._supervisor_pidfd = None, -1, -1
 
     def _lost(self) -> ProcessError:
         """Wait until the tree of a dead supervision is dead too; return the error that tells it."""
@@ -255,3 +253,14 @@ class Client:
         except (OSError, ValueError):
             return ""
         return f":\n{text.decode(errors='replace').rstrip()}" if text else ""
+
+
+def _pair() -> tuple[int, int]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return ours.detach(), theirs.detach()
+
+
+def _receive(end: End, timeout_seconds: float) -> Message | None:
+    """Return one message, None when there was none in time or never will be."""
+    kernel.wait([end.descriptor], seconds=timeout_seconds)
+    return end.receive()

@@ -44,17 +44,14 @@ def order_for(command: Command, tree: str, oom_score_raised_by: int = 0) -> dict
 
 def spawn_error(command: Command, refusal: Mapping[str, Any]) -> SpawnError:
     """Return the error that tells a reader why the program did not start."""
-    number, step, text = refusal["errno"], refusal["step"], refusal["text"]
-    program = command.argv[0]
+    number, step, why = refusal["errno"], refusal["step"], refusal["text"]
     if step == "folder":
         why = f"its working folder {str(command.cwd)!r} cannot be entered: {os.strerror(number)}"
-    elif step == "order":
-        why = text
     elif step == "program":
-        why = _explain(command, number) or text
-    else:
-        why = f"{step}: {text}"
-    return SpawnError(f"cannot start {program!r}: {why}")
+        why = _explain(command, number) or why
+    elif step != "order":
+        why = f"{step}: {why}"
+    return SpawnError(f"cannot start {command.argv[0]!r}: {why}")
 
 
 def _candidates(command: Command) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from wattest.errors import ProcessError
@@ -26,15 +27,14 @@ class Owner:
     """A process beyond doubt: PID, start since boot in clock ticks, boot id.
 
     `namespace` is the inode of its PID namespace, because a PID means nothing in another one,
-    and `uid` its user, because another user's processes are none of our business; both are None
-    in a mark that does not tell.
+    and `uid` its user, because another user's processes are none of our business.
     """
 
     pid: int
     started_ticks: int
     boot_id: str
-    namespace: int | None = None
-    uid: int | None = None
+    namespace: int
+    uid: int
 
     @classmethod
     def current(cls) -> Owner:
@@ -50,19 +50,17 @@ class Owner:
                 f"/proc does not show this process (PID {pid}): mount a proc file system"
                 " of this PID namespace there"
             )
-        return cls(pid, stat.started_ticks, _boot_id(), namespace_of(pid), os.geteuid())
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+        return cls(pid, stat.started_ticks, _boot_id(), namespace, os.geteuid())
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
         """Return the owner that a mark names, None where it is no mark."""
-        pid, _, rest = text.partition(":")
-        ticks, _, rest = rest.partition(":")
-        boot, *more = rest.split(":")
-        numbers = [pid, ticks, *more]
-        if not boot or len(more) > 2 or not all(number.isdecimal() for number in numbers):
+        match = re.fullmatch(r"(\d+):(\d+):([^:]+):(\d+):(\d+)", text, re.ASCII)
+        if match is None:
             return None
-        extra = [int(number) for number in more]
-        return cls(int(pid), int(ticks), boot, *extra)
+        pid, ticks, boot, namespace, uid = match.groups()
+        return cls(int(pid), int(ticks), boot, int(namespace), int(uid))
 
     @classmethod
     def of_leaf(cls, name: str) -> Owner | None:
@@ -71,8 +69,7 @@ class Owner:
         return cls.parse(mark) if name.startswith(_LEAF_PREFIX) else None
 
     def __str__(self) -> str:
-        known = [self.pid, self.started_ticks, self.boot_id, self.namespace, self.uid]
-        return ":".join(str(part) for part in known if part is not None)
+        return ":".join(str(part) for part in astuple(self))
 
     def new_leaf_name(self) -> str:
         """Return a new name for a cgroup of this owner."""
@@ -85,14 +82,10 @@ class Owner:
         stat = kernel.read_stat(self.pid)
         return stat is not None and stat.started_ticks == self.started_ticks and not stat.is_dead
 
-
-def namespace_of(pid: int) -> int:
-    """Return the inode of the PID namespace of a process.
-
-    Raises:
-        OSError: it is gone, or hidden from this user.
-    """
-    return Path(f"/proc/{pid}/ns/pid").stat().st_ino
+    def is_dead_beside(self, here: Owner) -> bool:
+        """Return whether this was an owner of the same user and PID namespace, and has ended."""
+        is_ours = (self.namespace, self.uid) == (here.namespace, here.uid)
+        return is_ours and not self.is_alive()
 
 
 def _boot_id() -> str:

@@ -5,18 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from wattest.process import cgroup
-from wattest.process.owner import (
-    OWNER_VARIABLE,
-    ROLE_VARIABLE,
-    TREE_VARIABLE,
-    Owner,
-    namespace_of,
-)
+from wattest.process.owner import OWNER_VARIABLE, ROLE_VARIABLE, TREE_VARIABLE, Owner
 from wattest.process.supervisor import kernel
 
 _PATIENCE_SECONDS = 5.0
@@ -50,13 +43,9 @@ class _Process:
     tree: str
     is_guard: bool
 
-    @property
-    def identity(self) -> tuple[int, int]:
-        """PID and start time, which together no other process has."""
-        return self.stat.pid, self.stat.started_ticks
-
 
 _Verdict = Callable[[_Process, Owner], bool]
+# By PID and start time, which together no other process has.
 _Killed = dict[tuple[int, int], Swept]
 
 
@@ -74,14 +63,14 @@ def sweep() -> tuple[Swept, ...]:
     here = Owner.current()
     deadline = time.monotonic() + _PATIENCE_SECONDS
     swept = _sweep_leaves(here, deadline)
-    swept |= _kill_rounds(lambda process, owner: _was_left(process, owner, here), deadline)
+    swept |= _kill_rounds(lambda process, owner: owner.is_dead_beside(here), deadline)
     return tuple(swept.values())
 
 
 def kill_tree(tree: str) -> int:
     """Kill what carries the mark of one tree, and its descendants; return how many there were.
 
-    For the case that its guard and supervisor were killed at once while their owner lives.
+    For the case that its guard and supervisor were killed at once while its owner lives.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     return len(_kill_rounds(lambda process, owner: process.tree == tree, deadline))
@@ -91,28 +80,14 @@ def _sweep_leaves(here: Owner, deadline: float) -> _Killed:
     """End and remove the leaves of dead owners; return the processes that were in them."""
     killed: _Killed = {}
     for leaf, owner in cgroup.leaves():
-        if owner.namespace != here.namespace or owner.is_alive():
-            continue
-        for pid in cgroup.pids_in(leaf):
-            stat = kernel.read_stat(pid)
-            if stat is not None and not stat.is_dead:
-                command = kernel.command_line(pid)
-                killed[pid, stat.started_ticks] = Swept(pid, command, owner.pid, "cgroup")
-        cgroup.end(leaf, deadline)
+        if owner.is_dead_beside(here):
+            for pid in cgroup.pids_in(leaf):
+                stat = kernel.read_stat(pid)
+                if stat is not None and not stat.is_dead:
+                    command = kernel.command_line(pid)
+                    killed[pid, stat.started_ticks] = Swept(pid, command, owner.pid, "cgroup")
+            cgroup.end(leaf, deadline)
     return killed
-
-
-def _was_left(process: _Process, owner: Owner, here: Owner) -> bool:
-    """Return whether a dead owner of this user in this PID namespace has left `process`."""
-    try:
-        namespace, uid = owner.namespace, owner.uid
-        if namespace is None:
-            namespace = namespace_of(process.stat.pid)
-        if uid is None:
-            uid = Path(f"/proc/{process.stat.pid}").stat().st_uid
-    except OSError:
-        return False
-    return namespace == here.namespace and uid == here.uid and not owner.is_alive()
 
 
 def _kill_rounds(is_left: _Verdict, deadline: float) -> _Killed:
@@ -124,59 +99,50 @@ def _kill_rounds(is_left: _Verdict, deadline: float) -> _Killed:
     killed: _Killed = {}
     first_seen: dict[tuple[int, int], float] = {}
     while True:
-        found = _left_behind(is_left)
+        found = list(_left_behind(is_left))
         now = time.monotonic()
         for process, owner_pid, how in found:
-            key = process.identity
+            key = pid, ticks = process.stat.pid, process.stat.started_ticks
             if process.is_guard and now - first_seen.setdefault(key, now) < _GUARDS_SECONDS:
                 continue
-            command = kernel.command_line(process.stat.pid)
-            if _kill(process):
-                killed.setdefault(key, Swept(process.stat.pid, command, owner_pid, how))
+            command = kernel.command_line(pid)
+            if _kill(pid, ticks):
+                killed.setdefault(key, Swept(pid, command, owner_pid, how))
         if not found or now >= deadline:
             return killed
         time.sleep(_LOOK_SECONDS)
 
 
-def _kill(process: _Process) -> bool:
+def _kill(pid: int, started_ticks: int) -> bool:
     """SIGKILL exactly this process; return whether it was there and may be killed."""
-    pid, started_ticks = process.identity
     return kernel.signal_exactly(
         pid, signal.SIGKILL, lambda stat: stat.started_ticks == started_ticks
     )
 
 
-def _left_behind(is_left: _Verdict) -> list[tuple[_Process, int, str]]:
-    """Return (process, PID of its owner, how it was found) of all that must go, parents first."""
+def _left_behind(is_left: _Verdict) -> Iterator[tuple[_Process, int, str]]:
+    """Yield (process, PID of its owner, how it was found) of all that must go."""
     looked = (_look(pid) for pid in kernel.all_pids())
     processes = {process.stat.pid: process for process in looked if process is not None}
-    children: dict[int, list[_Process]] = {}
+    spared = {process.stat.pid for process in _line(processes, os.getpid())}
     for process in processes.values():
-        children.setdefault(process.stat.parent, []).append(process)
-    seen = _own_line(processes)
-    queue = [
-        (process, process.owner.pid, "mark")
-        for pid, process in processes.items()
-        if process.owner is not None and pid not in seen and is_left(process, process.owner)
-    ]
-    seen |= {process.stat.pid for process, _, _ in queue}
-    for process, owner_pid, _ in queue:
-        for child in children.get(process.stat.pid, []):
-            # A mark of its own decides about a child: it may belong to a living owner.
-            if child.stat.pid not in seen and child.owner is None:
-                seen.add(child.stat.pid)
-                queue.append((child, owner_pid, "descent"))
-    return queue
+        # A mark of its own decides about a process: it may belong to a living owner.
+        for top in _line(processes, process.stat.pid):
+            if top.owner is None:
+                continue
+            if not {process.stat.pid, top.stat.pid} & spared and is_left(top, top.owner):
+                yield process, top.owner.pid, "mark" if top is process else "descent"
+            break
 
 
-def _own_line(processes: dict[int, _Process]) -> set[int]:
-    """Return the PIDs of this process and its ancestors."""
-    line: set[int] = set()
-    pid = os.getpid()
-    while pid and pid not in line:
-        line.add(pid)
-        pid = processes[pid].stat.parent if pid in processes else 0
-    return line
+def _line(processes: dict[int, _Process], pid: int) -> Iterator[_Process]:
+    """Yield a process and its ancestors."""
+    # PIDs that are given anew while /proc is read could make a circle.
+    for _ in range(len(processes)):
+        if pid not in processes:
+            return
+        yield processes[pid]
+        pid = processes[pid].stat.parent
 
 
 def _look(pid: int) -> _Process | None:
@@ -189,9 +155,5 @@ def _look(pid: int) -> _Process | None:
     if b"WATTEST_" in environment:
         entries = environment.decode(errors="replace").split("\0")
         marks = {name: value for name, _, value in (entry.partition("=") for entry in entries)}
-    return _Process(
-        stat=stat,
-        owner=Owner.parse(marks.get(OWNER_VARIABLE, "")),
-        tree=marks.get(TREE_VARIABLE, ""),
-        is_guard=marks.get(ROLE_VARIABLE) == "guard",
-    )
+    owner, tree = Owner.parse(marks.get(OWNER_VARIABLE, "")), marks.get(TREE_VARIABLE, "")
+    return _Process(stat, owner, tree, is_guard=marks.get(ROLE_VARIABLE) == "guard")

@@ -8,8 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from wattest.errors import ProcessError, SurvivorError
+from wattest.files import sudo_user
 from wattest.process.cgroup import new_leaf
 from wattest.process.client import Client
 from wattest.process.order import order_for, spawn_error
@@ -21,6 +23,7 @@ _SPAWN_SECONDS = 60.0
 _ANSWER_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 5.0
 _MEBIBYTE = 1 << 20
+_Self = TypeVar("_Self", bound="Supervision")
 
 
 class Supervision:
@@ -105,6 +108,9 @@ class Supervision:
         """End whatever is left without grace, and reap the guard. Idempotent."""
         self._client.close()
 
+    def __enter__(self: _Self) -> _Self:
+        return self
+
     def __exit__(self, *exception: object) -> None:
         self.close()
 
@@ -114,15 +120,15 @@ class Tree(Supervision):
 
     All is up when the constructor returns, and the process of the command waits for its exec:
     `start` costs the measured window a millisecond or two. Output goes to `log`, which is emptied
-    first. Orphans of the main process have `linger_seconds` to end by themselves before they are
-    killed: `tee` may still be writing.
+    first, and belongs to the user of the command, else to who called sudo. Orphans of the main
+    process have `linger_seconds` to end by themselves before they are killed: `tee` may still be
+    writing.
 
     Args:
         command: what to run.
         log: file for standard output and standard error.
         rung: what holds the tree together; ask `probe` what there is.
         owners: PIDs beside this process whose end also ends the tree.
-        log_owner: (uid, gid) that shall own the log; default: `command.run_as`, else unchanged.
         linger_seconds: time for orphans after the end of the main process.
 
     Raises:
@@ -137,13 +143,12 @@ class Tree(Supervision):
         *,
         rung: Rung = Rung.GUARD,
         owners: Sequence[int] = (),
-        log_owner: tuple[int, int] | None = None,
         linger_seconds: float = 0.1,
     ) -> None:
         self._exit: Exit | None = None
         self._main = -1
         self._end_seen_ns: int | None = None
-        output = _open_log(log, log_owner or command.run_as)
+        output = _open_log(log, _log_owner(command))
         job = {"job": "one-shot", "output": output, "linger_ns": int(linger_seconds * 1e9)}
         try:
             super().__init__(command, rung, owners, job)
@@ -153,9 +158,6 @@ class Tree(Supervision):
         if refusal is not None:
             self.close()
             raise spawn_error(command, refusal)
-
-    def __enter__(self) -> Tree:
-        return self
 
     def start(self, most_seconds: float | None = None) -> int:
         """Run the command, as `Supervision.start` does; watch its end beside the supervisor.
@@ -211,8 +213,7 @@ class Tree(Supervision):
         return float(self._client.request("status", _ANSWER_SECONDS)["cpu_seconds"])
 
     def _forget_main(self) -> None:
-        if self._main >= 0:
-            os.close(self._main)
+        kernel.close(self._main)
         self._main = -1
 
 
@@ -227,7 +228,7 @@ class Loop(Supervision):
     Args:
         command: what to run.
         log_folder: created if need be.
-        rung, owners, log_owner: as for a `Tree`.
+        rung, owners: as for a `Tree`.
         log_cap_bytes: size at which a log loses its middle.
         logs_cap_bytes: size of all logs at which the oldest go, but never the first.
         backoff_seconds: the first pause.
@@ -248,7 +249,6 @@ class Loop(Supervision):
         *,
         rung: Rung = Rung.GUARD,
         owners: Sequence[int] = (),
-        log_owner: tuple[int, int] | None = None,
         log_cap_bytes: int = 16 * _MEBIBYTE,
         logs_cap_bytes: int = 256 * _MEBIBYTE,
         backoff_seconds: float = 0.1,
@@ -258,16 +258,13 @@ class Loop(Supervision):
         job = {
             "job": "endless",
             "log_folder": str(log_folder.absolute()),
-            "log_owner": (log_owner or command.run_as) if os.geteuid() == 0 else None,
+            "log_owner": _log_owner(command),
             "log_cap_bytes": log_cap_bytes,
             "logs_cap_bytes": logs_cap_bytes,
             "backoff_ns": int(backoff_seconds * 1e9),
             "longest_backoff_ns": int(longest_backoff_seconds * 1e9),
         }
         super().__init__(command, rung, owners, job)
-
-    def __enter__(self) -> Loop:
-        return self
 
     def poll(self) -> str | None:
         """Return once why the loop is no load; None while there is nothing to tell.
@@ -288,12 +285,18 @@ class Loop(Supervision):
         return LoopStatus(**self._client.request("status", _ANSWER_SECONDS))
 
 
+def _log_owner(command: Command) -> tuple[int, int] | None:
+    return (command.run_as or sudo_user()) if os.geteuid() == 0 else None
+
+
 def _open_log(log: Path, owner: tuple[int, int] | None) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
     try:
         descriptor = os.open(log, flags, 0o666)
     except OSError as error:
         raise ProcessError(f"cannot write the log {str(log)!r}: {error.strerror}") from error
-    if owner is not None and os.geteuid() == 0:
-        os.fchown(descriptor, *owner)
+    if owner is not None:
+        # Not every file system knows owners.
+        with suppress(OSError):
+            os.fchown(descriptor, *owner)
     return descriptor

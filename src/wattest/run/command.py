@@ -9,7 +9,6 @@ from pathlib import Path
 
 from wattest.config.program import interpreter_of
 from wattest.errors import ProcessError
-from wattest.files import sudo_user
 from wattest.plan.experiment import Training
 from wattest.process import Command, Loop, Rung, Tree, probe
 
@@ -69,13 +68,11 @@ class Launcher:
 
     def tree(self, command: Command, log: Path) -> Tree:
         """Return a process tree for one run of a command; it is not started yet."""
-        owner = self.run_as or sudo_user()
-        return Tree(command, log, rung=self.rung, owners=self.owners, log_owner=owner)
+        return Tree(command, log, rung=self.rung, owners=self.owners)
 
     def loop(self, command: Command, log_folder: Path) -> Loop:
         """Return an endless loop of runs of a command; it is not started yet."""
-        owner = self.run_as or sudo_user()
-        return Loop(command, log_folder, rung=self.rung, owners=self.owners, log_owner=owner)
+        return Loop(command, log_folder, rung=self.rung, owners=self.owners)
 
 
 def argv_of(training: Training) -> tuple[str, ...]:

@@ -179,7 +179,7 @@ class Session:
         """Write plan, environment, and the CSV with the rows of what is finished already."""
         plan, told = self._campaign.plan, json.dumps(environment, indent=2, ensure_ascii=False)
         try:
-            store.store(self._options.results_folder, plan)
+            store.store(self._options.results_folder, plan, self._folder)
             make_folder(self._folder)
             write_atomically(self._folder / "environment.json", told)
             return Table(self._folder / "experiments.csv", plan, rows)

@@ -6,19 +6,14 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 
 from . import kernel
+from .containment import Containment
 from .kernel import MILLISECOND_NS
+from .wire import Message
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .containment import Containment
-    from .wire import Message
-
-    ChildrenOf = Callable[[int], list[int]]
-
+ChildrenOf = Callable[[int], list[int]]
 _SHORTEST_LOOK_NS = 5 * MILLISECOND_NS
 _LONGEST_LOOK_NS = 100 * MILLISECOND_NS
 _BURST_NS = 20 * MILLISECOND_NS
@@ -84,8 +79,7 @@ class Descendants:
         found = []
         for pid, _ in self.members()[:limit]:
             stat = kernel.read_stat(pid)
-            state = "?" if stat is None else stat.state
-            found.append((pid, state, kernel.command_line(pid)))
+            found.append((pid, stat.state if stat else "?", kernel.command_line(pid)))
         return found or [(0, "?", "[not visible to this user]")]
 
     def live_pids(self) -> list[int]:
@@ -101,8 +95,8 @@ class Descendants:
         return ticks / kernel.CLOCK_TICKS_PER_SECOND + reaped.ru_utime + reaped.ru_stime
 
     def _everybody(self) -> list[tuple[int, int]]:
-        is_listed = self._is_listed_by_kernel
-        return below(self._own, children_by_kernel if is_listed else children_by_scan())
+        listed = children_by_kernel if self._is_listed_by_kernel else children_by_scan()
+        return below(self._own, listed)
 
     def _send(self, pid: int, parent: int, number: int) -> bool:
         """Signal one descendant; if that fails and it is there, the next round finds it again."""
@@ -143,20 +137,15 @@ class KillRounds:
         """
         self.have_begun = True
         burst_end_ns = time.monotonic_ns() + _BURST_NS
-        before = len(self.killed)
-        first = self._kill_once()
-        self.descendants.containment.kill()
-        while first and time.monotonic_ns() < burst_end_ns and self._kill_once():
-            pass
-        is_news = len(self.killed) > before
-        self._pause_ns = MILLISECOND_NS if is_news else min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
-        return self._pause_ns
-
-    def _kill_once(self) -> bool:
-        reached = self.descendants.signal(signal.SIGKILL)
-        is_news = not reached <= self.killed
-        self.killed |= reached
-        return is_news
+        self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
+        while True:
+            fresh = self.descendants.signal(signal.SIGKILL) - self.killed
+            self.descendants.containment.kill()
+            if fresh:
+                self.killed |= fresh
+                self._pause_ns = MILLISECOND_NS
+            if not fresh or time.monotonic_ns() >= burst_end_ns:
+                return self._pause_ns
 
 
 class Ending:

@@ -10,16 +10,14 @@ from .containment import containment_of
 from .descendants import Descendants, KillRounds
 from .jobs import JOBS
 from .keeper import keep, undo
-from .wire import unpack
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .wire import Message
+from .wire import Message, unpack
 
 
 def main(spec_descriptor: int) -> None:
     """Read the spec that the client left behind `spec_descriptor`, and do what it says."""
-    spec = _read_spec(spec_descriptor)
+    with open(spec_descriptor, "rb") as file:
+        file.seek(0)
+        spec = unpack(file.read())
     kernel.shield()
     os.chdir("/")
     for descriptor in (spec["control"], spec["news"], spec["output"], *spec["owners"]):
@@ -34,9 +32,7 @@ def main(spec_descriptor: int) -> None:
 def _guard(spec: Message) -> int:
     guard_pidfd = kernel.pidfd_open(os.getpid())
     supervisor = kernel.fork(lambda: _supervise(spec, guard_pidfd))
-    for descriptor in (spec["control"], spec["news"], spec["output"]):
-        if descriptor >= 0:
-            os.close(descriptor)
+    kernel.close(spec["control"], spec["news"], spec["output"])
     kernel.wait([kernel.pidfd_open(supervisor), *spec["owners"]])
     code = _clear_up(spec, supervisor)
     if spec["job"] == "keeper" and code != 0:
@@ -74,9 +70,3 @@ def _clear_up(spec: Message, supervisor: int) -> int:
         signal.sigtimedwait([signal.SIGCHLD], pause_ns / 1e9)
     descendants.containment.remove()
     return 0 if codes.get(supervisor) == 0 else 1
-
-
-def _read_spec(descriptor: int) -> Message:
-    with open(descriptor, "rb") as file:
-        file.seek(0)
-        return unpack(file.read())

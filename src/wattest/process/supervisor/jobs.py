@@ -8,13 +8,9 @@ from collections import deque
 
 from .kernel import MILLISECOND_NS
 from .logs import RunLogs
-from .spawn import refusal
+from .spawn import Run, refusal
 from .supervise import Supervisor
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .spawn import Run
-    from .wire import Message
+from .wire import Message
 
 _GRACE_NS = 10_000 * MILLISECOND_NS
 _KILL_NS = 5_000 * MILLISECOND_NS
@@ -44,7 +40,7 @@ class OneShot(Supervisor):
     def start(self, request: Message) -> None:
         """Give the word."""
         if self.run is None:
-            self.link.reply(request, **_DIED)
+            self.control.reply(request, **_DIED)
             return
         self._request = request
         self._deadline_ns = request["deadline_ns"]
@@ -55,7 +51,7 @@ class OneShot(Supervisor):
         if run.is_up:
             self.say_ready()
         elif run.is_settled and run.refusal is None and self._request is not None:
-            self.link.reply(self._request, pid=run.pid, started_ns=run.started_ns)
+            self.control.reply(self._request, pid=run.pid, started_ns=run.started_ns)
 
     def cleared(self, run: Run, leftovers: int) -> None:
         """Report the exit, with the CPU time of everything that was reaped."""
@@ -64,7 +60,7 @@ class OneShot(Supervisor):
             run.refusal = _DIED
         if run.refusal is None:
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
-            self.link.event(
+            self.news.event(
                 "exit",
                 exit_code=run.exit_code if run.exit_code >= 0 else None,
                 signal=-run.exit_code if run.exit_code < 0 else None,
@@ -78,7 +74,7 @@ class OneShot(Supervisor):
         elif self._request is None:
             self.say_ready(run.refusal)
         else:
-            self.link.reply(self._request, **run.refusal)
+            self.control.reply(self._request, **run.refusal)
 
     def advance(self, now_ns: int) -> int | None:
         """End what has outlived its deadline, in case its owner is held up and does not."""
@@ -109,16 +105,9 @@ class Endless(Supervisor):
         self._fast_failures = self._flashes = 0
         self._is_ineffective = False
         self._gaps: deque[int] = deque(maxlen=_GAPS_KEPT)
-        self._tally: Message = {
-            "started_ns": 0,
-            "runs_started": 0,
-            "runs_completed": 0,
-            "failures": 0,
-            "current_run": 0,
-            "alive_ns": 0,
-            "exit_codes": {},
-            "gap_max_ns": None,
-        }
+        counts = ("started_ns", "runs_started", "runs_completed", "failures", "current_run")
+        self._tally: Message = dict.fromkeys((*counts, "alive_ns"), 0)
+        self._tally |= {"exit_codes": {}, "gap_max_ns": None}
         self.say_ready()
 
     def start(self, request: Message) -> None:
@@ -151,7 +140,7 @@ class Endless(Supervisor):
             tally["gap_max_ns"] = max(gap_ns, tally["gap_max_ns"] or 0)
         if self._request is not None:
             tally["started_ns"] = run.started_ns
-            self.link.reply(self._request, pid=run.pid, started_ns=run.started_ns)
+            self.control.reply(self._request, pid=run.pid, started_ns=run.started_ns)
             self._request = None
 
     def cleared(self, run: Run, leftovers: int) -> None:
@@ -163,14 +152,14 @@ class Endless(Supervisor):
         duration_ns = run.lived_ns(run.ended_ns)
         self._tally["alive_ns"] += duration_ns
         self._ended_ns = run.ended_ns
-        code = run.exit_code
-        self._count_exit(f"signal {-code}" if code < 0 else str(code))
+        how = f"signal {-run.exit_code}" if run.exit_code < 0 else str(run.exit_code)
+        self._count_exit(how)
         if self.is_stopping:
             return
-        if code == 0:
+        if run.exit_code == 0:
             self._completed(duration_ns)
         else:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            how = how if run.exit_code < 0 else f"exit code {how}"
             self._failed(duration_ns, f"ended with {how} after {duration_ns / 1e9:.3f} s")
 
     def advance(self, now_ns: int) -> int | None:
@@ -191,7 +180,7 @@ class Endless(Supervisor):
 
     def _refused(self, why: Message) -> None:
         if self._request is not None:
-            self.link.reply(self._request, **why)
+            self.control.reply(self._request, **why)
             self._request = None
             return
         self._count_exit("not started")
@@ -218,9 +207,8 @@ class Endless(Supervisor):
         self._flashes = 0
         self._fast_failures = self._fast_failures + 1 if duration_ns < _GOOD_RUN_NS else 0
         if self._fast_failures >= _MOST_FAST_FAILURES:
-            self._become_ineffective(
-                f"failed {self._fast_failures} times in a row, the last time it {how}"
-            )
+            times = f"failed {self._fast_failures} times in a row"
+            self._become_ineffective(f"{times}, the last time it {how}")
         self._back_off()
 
     def _back_off(self) -> None:
@@ -230,7 +218,7 @@ class Endless(Supervisor):
 
     def _become_ineffective(self, reason: str) -> None:
         if not self._is_ineffective:
-            self.link.event("ineffective", reason=reason)
+            self.news.event("ineffective", reason=reason)
         self._is_ineffective = True
 
     def _count_exit(self, name: str) -> None:

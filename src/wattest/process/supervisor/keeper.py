@@ -5,33 +5,30 @@ from __future__ import annotations
 import os
 
 from . import kernel
-from .wire import Link
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .wire import Message
+from .wire import End, Message
 
 
 def keep(spec: Message, guard_pidfd: int) -> None:
     """Keep the promise of `spec`; should this process be killed, its guard does."""
     kernel.set_name("wattest-keeper")
-    link = Link(spec["control"], spec["news"])
-    owners = set(spec["owners"])
-    watched = owners | {guard_pidfd, link.control}
-    link.event("ready", pid=os.getpid())
+    control, owners = End(spec["control"]), set(spec["owners"])
+    watched = owners | {guard_pidfd, control.descriptor}
+    End(spec["news"]).event("ready", pid=os.getpid())
     while True:
         ready = kernel.wait(watched)
         if ready & owners:
             undo(spec["undo"])
             return
         watched -= ready & {guard_pidfd}
-        request = link.receive()
-        if request is not None:
-            link.reply(request, faults=undo(spec["undo"]) if request["do"] == "undo" else [])
+        request = control.receive()
+        if request is not None and request["do"] in ("undo", "end"):
+            control.reply(request, faults=undo(spec["undo"]) if request["do"] == "undo" else [])
             return
-        if link.closed:
+        if request is not None:
+            control.refuse(request)
+        if control.is_over:
             # Let go without a word: the promise stands until the owners are gone.
-            watched -= {link.control}
+            watched -= {control.descriptor}
 
 
 def undo(values: list[tuple[str, str]]) -> list[str]:

@@ -3,6 +3,8 @@
 A call that fails raises OSError. A process that is gone is None or absent, never an error.
 """
 
+# pathlib would cost a third of the start-up.
+# ruff: noqa: PTH123
 from __future__ import annotations
 
 import ctypes
@@ -10,10 +12,7 @@ import os
 import select
 import signal
 import sys
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 MILLISECOND_NS = 1_000_000
 CLONE_NEWNS = 0x00020000
@@ -181,28 +180,26 @@ class Stat:
         return self.state in "ZX"
 
 
+def close(*descriptors: int) -> None:
+    """Close those that are not -1."""
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 def read(path: str) -> bytes | None:
     """Return the whole file, or None where the process is gone or hidden from this user."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            parts = []
-            while part := os.read(descriptor, 65536):
-                parts.append(part)
-            return b"".join(parts)
-        finally:
-            os.close(descriptor)
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except GONE:
         return None
 
 
 def write(path: str, text: str) -> None:
     """Replace what a file holds, without creating it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
+    with open(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC), "wb", buffering=0) as file:
+        file.write(text.encode())
 
 
 def read_stat(pid: int) -> Stat | None:

@@ -1,25 +1,21 @@
 """The logs of a load that may run for days: one per run, capped each and together."""
 
 # pathlib would cost a third of the start-up.
-# ruff: noqa: PTH108
+# ruff: noqa: PTH108, PTH123
 from __future__ import annotations
 
 import os
-from collections import deque
 from contextlib import suppress
 
 from .kernel import MILLISECOND_NS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .wire import Message
+from .wire import Message
 
 _LONGEST_LOOK_NS = 250 * MILLISECOND_NS
 _SHORTEST_LOOK_NS = 10 * MILLISECOND_NS
 _MOST_LOGS = 1000
 # What comes while the end of a log is read is read too; after so many looks it is a race.
 _LATE_LOOKS = 8
-_NOTE = "dropped_logs.txt"
+_APPEND = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
 class RunLogs:
@@ -36,23 +32,19 @@ class RunLogs:
         self._owner: tuple[int, int] | None = spec["log_owner"]
         self._log_cap: int = spec["log_cap_bytes"]
         self._folder_cap: int = spec["logs_cap_bytes"]
-        self._log = -1
-        self._number = 0
-        self._size = 0
-        self._pause_ns = self._due_ns = 0
-        self._head = self._marker = self._dropped = 0
-        self._first_size = 0
-        self._older: deque[tuple[int, int]] = deque()
+        self._sizes: dict[int, int] = {}
         self._deleted = 0
+        self._log = -1
+        self._number = self._pause_ns = self._due_ns = 0
+        self._head = self._marker = self._dropped = 0
 
     def open(self, number: int) -> int:
         """Return a descriptor for the output of run `number`; /dev/null where the disk refuses."""
-        self._number = number
-        self._size = self._pause_ns = self._due_ns = 0
+        self._number, self._pause_ns, self._due_ns = number, 0, 0
         self._head = self._marker = self._dropped = 0
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-            self._log = self._create(f"run_{number}.log", flags)
+            self._log = self._create(f"run_{number}.log")
+            self._sizes[number] = 0
             return os.dup(self._log)
         except OSError:
             return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
@@ -64,27 +56,20 @@ class RunLogs:
         flood that passes the cap soon is found when it has not yet written as much again.
         """
         if now_ns >= self._due_ns:
-            is_cut = self._apply()
-            doubled = 0 if is_cut else 2 * self._pause_ns
+            doubled = 0 if self._apply() else 2 * self._pause_ns
             self._pause_ns = min(max(doubled, _SHORTEST_LOOK_NS), _LONGEST_LOOK_NS)
             self._due_ns = now_ns + self._pause_ns
         return self._due_ns
 
     def close(self) -> None:
         """Apply the caps a last time to the log of a run that is over."""
-        if self._log < 0:
-            return
-        self._apply()
-        os.close(self._log)
+        if self._log >= 0:
+            self._apply()
+            os.close(self._log)
         self._log = -1
-        if self._number == 1:
-            self._first_size = self._size
-        else:
-            self._older.append((self._number, self._size))
-        self._size = 0
 
-    def _create(self, name: str, flags: int) -> int:
-        descriptor = os.open(f"{self._folder}/{name}", flags, 0o666)
+    def _create(self, name: str) -> int:
+        descriptor = os.open(f"{self._folder}/{name}", _APPEND, 0o666)
         if self._owner is not None:
             # Not every file system knows owners.
             with suppress(OSError):
@@ -93,29 +78,23 @@ class RunLogs:
 
     def _apply(self) -> bool:
         """Apply both caps as far as the disk lets us; return whether the open log was over its."""
-        if self._log < 0:
-            return False
         is_over = False
         with suppress(OSError):
-            self._size = os.fstat(self._log).st_size
-            is_over = self._size > self._log_cap
-            if is_over:
-                self._cut()
+            size = os.fstat(self._log).st_size
+            is_over = size > self._log_cap
+            self._sizes[self._number] = self._cut(size) if is_over else size
             self._prune()
         return is_over
 
-    def _cut(self) -> None:
+    def _cut(self, size: int) -> int:
         """Cut out the middle, in place: the training goes on appending to the same file."""
         quarter = self._log_cap // 4
         if not self._head:
             start = os.pread(self._log, quarter, 0)
             self._head = start.rfind(b"\n") + 1 or len(start)
-        tail = b""
-        position = self._size - quarter
+        tail, position = b"", size - quarter
         for _ in range(_LATE_LOOKS):
             part = os.pread(self._log, quarter, position)
-            if not part:
-                break
             position += len(part)
             tail = (tail + part)[-quarter:]
         # Begin with a whole line, unless that costs half of what is kept.
@@ -130,30 +109,29 @@ class RunLogs:
         ).encode()
         self._marker = len(marker)
         os.write(self._log, marker + tail)
-        self._size = os.fstat(self._log).st_size
+        return os.fstat(self._log).st_size
 
     def _prune(self) -> None:
         """Delete the oldest logs until the folder is under its cap."""
         last = 0
-        while self._older and self._is_over():
-            last, _ = self._older.popleft()
+        for number in [*self._sizes][1:-1] if self._is_over() else ():
+            if not self._is_over():
+                break
+            last = number
+            del self._sizes[number]
             with suppress(FileNotFoundError):
-                os.unlink(f"{self._folder}/run_{last}.log")
+                os.unlink(f"{self._folder}/run_{number}.log")
                 self._deleted += 1
         if last:
             self._note(last)
 
     def _is_over(self) -> bool:
-        total = self._first_size + sum(size for _, size in self._older) + self._size
-        return total > self._folder_cap or len(self._older) > _MOST_LOGS
+        return sum(self._sizes.values()) > self._folder_cap or len(self._sizes) > _MOST_LOGS
 
     def _note(self, last: int) -> None:
         text = (
             f"wattest deleted {self._deleted} logs, run_2.log to run_{last}.log: the logs of a load"
             f" are capped at {self._folder_cap} bytes and {_MOST_LOGS} files.\n"
         )
-        descriptor = self._create(_NOTE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
+        with open(self._create("dropped_logs.txt"), "w", encoding="ascii") as note:
+            note.write(text)

@@ -8,11 +8,8 @@ import time
 from contextlib import suppress
 
 from . import kernel
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .containment import Containment
-    from .wire import Message
+from .containment import Containment
+from .wire import Message
 
 _NOT_EXECUTED = 127
 _UP = b"up\n"
@@ -33,9 +30,7 @@ class Run:
     def __init__(self, pid: int, news: int, gate: int) -> None:
         self.pid = pid
         self.news = news
-        self.started_ns = 0
-        self.ended_ns = 0
-        self.exit_code = 0
+        self.started_ns = self.ended_ns = self.exit_code = 0
         self.was_killed = False
         self.refusal: Message | None = None
         self._gate = gate
@@ -65,9 +60,8 @@ class Run:
 
     def hear(self) -> None:
         """Take in what the child has to say; its exec, or its end, ends that."""
-        said = os.read(self.news, 4096)
-        self._said += said
-        if said:
+        if said := os.read(self.news, 4096):
+            self._said += said
             return
         os.close(self.news)
         self.news = -1
@@ -105,38 +99,29 @@ def spawn(
     try:
         pid = os.fork()
     except OSError:
-        _close(*ours, *theirs)
+        kernel.close(*ours, *theirs)
         raise
     if pid == 0:
         try:
-            _close(*ours)
-            _become(order, output, containment, supervisor_pidfd, theirs)
+            kernel.close(*ours)
+            _become(order, output, containment, supervisor_pidfd, *theirs)
         finally:
             os._exit(_NOT_EXECUTED)
-    _close(*theirs)
+    kernel.close(*theirs)
     return Run(pid, news, release)
 
 
-def _close(*descriptors: int) -> None:
-    for descriptor in descriptors:
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
 def _become(
-    order: Message,
-    output: int,
-    containment: Containment,
-    supervisor_pidfd: int,
-    pipes: tuple[int, int],
+    order: Message, output: int, containment: Containment, supervisor: int, tell: int, gate: int
 ) -> None:
-    tell, gate = pipes
     step = "session"
     try:
         kernel.unshield()
         os.setsid()
         step = "output"
-        _redirect(output)
+        os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         step = "out-of-memory score"
         if order["oom_score_adj"] is not None:
             kernel.write("/proc/self/oom_score_adj", str(order["oom_score_adj"]))
@@ -144,9 +129,12 @@ def _become(
         containment.enter()
         step = "user"
         if order["user"] is not None:
-            _change_user(*order["user"])
+            uid, gid, groups = order["user"]
+            os.setgroups(groups)
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
         step = "tie"
-        if not kernel.die_with_parent(supervisor_pidfd):
+        if not kernel.die_with_parent(supervisor):
             return
         if gate >= 0:
             os.write(tell, _UP)
@@ -181,16 +169,3 @@ def _execute(programs: list[bytes], argv: list[bytes], environment: dict[bytes, 
             if not isinstance(failure, PermissionError):
                 failure = error
     raise failure
-
-
-def _redirect(output: int) -> None:
-    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(nothing, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-
-
-def _change_user(uid: int, gid: int, groups: list[int]) -> None:
-    os.setgroups(groups)
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)

@@ -12,11 +12,7 @@ from .containment import containment_of
 from .descendants import Descendants, Ending, KillRounds, Stop
 from .kernel import MILLISECOND_NS
 from .spawn import Run, refusal, spawn
-from .wire import Link
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .wire import Message
+from .wire import End, Message
 
 # What outlives a run's main process and SIGKILL for this long is left to the final report.
 _CLEARING_NS = 5_000 * MILLISECOND_NS
@@ -30,7 +26,7 @@ class Supervisor:
     A job says that it is ready, and overrides `start` to `advance`; it never waits.
 
     Attributes:
-        link: to the owner.
+        control, news: our ends of the sockets to the owner.
         descendants: whatever was started.
         run: what was launched last, until nothing of it is left.
         linger_ns: how long the orphans of a run may take to end by themselves.
@@ -39,7 +35,7 @@ class Supervisor:
     linger_ns = 0
 
     def __init__(self, spec: Message, guard_pidfd: int) -> None:
-        self.link = Link(spec["control"], spec["news"])
+        self.control, self.news = End(spec["control"]), End(spec["news"])
         self.descendants = Descendants(containment_of(spec["rung"], spec["leaf"]))
         self.run: Run | None = None
         self._order: Message = spec["order"]
@@ -72,7 +68,7 @@ class Supervisor:
         """Serve until the owner has let go and no descendant is left."""
         while not (self._is_leaving and self.descendants.childless):
             due_ns = self._advance()
-            if self.link.closed and not self._is_leaving:
+            if self.control.is_over and not self._is_leaving:
                 self._leave()
                 continue
             self._wait(due_ns)
@@ -81,7 +77,7 @@ class Supervisor:
 
     def say_ready(self, refused: Message | None = None) -> None:
         """Tell the owner that it may start, or why it never may."""
-        self.link.event("ready", pid=os.getpid(), refusal=refused)
+        self.news.event("ready", pid=os.getpid(), refusal=refused)
 
     def launch(self, output: int, *, held: bool = False) -> None:
         """Fork a run with its output to this descriptor; closes that."""
@@ -147,13 +143,13 @@ class Supervisor:
         ending, self._ending = self._ending, None
         if isinstance(ending, Stop):
             for request in ending.requests:
-                self.link.reply(request, **ending.report())
+                self.control.reply(request, **ending.report())
 
     def _wait(self, due_ns: int | None) -> None:
         run = self.run
         awaited = {self._woken, *self._watched}
-        if not self.link.closed:
-            awaited.add(self.link.control)
+        if not self.control.is_over:
+            awaited.add(self.control.descriptor)
         if run is not None and not run.is_settled:
             awaited.add(run.news)
         seconds = None if due_ns is None else (due_ns - time.monotonic_ns()) / 1e9
@@ -165,14 +161,14 @@ class Supervisor:
         if run is not None and run.news in ready:
             run.hear()
             self.heard(run)
-        if self.link.control in ready:
-            while (request := self.link.receive()) is not None:
+        if self.control.descriptor in ready:
+            while (request := self.control.receive()) is not None:
                 self._serve(request)
 
     def _abandon(self, *, guard_is_gone: bool) -> None:
         """End at once: nobody is left to tell us what to do."""
         if guard_is_gone:
-            self.link.event("lost", what="guard")
+            self.news.event("lost", what="guard")
         else:
             # A guard that somebody has stopped would neither do its work nor go.
             with suppress(OSError):
@@ -200,7 +196,7 @@ class Supervisor:
         asked = request["do"]
         if asked == "start" and (self._is_started or self.is_stopping):
             text = "a training is started only once, and not after its stop"
-            self.link.reply(request, **refusal("order", 0, text))
+            self.control.reply(request, **refusal("order", 0, text))
         elif asked == "start":
             self._is_started = True
             self.start(request)
@@ -211,9 +207,11 @@ class Supervisor:
             self._leave()
         elif asked == "pids":
             pids = self.descendants.live_pids() if self.is_running else []
-            self.link.reply(request, pids=pids[:_MOST_PIDS])
+            self.control.reply(request, pids=pids[:_MOST_PIDS])
         elif asked == "status":
-            self.link.reply(request, **self.status())
+            self.control.reply(request, **self.status())
+        else:
+            self.control.refuse(request)
 
 
 def _wake_on_child() -> int:

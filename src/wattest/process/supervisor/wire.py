@@ -6,6 +6,7 @@ here, carries any string (PEP 383 surrogates included), and costs nothing to imp
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 
@@ -13,10 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Message = dict[str, Any]
+Message = dict[str, "Any"]
 
 # A SOCK_SEQPACKET packet must fit the socket's send buffer (212,992 bytes by default).
 MAXIMUM_BYTES = 150_000
+_MOST_ENTRIES = (1 << 17, 8192, 512, 32)
 
 
 def pack(message: Message) -> bytes:
@@ -30,42 +32,78 @@ def unpack(packet: bytes) -> Message:
     return message
 
 
-class Link:
-    """The supervisor's ends of two sockets: requests with replies, and news. It never blocks.
+class End:
+    """One end of a pair of sockets. It never blocks.
 
-    What the owner does not read waits in the sockets; beyond what they hold, it is dropped.
+    What the other side does not read waits in the socket; beyond what that holds, it is dropped.
+
+    Attributes:
+        descriptor: of the socket, -1 when this end is closed.
+        is_over: whether the other end is closed.
     """
 
-    def __init__(self, control: int, news: int) -> None:
-        self.control = control
-        self.closed = False
-        self._news = news
-        for descriptor in (control, news):
-            os.set_blocking(descriptor, False)
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.is_over = False
+        os.set_blocking(descriptor, False)
 
     def receive(self) -> Message | None:
-        """Return the next request, None where there is none now; sets `closed` at its end."""
+        """Return the next message, None where there is none now; learns of the other's end."""
         try:
-            packet = os.read(self.control, MAXIMUM_BYTES)
+            packet = os.read(self.descriptor, MAXIMUM_BYTES)
         except BlockingIOError:
             return None
         except ConnectionError:
             packet = b""
-        self.closed = self.closed or not packet
+        self.is_over = self.is_over or not packet
         return unpack(packet) if packet else None
 
     def reply(self, request: Message, **fields: object) -> None:
         """Answer one request."""
-        self._send(self.control, {"id": request["id"], **fields})
+        self.send({"id": request["id"], **fields})
+
+    def refuse(self, request: Message) -> None:
+        """Answer a request that nobody here knows."""
+        self.reply(request, unknown=True)
 
     def event(self, kind: str, **fields: object) -> None:
         """Send news that nobody asked for."""
-        self._send(self._news, {"event": kind, **fields})
+        self.send({"event": kind, **fields})
 
-    def _send(self, descriptor: int, message: Message) -> None:
+    def send(self, message: Message) -> None:
+        """Send one message; of one that no packet holds, texts and lists lose their ends."""
         try:
-            os.write(descriptor, pack(message))
+            for most in _MOST_ENTRIES:
+                packet = pack(_shortened(message, most))
+                if len(packet) <= MAXIMUM_BYTES and self._is_taken(packet):
+                    return
         except BlockingIOError:
             pass
         except ConnectionError:
-            self.closed = True
+            self.is_over = True
+
+    def close(self) -> None:
+        """Close this end."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor = -1
+
+    def _is_taken(self, packet: bytes) -> bool:
+        try:
+            os.write(self.descriptor, packet)
+        except OSError as error:
+            # The administrator may have made the buffers smaller.
+            if error.errno != errno.EMSGSIZE:
+                raise
+            return False
+        return True
+
+
+def _shortened(value: Any, most: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= most else f"{value[:most]}…"
+    if isinstance(value, list | tuple):
+        return [_shortened(one, most) for one in value[:most]]
+    if isinstance(value, dict):
+        return {key: _shortened(one, most) for key, one in value.items()}
+    return value
