@@ -221,7 +221,7 @@ class CampaignRun:
         left = len(ours) - len(done)
         told = f"{len(done)} of {len(ours)} experiments found finished, {left} left"
         workers.tell(config, f"resume: {told}")
-        if done and not left and not collect_only:
+        if done and not left and not collect_only and self._shard is None:
             with usage_errors():
                 completed = complete_csv(results, self._finished, plan)
             if completed is not None:
