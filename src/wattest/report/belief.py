@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from wattest.report.facts import at, title
@@ -90,12 +91,12 @@ def _energy_refusals(runs: Sequence[Run]) -> Iterator[str]:
 def _flags(runs: Iterable[Run]) -> dict[str, int]:
     """Return the first of each kind of flag, to how many runs have that kind."""
     first: dict[str, str] = {}
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for run in runs:
         kinds = {_NUMBER.sub("#", flag): flag for flag in run.flags}
         for kind, flag in kinds.items():
-            counts[first.setdefault(kind, flag)] = counts.get(first[kind], 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+            counts[first.setdefault(kind, flag)] += 1
+    return dict(counts.most_common())
 
 
 def _order(runs: Sequence[Run]) -> str:

@@ -24,7 +24,7 @@ def sheet_page(sheet: Sheet) -> str:
     Raises:
         ExtraError: jinja2 or matplotlib is not installed.
     """
-    return render("sheet.html", sheet=sheet, picture=inline_svg(sheet_picture(sheet)))
+    return render("sheet.html", sheet=sheet, picture=sheet_picture(sheet))
 
 
 def render(template: str, **told: Any) -> str:
@@ -43,6 +43,7 @@ def render(template: str, **told: Any) -> str:
 def _templates() -> Environment:
     try:
         from jinja2 import DictLoader, Environment, StrictUndefined
+        from markupsafe import Markup
     except ImportError:
         raise ExtraError("the page needs jinja2", "report") from None
     names = [one.name for one in files("wattest.report").joinpath("templates").iterdir()]
@@ -58,7 +59,9 @@ def _templates() -> Environment:
         "joules": numbers.joules,
         "duration": numbers.duration,
         "percent": numbers.percent,
+        "estimate": numbers.estimate,
         "readable": readable,
+        "inline": lambda picture: Markup(inline_svg(picture)),
     }
     return environment
 

@@ -1,0 +1,90 @@
+"""What an estimate says, as a person would say it: text and page take their words from here."""
+
+from __future__ import annotations
+
+from wattest.report.model import Effect, Estimate, ForestRow, HyperparameterRow, Quantity
+
+
+def load_sentence(row: ForestRow) -> str:
+    """Return what the load did to a quantity, in one sentence that stands alone."""
+    title, estimate = quantity_words(row.quantity), row.estimate
+    if row.quantity.unit == "J":
+        title += " (of both trainings together)"
+    return f"With the load, {title} was {change(estimate)} ({grounds(estimate)})."
+
+
+def effect_sentence(row: HyperparameterRow, effect: Effect) -> str:
+    """Return what a step of a hyper-parameter does to a quantity, in one sentence."""
+    title, estimate = quantity_words(effect.quantity), effect.estimate
+    if effect.quantity.unit == "J" and row.arm == "parallel":
+        title += " (of both trainings together)"
+    step = row.step[:1].upper() + row.step[1:]
+    return f"{step} {row.name}: {title} {change(estimate)} ({grounds(estimate)})."
+
+
+def change(estimate: Estimate) -> str:
+    """Return by how much: `30 % higher`, `not found to differ`, `not known`."""
+    if estimate.value is None:
+        return "not known"
+    if estimate.has_interval and not is_clear(estimate):
+        return "not found to differ"
+    return _by(estimate.value, estimate)
+
+
+def grounds(estimate: Estimate) -> str:
+    """Return what a number rests on: interval or reason, n and unit, power, notes, tests."""
+    told = []
+    if estimate.low is not None and estimate.high is not None:
+        told.append(f"95 %: {_between(estimate.low, estimate.high, estimate)}")
+    told.append(f"n = {estimate.n} {estimate.unit}")
+    if estimate.smallest is not None:
+        told.append(f"80 % power for {smallest(estimate)}")
+    told += [one for one in (estimate.reason, estimate.note, estimate.equivalence) if one]
+    if estimate.p_value is not None:
+        told.append(f"p = {estimate.p_value:.2g} (Holm)")
+    return "; ".join(told)
+
+
+def is_clear(estimate: Estimate) -> bool:
+    """Tell whether an interval excludes that nothing happened."""
+    nothing = 1.0 if estimate.kind == "ratio" else 0.0
+    if estimate.low is None or estimate.high is None:
+        return False
+    return not estimate.low <= nothing <= estimate.high
+
+
+def smallest(estimate: Estimate) -> str:
+    """Return the smallest effect that is found with 80 % power; empty where it is not known."""
+    if estimate.smallest is None:
+        return ""
+    if estimate.kind == "ratio":
+        return f"{100 * estimate.smallest:.2g} %"
+    return f"{estimate.smallest:.2g}"
+
+
+def quantity_words(quantity: Quantity) -> str:
+    """Return the title of a quantity; of an estimate with its `~`."""
+    return f"~{quantity.title} (estimated)" if quantity.estimated else quantity.title
+
+
+def _by(value: float, estimate: Estimate) -> str:
+    """Return `30 % higher`, `2.4 times as high`, or for a difference `0.3 lower`."""
+    if estimate.kind == "ratio" and value >= 2:
+        return f"{value:.3g} times as high"
+    size, way = _size(value, estimate)
+    return f"{size} {way}"
+
+
+def _size(value: float, estimate: Estimate) -> tuple[str, str]:
+    if estimate.kind == "ratio":
+        share = 100 * (value - 1)
+        return f"{abs(share):.3g} %", "higher" if share >= 0 else "lower"
+    return f"{abs(value):.3g}", "higher" if value >= 0 else "lower"
+
+
+def _between(low: float, high: float, estimate: Estimate) -> str:
+    """Return `20 % to 40 % higher`, naming the way once where it is the same."""
+    if estimate.kind == "ratio" and high >= 2:
+        return f"{low:.3g} to {high:.3g} times as high"
+    (size, way), other = _size(low, estimate), _by(high, estimate)
+    return f"{size} to {other}" if other.endswith(way) else f"{size} {way} to {other}"
