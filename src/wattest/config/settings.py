@@ -29,15 +29,15 @@ class Limits:
     timeout_seconds: float
     startup_seconds: float
     gpu_memory_limit_mb: int | None
-    load_seconds: float
+    load_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
 class Entry:
     """One entry of `experiments`: a training, for parallel mode with its background loads.
 
-    `runs_per_config` is None where neither the entry nor the file says it; `baseline` holds the
-    arms beside the parallel one: `alone`, `load`.
+    `runs_per_config` is None where neither the entry nor the file says it; `arms` are those beside
+    the parallel one: `alone`, `load`.
     """
 
     path: str
@@ -47,8 +47,13 @@ class Entry:
     runs_per_config: int | None
     design: Design
     repetitions: int
-    baseline: tuple[str, ...]
+    arms: tuple[str, ...]
     limits: Limits
+
+    @property
+    def baseline(self) -> bool:
+        """Whether the foreground also runs alone."""
+        return "alone" in self.arms
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class _Reader:
             runs_per_config=written.get("runs_per_config"),
             design=Design.of(said.get("design", "random")),
             repetitions=said["repetitions"],
-            baseline=_ARMS[said["baseline"]] if parallel else (),
+            arms=_ARMS[said["baseline"]] if parallel else (),
             limits=Limits(**limits),
         )
 

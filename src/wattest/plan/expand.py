@@ -102,7 +102,7 @@ def _count(entry: Entry) -> int:
     configurations = entry.runs_per_config or 1
     if parameters:
         configurations = most_mutants(parameters, entry.runs_per_config, entry.design)
-    return configurations * entry.repetitions * (1 + len(entry.baseline))
+    return configurations * entry.repetitions * (1 + len(entry.arms))
 
 
 def _block(experiment: Experiment, blocks: int) -> int:
@@ -125,7 +125,7 @@ def _entry_experiments(
             stem = f"{slug(foreground.program.name)}-{slug(foreground.model)}"
             numbers[f"{stem}-{entry.mode}"] += 1
             number = numbers[f"{stem}-{entry.mode}"]
-            if entry.baseline:
+            if entry.arms:
                 foreground = _with_seed(foreground, seed, f"{stem}-{number}")
             loaded = Experiment(
                 id=f"{stem}-{entry.mode}-{number}",
@@ -141,7 +141,7 @@ def _entry_experiments(
                 repetitions=repetitions,
                 design=entry.design.name if drawn else None,
             )
-            made += _arms(loaded, entry.baseline, stem, number)
+            made += _arms(loaded, entry.arms, stem, number)
     return [replace(one, key=_key(one)) for one in made]
 
 
