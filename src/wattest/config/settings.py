@@ -36,8 +36,9 @@ class Limits:
 class Entry:
     """One entry of `experiments`: a training, for parallel mode with its background loads.
 
-    `runs_per_config` is None where neither the entry nor the file says it; `arms` are those beside
-    the parallel one: `alone`, `load`.
+    `runs_per_config` is None where neither the entry nor the file says it; where none says its
+    design, `is_design_said` is false, and it is `random`. `arms` are those beside the parallel one:
+    `alone`, `load`.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Entry:
     backgrounds: tuple[TrainingRequest, ...]
     runs_per_config: int | None
     design: Design
+    is_design_said: bool
     repetitions: int
     arms: tuple[str, ...]
     limits: Limits
@@ -112,22 +114,16 @@ class _Reader:
         said = self._said
         if self._errors:
             raise ConfigurationError(self._errors)
-        return Settings(
-            file=self._shown,
-            experiment_name=said.get("experiment_name", Path(self._shown).stem),
-            governor=said.get("governor"),
-            seed=said.get("seed"),
-            use_deduplication=said["use_deduplication"],
-            historical_csvs=tuple(said.get("historical_csvs", ())),
-            order=said.get("order"),
-            idle_baseline_seconds=said["idle_baseline_seconds"],
-            idle=said["idle"],
-            cooldown_seconds=said["cooldown_seconds"],
-            cooldown_limit_seconds=said["cooldown_limit_seconds"],
-            entries=entries,
-            digest=digest_of(self._data),
-            warnings=tuple(map(str, self._warnings)),
-        )
+        plain: dict[str, Any] = {one.name: said.get(one.name) for one in fields(Settings)}
+        plain |= {
+            "file": self._shown,
+            "experiment_name": said.get("experiment_name", Path(self._shown).stem),
+            "historical_csvs": tuple(said.get("historical_csvs", ())),
+            "entries": entries,
+            "digest": digest_of(self._data),
+            "warnings": tuple(map(str, self._warnings)),
+        }
+        return Settings(**plain)
 
     def _entries(self) -> tuple[Entry, ...]:
         """Read the entries that the schema found sound; any other fault of the file comes first."""
@@ -188,6 +184,7 @@ class _Reader:
             backgrounds=tuple(one for one in backgrounds if one is not None),
             runs_per_config=written.get("runs_per_config"),
             design=Design.of(said.get("design", "random")),
+            is_design_said="design" in written,
             repetitions=said["repetitions"],
             arms=_ARMS[said["baseline"]] if parallel else (),
             limits=Limits(**limits),
