@@ -82,7 +82,9 @@ class Foreground:
                 self._run(command, attempt, load, progress)
             else:
                 self._measure_load(alone.seconds, attempt, load, progress)
-        except (EnergyError, LoadError) as error:
+        except EnergyError as error:
+            attempt.faults.append(f"its energy could not be measured: {error}")
+        except LoadError as error:
             attempt.trouble = str(error)
         except KeyboardInterrupt:
             # One that comes after the training's end takes nothing from it.
@@ -135,9 +137,12 @@ class Foreground:
         """
         load.open_window()
         self._look_at_gpus(attempt, load)
-        make_folder(attempt.energy_folder)
         own_began = time.process_time()
-        window = self._sensors.open_window(attempt.energy_folder)
+        try:
+            make_folder(attempt.energy_folder)
+            window = self._sensors.open_window(attempt.energy_folder)
+        except OSError as error:
+            raise EnergyError(str(error)) from error
         try:
             yield window
         finally:
@@ -153,7 +158,11 @@ class Foreground:
         if attempt.trouble is None:
             attempt.own_pids |= {os.getpid(), *load.pids()}
             try:
-                attempt.gpu_processes |= self._sensors.gpu_processes()
+                for pid, uuid in self._sensors.gpu_processes().items():
+                    if Path(f"/proc/{pid}").exists():
+                        attempt.gpu_processes[pid] = uuid
+                    else:  # it has just ended, or is hidden from us: it may be anybody
+                        attempt.unseen.append(f"whose PID {pid} on {uuid} is, is not known")
             except EnergyError as error:
                 attempt.unseen.append(f"who is on the GPUs is not known: {error}")
 
