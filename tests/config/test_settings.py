@@ -41,6 +41,7 @@ def test_what_is_not_said_is_the_default_of_the_schema(tmp_path: Path) -> None:
     assert entry.limits == Limits(2, 36000, 5, None)
     assert (entry.runs_per_config, entry.repetitions, entry.baseline) == (None, 1, False)
     assert entry.design == Design("random")
+    assert not entry.is_design_said
     assert (settings.idle_baseline_seconds, settings.cooldown_seconds) == (0, 0)
     assert settings.cooldown_limit_seconds == defaults_of("settings")["cooldown_limit_seconds"]
     assert (settings.use_deduplication, settings.historical_csvs) == (False, ())

@@ -202,6 +202,26 @@ def test_more_combinations_than_can_be_planned_are_refused_before_any_is_made(
     assert len(made.experiments) == 4
 
 
+def test_names_that_share_their_mutants_are_told_with_the_runs_of_each(tmp_path: Path) -> None:
+    shared = {"repo": "toy", "model": "small", "mutate": ["epochs", "learning_rate"]}
+    said = {**shared, "design": "random"}
+    each = {**shared, "design": "one_at_a_time"}
+    loaded = {"foreground": shared, "background": {"repo": "busy", "model": "large"}}
+    paired = {**loaded, "baseline": True, "repetitions": 2}
+    notes = plan(tmp_path, shared, said, {**loaded, "mode": "parallel"}, paired, each).notes
+    meant = "the same ones: each mutant changes all names; say "
+    starts = [
+        "$.experiments[0].mutate and 1 more: runs of each name: learning_rate 1, epochs 1, "
+        + meant,
+        "$.experiments[3].foreground.mutate: runs of each name: learning_rate 4, epochs 4, "
+        + meant,
+        "$.experiments[4].mutate: runs of each name: learning_rate 1, epochs none; raise runs_per",
+    ]
+    assert [note[: len(start)] for note, start in zip(notes, starts, strict=True)] == starts
+    assert plan(tmp_path, said, MUTANT, {**each, "runs_per_config": 2}).notes == ()
+    assert plan(tmp_path, shared, design="sobol").notes == ()
+
+
 def test_one_seed_gives_the_same_plan_whatever_stands_in_free_text(tmp_path: Path) -> None:
     first = plan(tmp_path, MUTANT, runs_per_config=2)
     second = plan(tmp_path, {**MUTANT, "comment": "why"}, runs_per_config=2, _note=1)

@@ -45,6 +45,11 @@ class Design:
         levels = written.get("levels", {})
         return cls(written["name"], {name: tuple(values) for name, values in levels.items()})
 
+    def written(self) -> str | dict[str, Any]:
+        """Return it as settings say it, as JSON."""
+        levels = {name: list(values) for name, values in self.levels.items()}
+        return {"name": self.name, "levels": levels} if levels else self.name
+
 
 RANDOM = Design()
 

@@ -34,7 +34,8 @@ class Limits:
 class Entry:
     """One entry of `experiments`: a training, for parallel mode with its background loads.
 
-    `runs_per_config` is None where neither the entry nor the file says it.
+    `runs_per_config` is None where neither the entry nor the file says it; where none says its
+    design, `is_design_said` is false, and it is `random`.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Entry:
     backgrounds: tuple[TrainingRequest, ...]
     runs_per_config: int | None
     design: Design
+    is_design_said: bool
     repetitions: int
     baseline: bool
     limits: Limits
@@ -93,21 +95,16 @@ class _Reader:
         said = self._said
         if self._errors:
             raise ConfigurationError(self._errors)
-        return Settings(
-            file=self._shown,
-            experiment_name=said.get("experiment_name", Path(self._shown).stem),
-            governor=said.get("governor"),
-            seed=said.get("seed"),
-            use_deduplication=said["use_deduplication"],
-            historical_csvs=tuple(said.get("historical_csvs", ())),
-            order=said.get("order"),
-            idle_baseline_seconds=said["idle_baseline_seconds"],
-            cooldown_seconds=said["cooldown_seconds"],
-            cooldown_limit_seconds=said["cooldown_limit_seconds"],
-            entries=entries,
-            digest=digest_of(self._data),
-            warnings=tuple(map(str, self._warnings)),
-        )
+        plain: dict[str, Any] = {one.name: said.get(one.name) for one in fields(Settings)}
+        plain |= {
+            "file": self._shown,
+            "experiment_name": said.get("experiment_name", Path(self._shown).stem),
+            "historical_csvs": tuple(said.get("historical_csvs", ())),
+            "entries": entries,
+            "digest": digest_of(self._data),
+            "warnings": tuple(map(str, self._warnings)),
+        }
+        return Settings(**plain)
 
     def _entries(self) -> tuple[Entry, ...]:
         """Read the entries that the schema found sound; any other fault of the file comes first."""
@@ -168,6 +165,7 @@ class _Reader:
             backgrounds=tuple(one for one in backgrounds if one is not None),
             runs_per_config=written.get("runs_per_config"),
             design=Design.of(said.get("design", "random")),
+            is_design_said="design" in written,
             repetitions=said["repetitions"],
             baseline=parallel and said["baseline"],
             limits=Limits(**limits),

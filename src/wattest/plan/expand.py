@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wattest.config.program import Value
@@ -56,7 +56,7 @@ def expand(
         digest=digest_of([seed, [experiment.key for experiment in experiments]]),
         settings_digest=settings.digest,
         program_digests=dict(sorted(programs.items())),
-        notes=tuple(pools.notes),
+        notes=(*pools.notes, *_misreadings(settings, drawn)),
     )
 
 
@@ -88,6 +88,32 @@ def _mutants(
     if faults:
         raise ConfigurationError(faults)
     return drawn
+
+
+def _misreadings(settings: Settings, drawn: Mapping[str, Mutants]) -> Iterator[str]:
+    """Yield what a reader could get wrong who expects mutants of each name: one line for its kind.
+
+    An entry that says its design has chosen how its names go together.
+    """
+    places: dict[str, list[str]] = {}
+    for entry in settings.entries:
+        names, mutants = entry.foreground.mutate, drawn[entry.path]
+        copies = entry.repetitions * (2 if entry.baseline else 1)
+        runs = {name: copies * sum(name in one for one in mutants) for name in names}
+        text = "runs of each name: " + ", ".join(f"{name} {runs[name] or 'none'}" for name in names)
+        if not all(runs.values()):
+            text += f"; raise runs_per_config to {len(names)} or more"
+        elif len(names) > 1 and not entry.is_design_said:
+            text += (
+                ', the same ones: each mutant changes all names; say "design": "random" if that is'
+                ' meant, or "one_at_a_time", with a larger runs_per_config, for runs of each alone'
+            )
+        else:
+            continue
+        place = f"{entry.path}.foreground" if entry.mode == "parallel" else entry.path
+        places.setdefault(text, []).append(f"{place}.mutate")
+    for text, (first, *others) in places.items():
+        yield f"{first}{f' and {len(others)} more' if others else ''}: {text}"
 
 
 def _count(entry: Entry) -> int:
@@ -133,7 +159,7 @@ def _entry_experiments(
                 configuration=configuration,
                 repetition=repetition,
                 repetitions=repetitions,
-                design=entry.design.name if drawn else None,
+                design=entry.design.written() if drawn else None,
             )
             made += _pair(loaded, f"{stem}-baseline-{number}") if entry.baseline else [loaded]
     return [replace(one, key=_key(one)) for one in made]

@@ -48,7 +48,8 @@ class Experiment:
     `key` identifies it across sessions: equal keys are the same experiment of the same plan.
     `path` is the place of its entry in the settings file. `configuration` counts the distinct
     configurations of the entry; `partner` is the id of the other half of a pair with and without
-    load; `design` names the one by which `mutated` was drawn, None where nothing was.
+    load; `design` is the one by which `mutated` was drawn, as settings say it, None where nothing
+    was.
     """
 
     id: str
@@ -62,7 +63,7 @@ class Experiment:
     configuration: int
     repetition: int
     repetitions: int
-    design: str | None = None
+    design: str | dict[str, Any] | None = None
     partner: str | None = None
     block: int = 1
 

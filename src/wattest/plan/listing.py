@@ -30,11 +30,9 @@ def _table(plan: Plan) -> Iterator[str]:
         f" {plan.order.replace('_', ' ')}, plan {plan.digest}"
     )
     rows = [("#", "block", "experiment", "over", "values")]
-    for position, experiment in enumerate(plan.experiments, start=1):
-        over = experiment.background_models or "-"
-        rows.append(
-            (str(position), str(experiment.block), experiment.id, over, _values(experiment))
-        )
+    for position, one in enumerate(plan.experiments, start=1):
+        over = one.background_models or "-"
+        rows.append((str(position), str(one.block), one.id, over, _values(one)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -56,18 +54,8 @@ def _csv(plan: Plan) -> Iterator[str]:
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow([*head, *(f"hyperparam_{name}" for name in names)])
     for position, one in enumerate(plan.experiments, start=1):
-        values = one.foreground.hyperparameters
-        writer.writerow(
-            [
-                position,
-                one.block,
-                one.id,
-                one.mode,
-                one.foreground.program.name,
-                one.foreground.model,
-                one.background_models,
-                ",".join(one.mutated),
-                *(values.get(name) for name in names),
-            ]
-        )
+        training, over = one.foreground, one.background_models
+        values = map(training.hyperparameters.get, names)
+        named = (one.id, one.mode, training.program.name, training.model, over)
+        writer.writerow([position, one.block, *named, ",".join(one.mutated), *values])
     yield from output.getvalue().removesuffix("\n").split("\n")

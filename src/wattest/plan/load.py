@@ -97,18 +97,10 @@ def load_campaign(
     """Read settings and registry, and expand the plan.
 
     The root seed is `seed`, else that of the plan which is resumed, else the settings' own, else
-    one that is drawn here. With deduplication the records in `results` are history, too.
-
-    Args:
-        places: Against what names resolve.
-        settings: Name of the settings file.
-        registry: Name of the registry.
-        seed: Root seed.
-        results: Folder of the records.
-        resume: Whether to continue the newest campaign of these settings that is unfinished.
-        session: One whose campaign is continued instead.
-        is_finished: Tells of a plan whether all of it has counted.
-        drawn: Mutants of a plan that stands already, by the path of each entry.
+    one that is drawn here. With deduplication the records in `results` are history, too. To
+    `resume` is to continue the newest campaign that `is_finished` does not call done, or that of
+    the `session`. `drawn` holds the mutants of a plan that stands already, by the path of each
+    entry.
 
     Raises:
         ConfigurationError: one line for every fault.
