@@ -95,6 +95,7 @@ class Program:
     required_arguments: tuple[str, ...]
     hyperparameters: Mapping[str, Hyperparameter]
     log_patterns: Mapping[str, re.Pattern[str]]
+    better: Mapping[str, str]
     environment: Mapping[str, str]
     interpreter: str | None
     progress: re.Pattern[str] | None

@@ -30,7 +30,8 @@ _MARKERS = (
     "default: an experiment with fixed hyper-parameters",
     "mutation: an experiment with mutated hyper-parameters",
     "parallel: an experiment over a background load",
-    "experiment(repo, model, mode, background): selects exactly,"
+    "load: a background load alone",
+    "experiment(repo, model, mode, arm, background): selects exactly,"
     " such as -m \"experiment(model='resnet20')\"",
 )
 
