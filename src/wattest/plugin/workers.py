@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,22 @@ def workers_of(config: pytest.Config) -> int:
     """Return on how many workers the experiments would run; 0 without xdist."""
     specs = config.getoption("tx", None) or ()
     return max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
+
+
+def require_utf8(config: pytest.Config) -> None:
+    """Check that xdist can pass names to its workers.
+
+    Raises:
+        pytest.UsageError: the project's folder or the command line holds what is no UTF-8.
+    """
+    for name in (str(config.rootpath), str(Path.cwd()), *map(str, config.invocation_params.args)):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise pytest.UsageError(
+                f"{os.fsencode(name)!r} is not UTF-8, and xdist passes nothing else to its workers;"
+                " run with -n 0, or choose another name"
+            ) from None
 
 
 def refuse_several(config: pytest.Config) -> None:

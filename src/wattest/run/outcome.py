@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import METRICS, Measurement, estimate
+from wattest.energy import METRICS, Measurement, Snapshot, estimate
 from wattest.files import give_back, open_new
 from wattest.machine import Neighbour, Span
 from wattest.process import Exit
@@ -65,6 +66,8 @@ class Attempt:
     faults: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     last_lines: list[str] = field(default_factory=list)
+    half: Snapshot | None = None
+    """Of a load alone: what had been counted in the middle of the window."""
 
     @property
     def worth_repeating(self) -> bool:
@@ -165,15 +168,25 @@ class CoolDown:
     hold_seconds: float
 
 
+@dataclass(frozen=True)
+class LoadAlone:
+    """For how long a load is measured without its foreground, in seconds, and why so long."""
+
+    seconds: float
+    reason: str
+
+
 @dataclass
 class Outcome:
     """What one experiment has come to so far; the record is made from it."""
 
     files: ExperimentFiles
+    load_alone: LoadAlone | None = None
     attempts: list[Attempt] = field(default_factory=list)
     load: ActiveLoad = field(default_factory=ActiveLoad)
     trouble: str | None = None
     cooldown: CoolDown | None = None
+    idle: Mapping[str, Any] | None = None
     early_flags: list[str] = field(default_factory=list)
     span: Span | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import Any
 
 from wattest.energy import MachinePart, Sensors, find_sensors
 from wattest.errors import EnergyError, RecordError, WattestError
-from wattest.files import make_folder, user_name, write_atomically
+from wattest.files import json_text, make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import GovernorState, Journal, facts, set_governor, take
 from wattest.machine.counters import counters_of, shared_cpu
@@ -24,6 +23,7 @@ from wattest.plan.load import Campaign
 from wattest.process import sweep
 from wattest.records import Context, Finished, Headline, Row, Table, folder
 from wattest.run import BackgroundLoad, Foreground, Launcher
+from wattest.session.idle import IdleMachine
 from wattest.session.member import Member, new_session_id
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
@@ -137,8 +137,9 @@ class Session:
             self._console.warn(f"governor {governor.requested!r}: {governor.reason}")
         self._board.total = len(selected)
         preflight = Preflight(plan.settings, self._sensors, self._sensors.part.cpus)
-        idle = self._measure_idle(plan.settings.idle_baseline_seconds, preflight)
-        environment = {**self._environment(), "governor": asdict(governor), "idle": idle}
+        idle = IdleMachine(plan.settings, self._sensors, self._folder, self._console, preflight)
+        idle.begin()
+        environment = {**self._environment(), "governor": asdict(governor)}
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
         self._recorder = Recorder(
             results=self._options.results_folder,
@@ -147,6 +148,7 @@ class Session:
             board=self._board,
             preflight=preflight,
             folder=self._folder,
+            idle=idle,
             table=self._leave_files(
                 environment, [] if is_shard else [one.row for one in finished.values()]
             ),
@@ -237,20 +239,12 @@ class Session:
             "scheduler": None if (job := Job.here()) is None else job.facts(),
         }
 
-    def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
-        if seconds <= 0:
-            return None
-        self._console.step("idle", f"measuring the idle machine for {seconds:g} s")
-        watts = self._sensors.measure_idle(seconds, self._folder / "idle")
-        preflight.remember_idle()
-        return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
-
     def _leave_files(self, environment: Mapping[str, Any], rows: Sequence[Row]) -> Table | None:
         """Write plan, environment, and the CSV with the rows of what is finished already.
 
         Of several workers each writes what is its own; plan and CSV are their controller's.
         """
-        plan, told = self._campaign.plan, json.dumps(environment, indent=2, ensure_ascii=False)
+        plan, told = self._campaign.plan, json_text(environment)
         member, results = self._options.member, self._options.results_folder
         try:
             if member is None:
