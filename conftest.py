@@ -5,5 +5,4 @@ pytest_plugins = [
     "fixtures.load",
     "fixtures.training",
     "fixtures.recording",
-    "pytester",
 ]

@@ -25,6 +25,9 @@ from wattest.config.schema import schema_faults
 from wattest.plan.experiment import Plan
 from wattest.plan.load import Places, load_campaign
 
+# Not in the conftest.py of the house: a campaign that measures has no use for it.
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).parents[1]
 
 # The suite starts hundreds of interpreters; without kept bytecode each would compile everything.

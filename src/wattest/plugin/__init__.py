@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wattest.plugin import reporting, workers
-from wattest.plugin.options import add_options
+from wattest.plugin.options import add_options, project_root
 from wattest.plugin.reporting import HEADLINE
 
 if TYPE_CHECKING:
@@ -42,8 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
     if workers.is_controller(config):
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
-    if config.getoption("--config") is not None or _names_experiments(config):
+    folder = (project_root(config) / "experiments").resolve()
+    paths = [
+        (config.invocation_params.dir / argument.split("::")[0]).resolve()
+        for argument in config.args
+    ]
+    if config.getoption("--config") or any(folder in (path, *path.parents) for path in paths):
         campaign_of(config).announce()
+    elif workers.is_controller(config) and any(path in folder.parents for path in paths):
+        # Its workers may collect experiments: they shall all have one plan.
+        campaign_of(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -85,13 +93,3 @@ def campaign_of(config: pytest.Config) -> CampaignRun:
 def session_of(config: pytest.Config) -> Session:
     """Return the session of this run's campaign, opened at the first call."""
     return campaign_of(config).session
-
-
-def _names_experiments(config: pytest.Config) -> bool:
-    """Tell whether an argument leads into the folder of the experiments."""
-    folder = config.rootpath / "experiments"
-    for argument in config.args:
-        path = (config.invocation_params.dir / argument.split("::")[0]).resolve()
-        if folder == path or folder in path.parents:
-            return True
-    return False

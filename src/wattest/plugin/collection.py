@@ -17,7 +17,7 @@ from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import option, results_folder, session_options
+from wattest.plugin.options import option, project_root, results_folder, session_options
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
@@ -37,10 +37,11 @@ class CampaignRun:
         self._config = config
         self._session: Session | None = None
         self._finished: dict[str, Finished] = {}
+        self._is_announced = False
         seed, drawn = workers.plan_of_controller(config)
         with usage_errors():
             self.campaign = load_campaign(
-                Places(config.invocation_params.dir, config.rootpath),
+                Places(config.invocation_params.dir, project_root(config)),
                 option(config, "config"),
                 option(config, "models-config"),
                 config.getoption("--seed") if seed is None else seed,
@@ -64,15 +65,11 @@ class CampaignRun:
     def announce(self) -> None:
         """Refuse several xdist workers, take the signals, and warn where no header is shown.
 
-        The workers would share one counter. The signals end pytest in order from its very start;
-        a session takes them again.
+        The signals end pytest in order from its very start; a session takes them again.
         """
-        count = workers.workers_of(self._config)
-        if count > 1 and not self._config.getoption("collectonly"):
-            raise pytest.UsageError(
-                f"{count} workers would measure on the same counters at once, and each would count"
-                " the other's energy; run with -n 0 or -n 1"
-            )
+        self._is_announced = True
+        if not self._config.getoption("collectonly"):
+            workers.refuse_several(self._config)
         if not workers.is_worker(self._config):
             signals = OrderlySignals()
             signals.install()
@@ -92,7 +89,7 @@ class CampaignRun:
             f"wattest: {self.campaign.settings.file}, {count} experiment{'s' * (count != 1)}"
             f" planned, seed {plan.seed} ({self.campaign.seed_origin}), plan {plan.digest}"
         ]
-        if not self._config.getoption("collectonly"):
+        if self._is_announced and not self._config.getoption("collectonly"):
             lines += self.session.header()
             if workers.is_controller(self._config):
                 self.pytest_unconfigure()
@@ -134,9 +131,17 @@ class CampaignRun:
             workers.end_with(self._config, pytest.ExitCode.USAGE_ERROR)
             items.clear()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Check the programs of what was selected, and the sensors, before anything runs."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None]:
+        """Put the plan's order back, then check programs and sensors before anything runs.
+
+        Positions and blocks are true in that order alone, whatever command line and plugins ask.
+        """
+        before = list(session.items)
+        _put_in_order(session.items, self.campaign.plan)
+        if session.items != before:
+            workers.tell(self._config, "the experiments run in the order of the plan")
+        yield
         if not workers.is_worker(self._config):
             self._begin(session.items)
 
@@ -156,6 +161,7 @@ class CampaignRun:
         selected = [experiment for _, experiment in _ours(items)]
         if not selected or self._config.getoption("collectonly"):
             return
+        workers.refuse_several(self._config)
         if faults := self.campaign.faults(selected):
             raise pytest.UsageError(*map(str, faults))
         with usage_errors():
@@ -258,6 +264,14 @@ def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
     planned = [(item, getattr(item, "callspec", None)) for item in items]
     found = [(item, spec.params.get("experiment")) for item, spec in planned if spec is not None]
     return [(item, one) for item, one in found if isinstance(one, Experiment)]
+
+
+def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
+    """Sort the experiments among `items` as planned; what else is there stays where it stands."""
+    places = {experiment.id: place for place, experiment in enumerate(plan.experiments)}
+    ours = sorted(_ours(items), key=lambda one: places.get(one[1].id, len(places)))
+    sequence, is_ours = iter(ours), {item for item, _ in ours}
+    items[:] = [next(sequence)[0] if item in is_ours else item for item in items]
 
 
 def _parameter(experiment: Experiment) -> Any:

@@ -64,11 +64,24 @@ def option(config: pytest.Config, name: str) -> Any:
     return value or None
 
 
+def project_root(config: pytest.Config) -> Path:
+    """Return the folder of the campaign's project: pytest's root, whatever `-c` or `--rootdir` say.
+
+    Where that holds no registry it is the folder of a ``conftest.py`` which holds one.
+    """
+    files = [getattr(one, "__file__", None) or "" for one in config.pluginmanager.get_plugins()]
+    places = [Path(file).parent for file in files if Path(file).name == "conftest.py"]
+    for place in (config.rootpath, *places):
+        if (place / "config/models_config.json").is_file():
+            return place
+    return config.rootpath
+
+
 def results_folder(config: pytest.Config) -> Path:
     """Return where records go, as an absolute path."""
     named: str | None = option(config, "results-dir")
     if named is None:
-        return config.rootpath / "results"
+        return project_root(config) / "results"
     # Not Path.expanduser: it raises for an unknown user.
     folder: Path = config.invocation_params.dir
     return folder / os.path.expanduser(named)  # noqa: PTH111

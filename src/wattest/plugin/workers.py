@@ -25,6 +25,7 @@ class Controller:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._nodes: list[Any] = []
+        self._told: set[str] = set()
         self._exit_status: int | None = None
 
     @pytest.hookimpl(optionalhook=True)
@@ -40,10 +41,12 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Say what a worker had to say."""
+        """Say what the workers had to say, each line once."""
         output = getattr(node, "workeroutput", {})
         for line in output.get(_LINES, []):
-            tell(self._config, line)
+            if line not in self._told:
+                tell(self._config, line)
+            self._told.add(line)
         self._exit_status = output.get(_STATUS, self._exit_status)
 
     @pytest.hookimpl(tryfirst=True)
@@ -66,10 +69,20 @@ def _interrupt(node: Any) -> None:
             node.gateway._io.popen.terminate()
 
 
-def workers_of(config: pytest.Config) -> int:
-    """Return on how many workers the experiments would run; 0 without xdist."""
+def refuse_several(config: pytest.Config) -> None:
+    """Refuse to measure on several workers: they would share one counter.
+
+    Raises:
+        pytest.UsageError: there are several.
+    """
     specs = config.getoption("tx", None) or ()
-    return max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
+    count = max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
+    count = getattr(config, "workerinput", {}).get("workercount", count)
+    if count > 1:
+        raise pytest.UsageError(
+            f"{count} workers would measure on the same counters at once, and each would count"
+            " the other's energy; run with -n 0 or -n 1"
+        )
 
 
 def _multiplier(spec: str) -> int:
@@ -105,8 +118,8 @@ def tell(config: Any, line: str) -> None:
     if is_worker(config):
         config.workeroutput.setdefault(_LINES, []).append(line)
     elif (reporter := config.pluginmanager.get_plugin("terminalreporter")) is not None:
-        reporter.ensure_newline()
-        reporter.write_line(line)
+        begun = reporter._tw.width_of_current_line
+        reporter.write_line(f"\n{line}" if begun else line)
 
 
 def end_with(config: Any, exit_status: int) -> None:

@@ -123,16 +123,28 @@ class Preflight:
 
 
 def _require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:
+    """Refuse trainings that could together take more than is free, on any GPU that they see."""
     limit = experiment.limits.gpu_memory_limit_mb
-    trainings = experiment.trainings
-    for training in trainings:
+    together = 0
+    for training in experiment.trainings:
         need = training.program.gpu_memory_mb
         if limit is not None and need is not None and need > limit:
             name = f"{training.program.name}/{training.model}"
             raise GpuMemoryError(f"{name} needs {need} MB of GPU memory, and gpu_memory_limit_mb"
                               f" is {limit}; raise the limit")  # fmt: skip
-    needed = sum(training.program.gpu_memory_mb or 0 for training in trainings)
-    free = next((gpu.memory_free_mb for gpu in gpus), None)
-    if free is not None and needed > free:
-        raise GpuMemoryError(f"the trainings need {needed} MB of GPU memory together, {free:.0f} MB"
-                          " are free; free some, or choose smaller models")  # fmt: skip
+        together += limit or need or 0
+    short = [
+        f"GPU {gpu.index} ({gpu.uuid}) has {gpu.memory_free_mb:.0f} MB free"
+        for gpu in gpus
+        if gpu.memory_free_mb is not None and gpu.memory_free_mb < together
+    ]
+    if short:
+        told, remedy = f"need {together} MB of GPU memory together", "choose smaller models"
+        if limit is not None:
+            told = (
+                f"may take {together} MB of GPU memory together (gpu_memory_limit_mb {limit} each)"
+            )
+            remedy = "lower the limit"
+        raise GpuMemoryError(
+            f"the trainings {told}, and {', '.join(short)}; free some, or {remedy}"
+        )

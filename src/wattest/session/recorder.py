@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Recorder:
 
     `known` maps the test ids of finished experiments to their records; it grows with the session,
     so that the second half of a pair finds the first. `publish` gets the headline of each record.
+    `begun` are the test ids of those that ran, in order.
     A session that goes on with a plan commits its records: others may go on with it, too.
     """
 
@@ -37,6 +38,7 @@ class Recorder:
     table: Table
     known: dict[str, Path]
     publish: Callable[[Headline], None]
+    begun: list[str] = field(default_factory=list)
     is_continued: bool = False
 
     @contextmanager
@@ -49,7 +51,7 @@ class Recorder:
         """
         outcome, is_begun = self._prepare(experiment), False
         try:
-            outcome.early_flags += self.preflight.check(experiment)
+            outcome.early_flags += self._check_order(experiment) + self.preflight.check(experiment)
             is_begun = True
             with announced(self.table.file.parent, self.context.plan.digest, experiment):
                 yield outcome
@@ -81,6 +83,19 @@ class Recorder:
             self.console.step("cool-down", f"{_idleness(pause)} after {pause.waited_seconds:.0f} s")
         self.console.title(f"{experiment.id}  ({_values(experiment)})")
         return Outcome(folder.reserve(self.results, experiment), cooldown=pause)
+
+    def _check_order(self, experiment: Experiment) -> list[str]:
+        """Return a flag on an experiment that runs after one which the plan has behind it."""
+        places = {one.id: place for place, one in enumerate(self.context.plan.experiments)}
+        before = [places[one] for one in self.begun]
+        self.begun.append(experiment.id)
+        if max(before, default=-1) <= places[experiment.id]:
+            return []
+        if before == sorted(before):
+            self.console.warn("the experiments run in another order than planned; each is flagged")
+        later = self.begun[before.index(max(before))]
+        told = f"ran as number {len(self.begun)} of its session, after {later}"
+        return [f"{told}, which the plan has behind it: position and block do not say when it ran"]
 
     def _leave(self, experiment: Experiment, outcome: Outcome) -> None:
         try:
