@@ -102,9 +102,13 @@ class Foreground:
                 attempt.trouble = str(error)
                 return
             self._look_at_gpus(attempt, load)
-            make_folder(attempt.energy_folder)
             own_began = time.process_time()
-            window = self._sensors.open_window(attempt.energy_folder)
+            try:
+                make_folder(attempt.energy_folder)
+                window = self._sensors.open_window(attempt.energy_folder)
+            except (EnergyError, OSError) as error:
+                attempt.faults.append(f"its energy could not be measured: {error}")
+                return
             try:
                 attempt.pid = tree.start(attempt.timeout_seconds + _HELD_UP_SECONDS)
                 self._console.detail("training", f"PID {attempt.pid}")
@@ -126,7 +130,11 @@ class Foreground:
         if attempt.trouble is None:
             attempt.own_pids |= {os.getpid(), *load.pids()}
             try:
-                attempt.gpu_processes |= self._sensors.gpu_processes()
+                for pid, uuid in self._sensors.gpu_processes().items():
+                    if Path(f"/proc/{pid}").exists():
+                        attempt.gpu_processes[pid] = uuid
+                    else:  # it has just ended, or is hidden from us: it may be anybody
+                        attempt.unseen.append(f"whose PID {pid} on {uuid} is, is not known")
             except EnergyError as error:
                 attempt.unseen.append(f"who is on the GPUs is not known: {error}")
 

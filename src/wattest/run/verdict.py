@@ -25,7 +25,7 @@ def judge(attempt: Attempt, load: ActiveLoad) -> None:
         flags.append(f"{count} processes outlived the training and were killed")
     if attempt.metrics.found:
         flags += attempt.metrics.problems
-    flags += _neighbours(attempt)
+    flags[:] = dict.fromkeys([*flags, *_neighbours(attempt)])
 
 
 def _exit_faults(attempt: Attempt) -> list[str]:

@@ -83,6 +83,7 @@ class Session:
             f"machine: {host['cpu_model']}, {host['cpu_count']} CPUs, kernel {host['kernel']};"
             f" process trees held by {self._options.launcher.rung.value}",
             f"sensors: {self._sensors.describe()}",
+            *filter(None, [self._sensors.note()]),
             f"results: {self._options.results_folder}",
         ]
 
