@@ -13,7 +13,7 @@ from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
 from wattest.files import make_folder
 from wattest.interrupts import interruptions_held
 from wattest.plan.experiment import Experiment
-from wattest.process import Command, Tree
+from wattest.process import Command, Tree, ending
 from wattest.run.activeload import ActiveLoad
 from wattest.run.command import Launcher
 from wattest.run.log import last_lines
@@ -141,10 +141,8 @@ class Foreground:
     def _say_end(self, attempt: Attempt) -> None:
         if attempt.exit is None:
             how = "was not started" if attempt.pid is None else "was stopped"
-        elif attempt.exit.signal is not None:
-            how = f"ended by signal {attempt.exit.signal}"
         else:
-            how = f"ended with exit code {attempt.exit.exit_code}"
+            how = ending(attempt.exit.status)
         seconds = attempt.duration_seconds
         self._console.step("training", how if seconds is None else f"{how} after {seconds:.2f} s")
         for flag in attempt.flags:
