@@ -50,12 +50,15 @@ def test_a_mean_power_out_of_range_is_refused(watts, idle, limit, refused):
         (1020, None, "good"),
         (1040, None, "flag"),
         (950, None, "flag"),
-        (1110, None, "fault"),
-        (880, None, "fault"),
+        (1110, None, "flag"),
+        (880, None, "flag"),
+        (1110, (1100, 20), "fault"),
+        (880, (890, 20), "fault"),
         (1300, (1010, 20), "flag"),
         (1300, (1010, 120), "fault"),
         (1300, (1200, 0), "fault"),
-        (0, None, "fault"),
+        (0, None, "flag"),
+        (0, (0, 0), "fault"),
     ],
 )
 def test_the_counter_is_held_against_the_integral(integral, opinion, verdict):

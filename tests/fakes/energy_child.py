@@ -52,6 +52,7 @@ def measure(sensors: Sensors, job: dict) -> dict:
         "hardware": sensors.hardware(),
         "state": [asdict(state) for state in sensors.gpu_state()],
         "processes": sensors.gpu_processes(),
+        "note": sensors.note(),
     }
     time.sleep(max(0, job["open_at_ns"] - time.monotonic_ns()) / 1e9)
     window = sensors.open_window(Path(job["folder"]))

@@ -2,7 +2,8 @@
  *
  * WATTEST_FAKE_NVML names the script; fakes/nvml.py writes it and knows the same truth. Times in
  * the script are seconds after `epoch_ns` (CLOCK_MONOTONIC); the power of a GPU is piecewise linear
- * between its points, so that energy over any span is exact. Struct layouts follow nvml.h. */
+ * between its points, so that energy over any span is exact. Every function bears the types of the
+ * vendor's nvml.h: with -DNVML_HEADER it is compiled against that, else against what is said here. */
 
 #include <pthread.h>
 #include <stdint.h>
@@ -12,30 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6,
-       INSUFFICIENT_SIZE = 7, NO_SCRIPT = 999 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7,
+       NO_SCRIPT = 999 };
+enum { IS_DOUBLE = 0, IS_UNSIGNED = 1, IS_ULL = 3 };
+enum { POWER_AVERAGE = 185, POWER_INSTANT = 186, BOARD = 0, CLOCK_MEMORY = 2 };
 enum { MAX_GPUS = 64, MAX_RULES = 64, MAX_PROCESSES = 16, MAX_FIELDS = 8 };
 
 typedef struct { char call[24]; double from, to, value; } Rule;
 typedef struct { unsigned field; double at, rate; } Field;
 
 typedef struct {
-    char name[96], uuid[96], pci[32];
-    double *times, *watts, *joules;
-    int points;
-    double counter_period, counter_start, power_period, power_sampled, average_window, limit;
-    double counter_scale, reset_at, freeze_from, freeze_to, temperature, utilization;
-    int has_counter, has_fields, mig;
-    Rule errors[MAX_RULES], delays[MAX_RULES];
-    int error_count, delay_count;
-    unsigned pids[MAX_PROCESSES];
-    int process_count;
-    Field fields[MAX_FIELDS];
-    int field_count;
-} Gpu;
-
-typedef struct { char legacy[16]; unsigned numbers[5]; char busId[32]; } PciInfo;
-typedef union { double d; unsigned ui; unsigned long ul; unsigned long long ull; } Value;
+    char busIdLegacy[16];
+    unsigned domain, bus, device, pciDeviceId, pciSubSystemId;
+    char busId[32];
+} PciInfo;
+typedef union { double dVal; unsigned uiVal; unsigned long ulVal; unsigned long long ullVal; } Value;
 typedef struct {
     unsigned fieldId, scopeId;
     long long timestamp, latencyUsec;
@@ -44,12 +36,88 @@ typedef struct {
 } FieldValue;
 typedef struct { unsigned long long total, free, used; } Memory;
 typedef struct { unsigned gpu, memory; } Utilization;
-typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } Process;
+typedef struct {
+    unsigned pid;
+    unsigned long long usedGpuMemory;
+    unsigned gpuInstanceId, computeInstanceId;
+} Process;
+
+#ifdef NVML_HEADER
+#include <nvml.h>
+#include <stddef.h>
+#define SAME_SIZE(own, theirs) _Static_assert(sizeof(own) == sizeof(theirs), #theirs)
+#define SAME_PLACE(own, theirs, member) \
+    _Static_assert(offsetof(own, member) == offsetof(theirs, member), #theirs "." #member)
+#define SAME_NUMBER(own, theirs) _Static_assert((int)(own) == (int)(theirs), #theirs)
+SAME_SIZE(Value, nvmlValue_t);
+SAME_SIZE(FieldValue, nvmlFieldValue_t);
+SAME_PLACE(FieldValue, nvmlFieldValue_t, scopeId);
+SAME_PLACE(FieldValue, nvmlFieldValue_t, timestamp);
+SAME_PLACE(FieldValue, nvmlFieldValue_t, latencyUsec);
+SAME_PLACE(FieldValue, nvmlFieldValue_t, valueType);
+SAME_PLACE(FieldValue, nvmlFieldValue_t, nvmlReturn);
+SAME_PLACE(FieldValue, nvmlFieldValue_t, value);
+SAME_SIZE(PciInfo, nvmlPciInfo_t);
+SAME_PLACE(PciInfo, nvmlPciInfo_t, busId);
+SAME_SIZE(Memory, nvmlMemory_t);
+SAME_PLACE(Memory, nvmlMemory_t, free);
+SAME_PLACE(Memory, nvmlMemory_t, used);
+SAME_SIZE(Utilization, nvmlUtilization_t);
+SAME_PLACE(Utilization, nvmlUtilization_t, memory);
+SAME_SIZE(Process, nvmlProcessInfo_t);
+SAME_PLACE(Process, nvmlProcessInfo_t, usedGpuMemory);
+SAME_PLACE(Process, nvmlProcessInfo_t, gpuInstanceId);
+SAME_PLACE(Process, nvmlProcessInfo_t, computeInstanceId);
+SAME_NUMBER(OK, NVML_SUCCESS);
+SAME_NUMBER(UNINITIALIZED, NVML_ERROR_UNINITIALIZED);
+SAME_NUMBER(INVALID, NVML_ERROR_INVALID_ARGUMENT);
+SAME_NUMBER(NOT_SUPPORTED, NVML_ERROR_NOT_SUPPORTED);
+SAME_NUMBER(INSUFFICIENT_SIZE, NVML_ERROR_INSUFFICIENT_SIZE);
+SAME_NUMBER(NO_SCRIPT, NVML_ERROR_UNKNOWN);
+SAME_NUMBER(IS_DOUBLE, NVML_VALUE_TYPE_DOUBLE);
+SAME_NUMBER(IS_UNSIGNED, NVML_VALUE_TYPE_UNSIGNED_INT);
+SAME_NUMBER(IS_ULL, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG);
+SAME_NUMBER(POWER_AVERAGE, NVML_FI_DEV_POWER_AVERAGE);
+SAME_NUMBER(POWER_INSTANT, NVML_FI_DEV_POWER_INSTANT);
+SAME_NUMBER(BOARD, NVML_POWER_SCOPE_GPU);
+SAME_NUMBER(CLOCK_MEMORY, NVML_CLOCK_MEM);
+SAME_NUMBER(74, NVML_FI_DEV_PERF_POLICY_POWER);
+SAME_NUMBER(75, NVML_FI_DEV_PERF_POLICY_THERMAL);
+/* The header of 575: its numbers of the slowdowns are those until 580.82. */
+SAME_NUMBER(251, NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN);
+SAME_NUMBER(252, NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN);
+SAME_NUMBER(253, NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN);
+SAME_NUMBER(269, NVML_FI_PWR_SMOOTHING_ACTIVE_PRESET_PROFILE);
+#else
+typedef int nvmlReturn_t, nvmlEnableState_t, nvmlComputeMode_t, nvmlClockType_t;
+typedef int nvmlTemperatureSensors_t;
+typedef struct nvmlDevice_st *nvmlDevice_t;
+typedef FieldValue nvmlFieldValue_t;
+typedef Memory nvmlMemory_t;
+typedef PciInfo nvmlPciInfo_t;
+typedef Utilization nvmlUtilization_t;
+typedef Process nvmlProcessInfo_t;
+#endif
+
+typedef struct nvmlDevice_st {
+    char name[96], uuid[96], pci[32];
+    double *times, *watts, *joules;
+    int points;
+    double counter_period, counter_start, power_period, power_sampled, average_window, limit;
+    double counter_scale, reset_at, freeze_from, freeze_to, temperature, utilization;
+    int has_counter, has_fields, has_average, mig;
+    Rule errors[MAX_RULES], delays[MAX_RULES], limits[MAX_RULES];
+    int error_count, delay_count, limit_count;
+    unsigned pids[MAX_PROCESSES];
+    int process_count;
+    Field fields[MAX_FIELDS];
+    int field_count;
+} Gpu;
 
 static Gpu gpus[MAX_GPUS];
 static int gpu_count, init_error, initialized;
 static long long epoch_ns;
-static char trigger[4096];
+static char trigger[4096], driver[80];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static double now(void) {
@@ -146,7 +214,10 @@ static void read_gpu_line(Gpu *g, const char *key, const char *rest) {
         g->average_window = c;
     }
     else if (!strcmp(key, "fields")) g->has_fields = (int)a;
+    else if (!strcmp(key, "average")) g->has_average = (int)a;
     else if (!strcmp(key, "limit")) g->limit = a;
+    else if (!strcmp(key, "raise") && g->limit_count < MAX_RULES)
+        g->limits[g->limit_count++] = (Rule){"", a, 0, b};
     else if (!strcmp(key, "reset")) g->reset_at = a;
     else if (!strcmp(key, "freeze")) { g->freeze_from = a; g->freeze_to = b; }
     else if (!strcmp(key, "temperature")) g->temperature = a;
@@ -182,6 +253,7 @@ static int read_script(void) {
         if (!strcmp(key, "epoch_ns")) epoch_ns = atoll(rest);
         else if (!strcmp(key, "init_error")) init_error = atoi(rest);
         else if (!strcmp(key, "trigger")) snprintf(trigger, sizeof trigger, "%s", rest);
+        else if (!strcmp(key, "driver")) snprintf(driver, sizeof driver, "%.79s", rest);
         else if (!strcmp(key, "gpu") && gpu_count < MAX_GPUS) {
             gpus[gpu_count].counter_scale = 1;
             gpus[gpu_count].reset_at = gpus[gpu_count].freeze_from = 1e18;
@@ -192,7 +264,7 @@ static int read_script(void) {
     return OK;
 }
 
-int nvmlInitWithFlags(unsigned flags) {
+nvmlReturn_t nvmlInitWithFlags(unsigned flags) {
     (void)flags;
     pthread_mutex_lock(&mutex);
     int fault = initialized ? OK : read_script();
@@ -201,125 +273,145 @@ int nvmlInitWithFlags(unsigned flags) {
     pthread_mutex_unlock(&mutex);
     return fault;
 }
-int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
-int nvmlShutdown(void) {
+nvmlReturn_t nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+nvmlReturn_t nvmlShutdown(void) {
     pthread_mutex_lock(&mutex);
     initialized--;
     pthread_mutex_unlock(&mutex);
     return OK;
 }
-const char *nvmlErrorString(int code) { (void)code; return "fake error"; }
+const char *nvmlErrorString(nvmlReturn_t code) { (void)code; return "fake error"; }
 
-int nvmlDeviceGetCount_v2(unsigned *n) {
+nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *n) {
     *n = (unsigned)gpu_count;
     return initialized ? OK : UNINITIALIZED;
 }
-int nvmlDeviceGetHandleByIndex_v2(unsigned i, Gpu **g) {
+nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned i, nvmlDevice_t *g) {
     if (i >= (unsigned)gpu_count) return INVALID;
     *g = &gpus[i];
     return answer(*g, "handle");
 }
-int nvmlDeviceGetIndex(Gpu *g, unsigned *i) { *i = (unsigned)(g - gpus); return OK; }
-int nvmlDeviceGetName(Gpu *g, char *s, unsigned n) { snprintf(s, n, "%s", g->name); return OK; }
-int nvmlDeviceGetUUID(Gpu *g, char *s, unsigned n) {
+nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t g, unsigned *i) { *i = (unsigned)(g - gpus); return OK; }
+nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t g, char *s, unsigned n) { snprintf(s, n, "%s", g->name); return OK; }
+nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t g, char *s, unsigned n) {
     snprintf(s, n, "%s", g->uuid);
     return answer(g, "uuid");
 }
-int nvmlDeviceGetPciInfo_v3(Gpu *g, PciInfo *info) {
+nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t g, nvmlPciInfo_t *info) {
     if (!g->pci[0]) return NOT_SUPPORTED;
     memset(info, 0, sizeof *info);
     snprintf(info->busId, sizeof info->busId, "%s", g->pci);
     return OK;
 }
-int nvmlDeviceGetVbiosVersion(Gpu *g, char *s, unsigned n) {
+nvmlReturn_t nvmlDeviceGetVbiosVersion(nvmlDevice_t g, char *s, unsigned n) {
     (void)g;
     snprintf(s, n, "00.00.FA.4E.00");
     return OK;
 }
-int nvmlSystemGetDriverVersion(char *s, unsigned n) { snprintf(s, n, "000.00-fake"); return OK; }
-int nvmlSystemGetNVMLVersion(char *s, unsigned n) { snprintf(s, n, "00.fake"); return OK; }
-int nvmlSystemGetCudaDriverVersion(int *v) { *v = 12080; return OK; }
-int nvmlSystemGetCudaDriverVersion_v2(int *v) { return nvmlSystemGetCudaDriverVersion(v); }
-int nvmlDeviceGetPersistenceMode(Gpu *g, int *mode) { (void)g; *mode = 1; return OK; }
-int nvmlDeviceGetComputeMode(Gpu *g, int *mode) { (void)g; *mode = 0; return OK; }
-int nvmlDeviceGetMigMode(Gpu *g, unsigned *current, unsigned *pending) {
+nvmlReturn_t nvmlSystemGetDriverVersion(char *s, unsigned n) { snprintf(s, n, "%s", driver); return OK; }
+nvmlReturn_t nvmlSystemGetNVMLVersion(char *s, unsigned n) { snprintf(s, n, "00.fake"); return OK; }
+nvmlReturn_t nvmlSystemGetCudaDriverVersion(int *v) { *v = 12080; return OK; }
+nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *v) { return nvmlSystemGetCudaDriverVersion(v); }
+nvmlReturn_t nvmlDeviceGetPersistenceMode(nvmlDevice_t g, nvmlEnableState_t *mode) { (void)g; *mode = 1; return OK; }
+nvmlReturn_t nvmlDeviceGetComputeMode(nvmlDevice_t g, nvmlComputeMode_t *mode) { (void)g; *mode = 0; return OK; }
+nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t g, unsigned *current, unsigned *pending) {
     if (g->mig < 0) return NOT_SUPPORTED;
     *current = *pending = (unsigned)g->mig;
     return OK;
 }
-int nvmlDeviceGetEnforcedPowerLimit(Gpu *g, unsigned *mw) {
-    if (g->limit <= 0) return NOT_SUPPORTED;
-    *mw = (unsigned)(g->limit * 1e3);
+nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t g, unsigned *mw) {
+    double limit = g->limit;
+    for (int i = 0; i < g->limit_count; i++)
+        if (now() >= g->limits[i].from) limit = g->limits[i].value;
+    if (limit <= 0) return NOT_SUPPORTED;
+    *mw = (unsigned)(limit * 1e3);
     return OK;
 }
-int nvmlDeviceGetPowerManagementDefaultLimit(Gpu *g, unsigned *mw) {
+nvmlReturn_t nvmlDeviceGetPowerManagementDefaultLimit(nvmlDevice_t g, unsigned *mw) {
     return nvmlDeviceGetEnforcedPowerLimit(g, mw);
 }
 
-int nvmlDeviceGetTotalEnergyConsumption(Gpu *g, unsigned long long *mj) {
+nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t g, unsigned long long *mj) {
     int fault = answer(g, "counter");
     if (fault) return fault;
     if (!g->has_counter) return NOT_SUPPORTED;
     *mj = (unsigned long long)(counter(g) * g->counter_scale * 1e3);
     return OK;
 }
-int nvmlDeviceGetPowerUsage(Gpu *g, unsigned *mw) {
+nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t g, unsigned *mw) {
     int fault = answer(g, "power");
-    if (!fault) *mw = (unsigned)(instant(g) * 1e3);
+    if (!fault) *mw = (unsigned)((g->has_average ? average(g) : instant(g)) * 1e3);
     return fault;
 }
 
-static void fill(const Gpu *g, FieldValue *f) {
+/* What a driver of this version counts by a number: throttling, or settings of power smoothing. */
+enum { NOTHING, THROTTLING, SETTING };
+static int meaning(unsigned field) {
+    int major = 0, minor = 0;
+    sscanf(driver, "%d.%d", &major, &minor);
+    int is_late = major > 580 || (major == 580 && minor >= 82);
+    if (field == 74 || field == 75) return THROTTLING;
+    if (major < 575 || field < 251 || field > 271) return NOTHING;
+    if (is_late) return field >= 269 ? THROTTLING : SETTING;
+    return field <= 253 ? THROTTLING : field >= 256 ? SETTING : NOTHING;
+}
+static void fill(const Gpu *g, nvmlFieldValue_t *f) {
+    int is_power = f->fieldId == POWER_INSTANT || (f->fieldId == POWER_AVERAGE && g->has_average);
+    int what = meaning(f->fieldId);
     f->nvmlReturn = NOT_SUPPORTED;
-    if ((f->fieldId == 186 || f->fieldId == 185) && f->scopeId == 0 && g->has_fields) {
-        f->nvmlReturn = answer(g, f->fieldId == 186 ? "instant" : "average");
-        f->valueType = 1;
-        f->value.ui = (unsigned)((f->fieldId == 186 ? instant(g) : average(g)) * 1e3);
+    if (is_power && f->scopeId == BOARD && g->has_fields) {
+        f->nvmlReturn = answer(g, f->fieldId == POWER_INSTANT ? "instant" : "average");
+        f->valueType = IS_UNSIGNED;
+        f->value.uiVal = (unsigned)((f->fieldId == POWER_INSTANT ? instant(g) : average(g)) * 1e3);
+    } else if (what == SETTING) {
+        f->nvmlReturn = OK;
+        f->valueType = IS_UNSIGNED;
+        f->value.uiVal = 0;
     }
-    for (int i = 0; i < g->field_count; i++) {
+    for (int i = 0; i < g->field_count && what == THROTTLING; i++) {
         double since = now() - g->fields[i].at;
         if (g->fields[i].field != f->fieldId) continue;
         f->nvmlReturn = OK;
-        f->valueType = 3;
-        f->value.ull = since > 0 ? (unsigned long long)(since * g->fields[i].rate * 1e9) : 0;
+        f->valueType = IS_ULL;
+        f->value.ullVal = since > 0 ? (unsigned long long)(since * g->fields[i].rate * 1e9) : 0;
     }
 }
-int nvmlDeviceGetFieldValues(Gpu *g, int n, FieldValue *values) {
+nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t g, int n, nvmlFieldValue_t *values) {
     int fault = answer(g, "power");
     for (int i = 0; i < n && !fault; i++) fill(g, &values[i]);
     return fault;
 }
 
-int nvmlDeviceGetTemperature(Gpu *g, int sensor, unsigned *celsius) {
+nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t g, nvmlTemperatureSensors_t sensor, unsigned *celsius) {
     int fault = answer(g, "temperature");
     (void)sensor;
     if (!fault) *celsius = (unsigned)g->temperature;
     return fault;
 }
-int nvmlDeviceGetUtilizationRates(Gpu *g, Utilization *u) {
+nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t g, nvmlUtilization_t *u) {
     int fault = answer(g, "utilization");
-    if (!fault) *u = (Utilization){(unsigned)g->utilization, (unsigned)(g->utilization / 2)};
+    if (!fault) *u = (nvmlUtilization_t){(unsigned)g->utilization, (unsigned)(g->utilization / 2)};
     return fault;
 }
-int nvmlDeviceGetClockInfo(Gpu *g, int type, unsigned *mhz) {
+nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t g, nvmlClockType_t type, unsigned *mhz) {
     int fault = answer(g, "clocks");
-    if (!fault) *mhz = type == 2 ? 5001 : 1410;
+    if (!fault) *mhz = (int)type == CLOCK_MEMORY ? 5001 : 1410;
     return fault;
 }
-int nvmlDeviceGetMaxClockInfo(Gpu *g, int type, unsigned *mhz) {
+nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t g, nvmlClockType_t type, unsigned *mhz) {
     return nvmlDeviceGetClockInfo(g, type, mhz);
 }
-int nvmlDeviceGetMemoryInfo(Gpu *g, Memory *m) {
+nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t g, nvmlMemory_t *m) {
     int fault = answer(g, "memory");
-    if (!fault) *m = (Memory){16ULL << 30, 12ULL << 30, 4ULL << 30};
+    if (!fault) *m = (nvmlMemory_t){16ULL << 30, 12ULL << 30, 4ULL << 30};
     return fault;
 }
-int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *g, unsigned *n, Process *list) {
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t g, unsigned *n, nvmlProcessInfo_t *list) {
     int fault = answer(g, "processes");
     unsigned room = *n;
     if (fault) return fault;
     *n = (unsigned)g->process_count;
     if (g->process_count && (!list || room < *n)) return INSUFFICIENT_SIZE;
-    for (unsigned i = 0; i < *n; i++) list[i] = (Process){g->pids[i], 1ULL << 30, ~0u, ~0u};
+    for (unsigned i = 0; i < *n; i++) list[i] = (nvmlProcessInfo_t){g->pids[i], 1ULL << 30, ~0u, ~0u};
     return OK;
 }

@@ -62,14 +62,18 @@ class FakeGpu:
         power_sampled: Over how much of that the instant reading looks.
         average_window: Over how much time the average reading looks.
         has_fields: Whether it answers fields 185 and 186, or only `nvmlDeviceGetPowerUsage`.
+        has_average: Whether it averages at all, by field 185 and by `nvmlDeviceGetPowerUsage`; not
+            the GA100, nor what is older than Ampere.
         limit: Its power limit in watts.
+        limits: (from when on, its other limits).
         reset_at: When its counter starts again from 0.
         frozen: From when until when its counter stands still.
         mig: Its MIG mode; -1 where it knows none.
         pids: Compute processes on it.
         errors: Calls that fail, with an `NVML_ERROR_…` code.
         delays: Calls that are slow, with seconds.
-        throttling: (field, when it begins, share of the time) of throttling counters.
+        throttling: (field, when it begins, share of the time) of throttling counters, by the
+            numbers that the driver's version has for them.
     """
 
     power: Profile = field(default_factory=lambda: steady(200.0))
@@ -83,7 +87,9 @@ class FakeGpu:
     power_sampled: float = 0.1
     average_window: float = 1.0
     has_fields: bool = True
+    has_average: bool = True
     limit: float = 400.0
+    limits: tuple[tuple[float, float], ...] = ()
     reset_at: float | None = None
     frozen: tuple[float, float] | None = None
     mig: int = -1
@@ -112,11 +118,13 @@ class FakeGpu:
             f"power {self.power_period} {self.power_sampled} {self.average_window}",
             f"scale {self.counter_scale}",
             f"fields {int(self.has_fields)}",
+            f"average {int(self.has_average)}",
             f"limit {self.limit}",
             f"mig {self.mig}",
             f"temperature {self.temperature}",
             f"utilization {self.utilization}",
             *optional,
+            *(f"raise {at} {watts}" for at, watts in self.limits),
             *(f"process {pid}" for pid in self.pids),
             *(f"error {one.call} {one.start} {one.end} {one.value}" for one in self.errors),
             *(f"slow {one.call} {one.start} {one.end} {one.value}" for one in self.delays),
@@ -134,19 +142,22 @@ class FakeGpuScript:
         epoch_ns: CLOCK_MONOTONIC at which the script's time is 0.
         init_error: The code with which NVML refuses to start; 0 if it does not.
         trigger: If given, no call fails before this file exists.
+        driver: The driver's version, on which the numbers of fields depend.
     """
 
     gpus: Sequence[FakeGpu]
     epoch_ns: int = field(default_factory=time.monotonic_ns)
     init_error: int = 0
     trigger: Path | None = None
+    driver: str = "580.95.05"
 
     def write(self, path: Path) -> Path:
         """Write the script; the path."""
         lines = [f"epoch_ns {self.epoch_ns}", f"init_error {self.init_error}"]
+        lines += [f"driver {self.driver}"]
         lines += [f"trigger {self.trigger}"] if self.trigger else []
         lines += [line for gpu in self.gpus for line in gpu.lines()]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
         return path
 
     def environment(self, library: Path, script: Path) -> Mapping[str, str]:

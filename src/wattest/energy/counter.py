@@ -30,7 +30,8 @@ class Counter:
         most_watts: Power above which a decrease is no wrap but a reset, and an increase a jump.
         unseen_step_seconds: Longest time that one of its steps may stand for, if that was not seen.
         wraps: Whether it starts again from 0 after `max_range`, in counts if that is known.
-        limit_watts: The power limit of what it measures; None if unknown.
+        read_limit: Reads the power limit of what it measures, in watts; None if unknown.
+        package: The package that it belongs to, as its siblings of other domains name it.
         zone: The id of the CPU's zone, e.g. `intel-rapl:0`, or its event.
         is_wired: False for DRAM that stands at 0: it is watched, but promised to nobody.
         seen: What the probe saw of it; grows until its period is known.
@@ -44,11 +45,17 @@ class Counter:
     unseen_step_seconds: float
     wraps: bool = False
     max_range: int | None = None
-    limit_watts: float | None = None
+    read_limit: Callable[[], float | None] = lambda: None
+    package: str = ""
     zone: str = ""
     path: str = ""
     is_wired: bool = True
     seen: Seen = field(default_factory=Seen)
+
+    @property
+    def limit_watts(self) -> float | None:
+        """Its power limit now."""
+        return self.read_limit()
 
     @property
     def stands_at_zero(self) -> bool:

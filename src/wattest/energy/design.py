@@ -20,6 +20,9 @@ WINDOW_FLAG_SECONDS = 10.0  # windows shorter than this are flagged
 WINDOW_REFUSE_PERIODS = 20.0  # windows of fewer counter periods give no number
 THROTTLE_FLAG_SECONDS = 0.0  # thermal or hardware-brake throttling beyond this is flagged
 OTHER_CPU_LOAD_FLAG_PERCENT = 5.0  # CPU load that is not ours, of the machine's capacity
+STOLEN_TIME_FLAG_PERCENT = 5.0  # time that a hypervisor stole, of the machine's capacity
+SLEEP_INVALID_SECONDS = 0.1  # a machine that slept longer within the window makes it invalid
+WALL_CLOCK_FLAG_SECONDS = 1.0  # a step of the wall clock within the window to flag
 
 # Following a counter. What stands still or pauses does so for that many seconds, or for that many
 # of its own update periods, whichever is longer.
@@ -46,6 +49,7 @@ JUMP_POWER_WATTS = 5000.0  # power of one board above which an increase is a fau
 CPU_PERIOD_SECONDS = 0.4
 # For ranges that wrap within seconds; above 20 Hz RAPL readings lose accuracy.
 CPU_PERIOD_MIN_SECONDS = 0.05
+CPU_LIMIT_PERIOD_SECONDS = 5.0  # between looks at the power limits, which a daemon may change
 GPU_POWER_PERIOD_SECONDS = 0.1
 GPU_COUNTER_PERIOD_SECONDS = 0.5
 GPU_STATE_PERIOD_SECONDS = 1.0  # temperature, clocks, utilisation, memory

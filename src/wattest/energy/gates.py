@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from wattest.energy import design
+from wattest.energy.machine import MachineCpu
 from wattest.energy.schedule import Schedule
 from wattest.energy.types import Reason
 
@@ -97,20 +98,19 @@ def counter_against_integral(
     """Compare a GPU's counter with its integrated power.
 
     `second_opinion` is the energy by a second power reading, and how far that may be off. Where it
-    bears the counter out, a fault becomes a flag: sampled power may alias with the steps of a
-    training, the counter does not.
+    bears the counter out, or where a GPU has none (as the GA100), a fault becomes a flag: sampled
+    power may alias with the steps of a training, the counter does not.
     """
     if counter_joules <= 0:
         return None, None
     percent = 100.0 * (integral_joules / counter_joules - 1.0)
     text = f"{label}: integrated power deviates from the counter by {percent:+.1f} %"
     fault, flag = _deviation("counter_integral", text, percent, abs(percent))
-    if fault is not None and second_opinion is not None:
-        joules, doubt_joules = second_opinion
-        off_joules = abs(joules - counter_joules) + doubt_joules
-        if off_joules <= counter_joules * design.COUNTER_INTEGRAL_INVALID_PERCENT / 100:
-            least = design.COUNTER_INTEGRAL_FLAG_PERCENT
-            return None, Reason("counter_integral", text, "gpu", percent, least)
+    joules, doubt_joules = second_opinion or (counter_joules, 0.0)
+    off_joules = abs(joules - counter_joules) + doubt_joules
+    if fault and off_joules <= counter_joules * design.COUNTER_INTEGRAL_INVALID_PERCENT / 100:
+        least = design.COUNTER_INTEGRAL_FLAG_PERCENT
+        return None, Reason("counter_integral", text, "gpu", percent, least)
     return fault, flag
 
 
@@ -169,13 +169,30 @@ def integral_gap(
 
 
 def throttling(label: str, seconds: Mapping[str, float | None]) -> tuple[Reason, ...]:
-    """Flag thermal and hardware-brake throttling: seconds by cause, None where not known."""
+    """Flag thermal and hardware-brake throttling: seconds by cause, None where not known.
+
+    The older counter of thermal slowdown may tell the same event as the newer two: where one of
+    these speaks, it is silent.
+    """
     most = design.THROTTLE_FLAG_SECONDS
+    flagged = {cause: spent for cause, spent in seconds.items() if spent and spent > most}
+    flagged.pop("power cap", None)
+    if any(f"thermal slowdown by {what}ware" in flagged for what in ("soft", "hard")):
+        flagged.pop("thermal slowdown", None)
     return tuple(
         Reason("throttling", f"{label}: {cause} for {spent:.3f} s", "gpu", spent, most)
-        for cause, spent in seconds.items()
-        if cause != "power cap" and spent is not None and spent > most
+        for cause, spent in flagged.items()
     )
+
+
+def superchip(label: str, scope: str | None) -> Reason | None:
+    """Say of a counter that does not stand for its board alone what it covers."""
+    if scope not in ("module", "unknown"):
+        return None
+    what = "covers" if scope == "module" else "may cover"
+    text = f"{label}: its energy counter {what} the module of a superchip, the CPU included"
+    rest = "its power was integrated" if scope == "module" else "never add it to that of the CPU"
+    return Reason("gpu_scope", f"{text}: {rest}", "gpu")
 
 
 def other_cpu_load(
@@ -193,6 +210,28 @@ def other_cpu_load(
         return None
     text = f"other CPU load took {share:.1f} % of the machine"
     return Reason("other_cpu_load", text, None, share, most)
+
+
+def stolen_time(cpu: MachineCpu) -> Reason | None:
+    """Flag time that a hypervisor gave to others while something here was ready to run."""
+    percent = 100 * cpu.stolen_seconds / max(1e-9, cpu.capacity_seconds)
+    most = design.STOLEN_TIME_FLAG_PERCENT
+    text = f"the hypervisor stole {percent:.1f} % of the machine's CPU time"
+    return Reason("stolen_time", text, None, percent, most) if percent > most else None
+
+
+def machine_slept(seconds: float) -> Reason | None:
+    """Refuse a window in which the machine slept."""
+    text = f"the machine slept for {seconds:.1f} s within the window"
+    most = design.SLEEP_INVALID_SECONDS
+    return Reason("machine_slept", text, None, seconds, most) if seconds > most else None
+
+
+def wall_clock_stepped(seconds: float) -> Reason | None:
+    """Flag a wall clock that was set within the window, by so many seconds forward or back."""
+    text = f"the wall clock was set by {seconds:+.1f} s within the window"
+    most = design.WALL_CLOCK_FLAG_SECONDS
+    return Reason("wall_clock", text, None, seconds, most) if abs(seconds) > most else None
 
 
 def foreign_gpu_processes(found: Mapping[int, str], own: Iterable[int]) -> Reason | None:

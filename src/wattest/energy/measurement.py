@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from wattest.energy.machine import MachineCpu
 from wattest.energy.types import DomainResult, Reason
@@ -53,6 +53,7 @@ class Measurement:
         results: One per domain of `DOMAINS`.
         meter_cost: What measuring itself cost, and how well the sampling times were kept.
         machine_cpu: CPU time of the whole machine within the window; None if unknown.
+        clocks: What the other clocks said at the edges, as a record has it.
     """
 
     opened_ns: int
@@ -63,6 +64,7 @@ class Measurement:
     flags: tuple[Reason, ...]
     meter_cost: Mapping[str, object]
     machine_cpu: MachineCpu | None = None
+    clocks: Mapping[str, object] = field(default_factory=dict)
 
     def energy_metrics(self) -> dict[str, float | None]:
         """The metrics of `METRICS`; None is unknown, and 0 is never put in its place."""
@@ -87,6 +89,7 @@ class Measurement:
                 "clock": "CLOCK_MONOTONIC",
                 "opened_ns": self.opened_ns,
                 "closed_ns": self.closed_ns,
+                **self.clocks,
             },
             "faults": [asdict(fault) for fault in self.faults],
             "flags": [asdict(flag) for flag in self.flags],

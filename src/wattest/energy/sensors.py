@@ -99,6 +99,10 @@ class Sensors:
         sources = dict.fromkeys(str(finding.source) for finding in measured)
         return f"{', '.join(names)} by {', '.join(sources)}"
 
+    def note(self) -> str:
+        """What the header of a session should add; empty if nothing."""
+        return self._gpus.unseen_note()
+
     def learn_periods(self) -> None:
         """Watch the counters whose update period the search did not tell, for 2 s at most.
 
@@ -141,8 +145,10 @@ class Sensors:
         Returns:
             Watts by the name of the sensor, for every sensor that gave a number.
         """
-        with tempfile.TemporaryDirectory(prefix="wattest-idle-") as scratch:
-            window = self.open_window(folder or Path(scratch) / "idle")
+        with (
+            tempfile.TemporaryDirectory(prefix="wattest-idle-") as scratch,
+            self.open_window(folder or Path(scratch) / "idle") as window,
+        ):
             window.wait((), window.opened_ns + int(seconds * NS))
             measurement = window.close()
         self._idle_watts.update(_watts_by_name(measurement))
@@ -150,6 +156,8 @@ class Sensors:
 
     def gpu_processes(self) -> dict[int, str]:
         """UUID of the GPU by PID of every compute process; never to be called in the loop.
+
+        GPUs of which that cannot be known at all are left out: `note` says so.
 
         Raises:
             EnergyError: A GPU does not tell.

@@ -27,6 +27,7 @@ class CounterTrack:
             reading took back.
         fault: Why the number is refused; None as long as it stands.
         flags: What the reader must know although it stands.
+        limit_watts: The highest power limit that was stated, which a daemon may change meanwhile.
         opened_ns: Monotonic time of the opening reading; None without one.
         longest_gap_ns: Longest time between two readings.
         longest_still_ns: Longest time for which it was seen not to move.
@@ -40,6 +41,7 @@ class CounterTrack:
         self.flags: list[Reason] = []
         self.opened_ns: int | None = None
         self.longest_gap_ns = self.longest_still_ns = 0
+        self.limit_watts: float | None = None
         self.max_watts = 0.0
         self.last_watts: float | None = None
         self.frozen_ns = counter.still_ns(design.FROZEN_SECONDS, design.FROZEN_PERIODS)
@@ -73,6 +75,11 @@ class CounterTrack:
         if self.counter.period_seconds is not None:
             return self.counter.period_seconds
         return self.span_seconds / self._moves if self._moves else None
+
+    def read_limit(self) -> None:
+        """Ask for the power limit again."""
+        found = self.limit_watts, self.counter.limit_watts
+        self.limit_watts = max((watts for watts in found if watts), default=None)
 
     def refuse(self, gate: str, text: str, value: float | None = None) -> None:
         """Refuse the number, unless it already is."""

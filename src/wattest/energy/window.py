@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from wattest.energy.gates import window_is_short
-from wattest.energy.machine import machine_cpu
+from wattest.energy.gates import (
+    machine_slept,
+    stolen_time,
+    wall_clock_stepped,
+    window_is_short,
+)
+from wattest.energy.machine import Clocks, MachineCpu, machine_cpu, read_clocks
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
 from wattest.energy.recording import Recording
 from wattest.energy.schedule import SamplingLoop, Schedule
@@ -52,7 +58,7 @@ class Window:
             for recording in self._recordings:
                 recording.prepare()
             self._cpu_start = machine_cpu(proc_root)
-            self._started_at = datetime.fromtimestamp(time.time_ns() / NS)
+            self._clocks = read_clocks()
             for recording in self._recordings:
                 recording.read_opening()
         except BaseException:
@@ -122,13 +128,17 @@ class Window:
         self._traces.close()
 
     def _measure(self, closed_ns: int, ended_ns: int) -> Measurement:
-        cpu_end = machine_cpu(self._proc_root)
+        clocks, cpu_end = read_clocks(), machine_cpu(self._proc_root)
         for recording, schedule in zip(self._recordings, self._schedules, strict=True):
             schedule.close(closed_ns)
             recording.finish(self.opened_ns, ended_ns)
-        results = self._results()
+        slept_seconds = clocks.slept_seconds(self._clocks)
+        slept = machine_slept(slept_seconds)
+        results = self._results() if slept is None else _refused(self._results(), slept)
         seconds = (ended_ns - self.opened_ns) / NS
-        self._traces.write_text("cpu_energy.txt", cpu_report(self._started_at, seconds, results))
+        spent = cpu_end.since(self._cpu_start) if cpu_end and self._cpu_start else None
+        started_at = datetime.fromtimestamp(self._clocks.wall_ns / NS)
+        self._traces.write_text("cpu_energy.txt", cpu_report(started_at, seconds, results))
         self._traces.close()
         self._edges_cpu_ns += time.thread_time_ns()
         return Measurement(
@@ -136,10 +146,19 @@ class Window:
             closed_ns=closed_ns,
             duration_seconds=seconds,
             results=results,
-            faults=tuple(fault for result in results for fault in result.faults),
-            flags=self._flags(results, seconds),
+            faults=(
+                *filter(None, [slept]),
+                *(fault for result in results for fault in result.faults),
+            ),
+            flags=self._flags(results, seconds, spent, clocks),
             meter_cost=self._cost((closed_ns - self.opened_ns) / NS),
-            machine_cpu=cpu_end.since(self._cpu_start) if cpu_end and self._cpu_start else None,
+            machine_cpu=spent,
+            clocks={
+                "opened_at": self._clocks.utc(self.opened_ns),
+                "closed_at": clocks.utc(closed_ns),
+                "slept_seconds": slept_seconds,
+                "wall_clock_step_seconds": clocks.stepped_seconds(self._clocks),
+            },
         )
 
     def _cost(self, seconds: float) -> dict[str, object]:
@@ -164,9 +183,27 @@ class Window:
             for domain in DOMAINS
         )
 
-    def _flags(self, results: Sequence[DomainResult], seconds: float) -> tuple[Reason, ...]:
-        flags = [flag for result in results for flag in result.flags]
+    def _flags(
+        self,
+        results: Sequence[DomainResult],
+        seconds: float,
+        spent: MachineCpu | None,
+        clocks: Clocks,
+    ) -> tuple[Reason, ...]:
+        flags: list[Reason | None] = [flag for result in results for flag in result.flags]
         if any(result.status == "measured" for result in results):
-            short = window_is_short(seconds)
-            flags += [short] if short else []
-        return (*flags, *self._traces.flags())
+            flags.append(window_is_short(seconds))
+        flags.append(stolen_time(spent) if spent else None)
+        flags.append(wall_clock_stepped(clocks.stepped_seconds(self._clocks)))
+        known = filter(None, [*flags, *self._traces.flags()])
+        return tuple(dict.fromkeys(known))
+
+
+def _refused(results: Sequence[DomainResult], why: Reason) -> tuple[DomainResult, ...]:
+    """What was measured in a window that is refused as a whole: no number, and the reason."""
+    return tuple(
+        replace(one, status="invalid", reason=why.text, energy_joules=None, metrics={})
+        if one.status == "measured"
+        else one
+        for one in results
+    )

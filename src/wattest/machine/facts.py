@@ -16,15 +16,9 @@ from wattest.files import read_text
 
 # Frameworks whose version decides what a training costs.
 _PACKAGES = (
-    "torch",
-    "tensorflow",
-    "jax",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pytest",
-    "nvidia-ml-py",
-)
+    "torch", "tensorflow", "jax", "numpy", "scipy", "scikit-learn", "pytest", "nvidia-ml-py",
+)  # fmt: skip
+_MODEL_KEYS = ("model name", "Model", "Hardware", "cpu", "uarch", "cpu model")
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "NVIDIA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF",
@@ -34,11 +28,13 @@ _VARIABLES = (
 
 def host(sys_root: Path) -> dict[str, Any]:
     """Return the host part of a record's environment; what cannot be known is None."""
+    from wattest.energy.machine import in_container  # whoever takes only a lease needs no energy
+
     cpus = sys_root / "devices/system/cpu"
     cpuinfo = _cpuinfo()
     return {
         "hostname": platform.node(),
-        "cpu_model": cpuinfo.get("model name"),
+        "cpu_model": _cpu_model(cpuinfo),
         "cpu_count": os.cpu_count(),
         "cpu_usable": len(os.sched_getaffinity(0)),
         "sockets": int(cpuinfo["sockets"]) if "sockets" in cpuinfo else None,
@@ -49,7 +45,7 @@ def host(sys_root: Path) -> dict[str, Any]:
         "kernel": platform.release(),
         "os": _os_name(),
         "virtual_machine": "hypervisor" in cpuinfo.get("flags", "").split() or None,
-        "container": _container(),
+        "container": in_container(),
     }
 
 
@@ -135,8 +131,17 @@ def _os_name() -> str | None:
         return None
 
 
-def _container() -> bool:
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return True
-    control_groups = read_text(Path("/proc/1/cgroup")) or ""
-    return any(word in control_groups for word in ("docker", "kubepods", "containerd", "lxc"))
+def _cpu_model(cpuinfo: Mapping[str, str]) -> str | None:
+    """The CPU's name, which each architecture puts elsewhere; some only lscpu can tell."""
+    found = next((cpuinfo[key] for key in _MODEL_KEYS if cpuinfo.get(key)), None)
+    if found is not None:
+        return found
+    try:
+        told = subprocess.run(
+            ["lscpu"], capture_output=True, text=True, timeout=10, check=True,
+            env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = dict(line.strip().partition(":")[::2] for line in told.splitlines())
+    return lines.get("Model name", "").strip() or None

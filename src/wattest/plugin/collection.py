@@ -17,7 +17,7 @@ from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import option, project_root, results_folder, session_options
+from wattest.plugin.options import option, project_root, results_folder, run_as, session_options
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
@@ -162,8 +162,9 @@ class CampaignRun:
         if not selected or self._config.getoption("collectonly"):
             return
         workers.refuse_several(self._config)
-        if faults := self.campaign.faults(selected):
-            raise pytest.UsageError(*map(str, faults))
+        with usage_errors():
+            if faults := self.campaign.faults(selected, run_as(self._config)):
+                raise ConfigurationError(faults)
         with usage_errors():
             self.session.begin(selected, self._finished, is_shard=self._shard is not None)
         self._watch_time()

@@ -73,6 +73,7 @@ def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:
         "block": experiment.block,
         "repetition": experiment.repetition,
         "mutated": sorted(experiment.mutated),
+        "better": dict(experiment.foreground.program.better),
         "partner": experiment.partner,
     }
 

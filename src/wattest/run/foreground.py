@@ -13,7 +13,7 @@ from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
 from wattest.files import make_folder
 from wattest.interrupts import interruptions_held
 from wattest.plan.experiment import Experiment
-from wattest.process import Command, Tree
+from wattest.process import Command, Tree, ending
 from wattest.run.activeload import ActiveLoad
 from wattest.run.command import Launcher
 from wattest.run.log import last_lines, read_metrics
@@ -101,9 +101,13 @@ class Foreground:
                 attempt.trouble = str(error)
                 return
             self._look_at_gpus(attempt, load)
-            make_folder(attempt.energy_folder)
             own_began = time.process_time()
-            window = self._sensors.open_window(attempt.energy_folder)
+            try:
+                make_folder(attempt.energy_folder)
+                window = self._sensors.open_window(attempt.energy_folder)
+            except (EnergyError, OSError) as error:
+                attempt.faults.append(f"its energy could not be measured: {error}")
+                return
             try:
                 attempt.pid = tree.start(attempt.timeout_seconds + _HELD_UP_SECONDS)
                 self._console.detail("training", f"PID {attempt.pid}")
@@ -125,17 +129,19 @@ class Foreground:
         if attempt.trouble is None:
             attempt.own_pids |= {os.getpid(), *load.pids()}
             try:
-                attempt.gpu_processes |= self._sensors.gpu_processes()
+                for pid, uuid in self._sensors.gpu_processes().items():
+                    if Path(f"/proc/{pid}").exists():
+                        attempt.gpu_processes[pid] = uuid
+                    else:  # it has just ended, or is hidden from us: it may be anybody
+                        attempt.unseen.append(f"whose PID {pid} on {uuid} is, is not known")
             except EnergyError as error:
                 attempt.unseen.append(f"who is on the GPUs is not known: {error}")
 
     def _say_end(self, attempt: Attempt) -> None:
         if attempt.exit is None:
             how = "was not started" if attempt.pid is None else "was stopped"
-        elif attempt.exit.signal is not None:
-            how = f"ended by signal {attempt.exit.signal}"
         else:
-            how = f"ended with exit code {attempt.exit.exit_code}"
+            how = ending(attempt.exit.status)
         seconds = attempt.duration_seconds
         self._console.step("training", how if seconds is None else f"{how} after {seconds:.2f} s")
         for flag in attempt.flags:

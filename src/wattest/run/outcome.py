@@ -185,7 +185,7 @@ class Outcome:
     @property
     def flags(self) -> list[str]:
         """What a user of the numbers should know."""
-        return self.early_flags + (self.last.flags if self.last else [])
+        return list(dict.fromkeys(self.early_flags + (self.last.flags if self.last else [])))
 
     @property
     def succeeded(self) -> bool:

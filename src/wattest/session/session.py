@@ -14,7 +14,7 @@ from typing import Any
 
 from wattest.energy import find_sensors
 from wattest.errors import EnergyError, RecordError, WattestError
-from wattest.files import make_folder, write_atomically
+from wattest.files import make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import counters_of, facts, set_governor, take
 from wattest.machine.slurm import Job
@@ -81,8 +81,9 @@ class Session:
         host = facts.host(self._options.sys_root)
         return [
             f"machine: {host['cpu_model']}, {host['cpu_count']} CPUs, kernel {host['kernel']};"
-            f" process trees held by {self._options.launcher.rung.value}",
+            f" process trees held by {self._options.launcher.rung.value}{self._runner()}",
             f"sensors: {self._sensors.describe()}",
+            *filter(None, [self._sensors.note()]),
             f"results: {self._options.results_folder}",
         ]
 
@@ -159,6 +160,10 @@ class Session:
     def close(self) -> None:
         """Restore the governor, let go of the counters and of the sensors."""
         self._closing.close()
+
+    def _runner(self) -> str:
+        user = self._options.launcher.run_as
+        return f", trainings run as {user_name(user[0])}" if user else ""
 
     def _environment(self) -> dict[str, Any]:
         experiments = self._campaign.plan.experiments

@@ -92,7 +92,8 @@ def _open_event(
     counters = []
     for cpu in cpus:
         label = event if len(cpus) == 1 else f"{event} (CPU {cpu})"
-        limit_watts = _limit_watts(sys_root, cpu, domain, zones)
+        zone = _zone_of(sys_root, cpu, domain, zones)
+        limit_watts = zone.limit_watts() if zone else None
         counter = Counter(
             label=label,
             domain=domain,
@@ -100,7 +101,8 @@ def _open_event(
             joules_per_count=scale,
             most_watts=most_watts(limit_watts),
             unseen_step_seconds=design.PROBE_SECONDS,
-            limit_watts=limit_watts,
+            read_limit=zone.limit_watts if zone else lambda: None,
+            package=f"package of CPU {cpu}",
             zone=event,
             path=str(path),
         )
@@ -142,12 +144,12 @@ def _reader(label: str, kind: int, event: int, cpu: int, opened: ExitStack) -> C
     return read
 
 
-def _limit_watts(sys_root: Path, cpu: int, domain: str, zones: Sequence[Zone]) -> float | None:
-    """The power limit that the zone of a CPU's package states, if there is one."""
+def _zone_of(sys_root: Path, cpu: int, domain: str, zones: Sequence[Zone]) -> Zone | None:
+    """The zone of a CPU's package, which may state its power limit, if there is one."""
     topology = sys_root / "devices" / "system" / "cpu" / f"cpu{cpu}" / "topology"
     names: list[str] = []
     with suppress(ReadingError):
         names.append(f"package-{_text(topology / 'physical_package_id')}")
         names.append(f"{names[0]}-die-{_text(topology / 'die_id')}")
     labels = [name if domain == "cpu_pkg" else f"{name}/dram" for name in names]
-    return next((zone.limit_watts() for zone in zones if zone.label in labels), None)
+    return next((zone for zone in zones if zone.label in labels), None)

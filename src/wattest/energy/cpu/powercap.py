@@ -73,7 +73,8 @@ def _counter(zone: Zone) -> Counter:
         unseen_step_seconds=design.PROBE_SECONDS,
         wraps=True,
         max_range=top if top is not None and top >= value else None,
-        limit_watts=limit_watts,
+        read_limit=zone.limit_watts,
+        package=zone.label.partition("/")[0],
         zone=zone.id,
         path=path,
     )
@@ -157,6 +158,8 @@ def _judge_part(zone: Zone, judged: dict[str, Zone]) -> Zone:
         label = f"{parent.label}/dram"
         namesakes = [other for other in judged.values() if other.label == label]
         return replace(zone, domain="cpu_ram", label=f"{label} ({zone.id})" if namesakes else label)
+    if zone.name == "dram" and zone.is_top:
+        return _reject(zone, "lies in no package, so that nobody knows whose memory it measures")
     if parent is not None and parent.reason:
         return _reject(zone, f"belongs to {parent.id}, which {parent.reason}")
     if zone.name in _NOT_ADDED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from wattest.energy import design
@@ -25,23 +26,37 @@ class CpuRecording(Recording):
         self, cpu: CpuSensors, idle_watts: Mapping[str, float], traces: TraceFolder
     ) -> None:
         tracks = [CounterTrack(counter) for counter in cpu.counters]
+        self._limits_due_ns = 0
         super().__init__(tracks, _period_seconds(cpu.counters))
         self._source = cpu.source
         self._rejected = cpu.rejected
         self._idle_watts = idle_watts
         self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone", digits=6)
 
+    def prepare(self) -> None:
+        """Ask for the power limits, and see that every counter moves."""
+        self._read_limits(time.monotonic_ns())
+        super().prepare()
+
     def sample(self, now_ns: int) -> None:
-        """Read every counter once."""
+        """Read every counter once, and every so often the limits."""
         for track in self.tracks:
             if read(track):
                 self._write(now_ns, track)
+        if now_ns >= self._limits_due_ns:
+            self._read_limits(now_ns)
 
     def finish(self, opened_ns: int, ended_ns: int) -> None:
-        """See whether counters that stand still are frozen, and decide what is open."""
+        """Ask for the limits again, see whether still counters are frozen, decide what is open."""
+        self._read_limits(self.closed_ns)
         super().finish(opened_ns, ended_ns)
         for track in self.tracks:
             self._write(self.closed_ns, track)
+
+    def _read_limits(self, now_ns: int) -> None:
+        self._limits_due_ns = now_ns + int(NS * design.CPU_LIMIT_PERIOD_SECONDS)
+        for track in self.tracks:
+            track.read_limit()
 
     def _write(self, at_ns: int, track: CounterTrack) -> None:
         if track.last_watts is not None and track.fault is None:
@@ -66,9 +81,10 @@ class CpuRecording(Recording):
         used = [track for track in own if track.counter.is_wired or track.joules > 0]
         parts = tuple(self._part(track) for track in used)
         is_perf = self._source == "perf"
+        uncovered = self._uncovered(domain, used)
         facts: dict[str, object] = {
             "zones": [part.as_dict() for part in parts],
-            "zones_not_used": self._unused(domain, [track for track in own if track not in used]),
+            "zones_not_used": self._unused(domain) + (uncovered if parts or own else []),
         }
         if not parts:
             reason = "its counter stands at 0: not wired" if own else self._why_absent(domain)
@@ -90,26 +106,37 @@ class CpuRecording(Recording):
             faults=faults,
             flags=(
                 *(flag for part in parts for flag in part.flags),
+                *map(_not_covered, uncovered),
                 *sampling(domain, domain, schedule, gap_seconds),
             ),
         )
 
-    def _unused(self, domain: str, still: Sequence[CounterTrack]) -> list[dict[str, str]]:
+    def _unused(self, domain: str) -> list[dict[str, str]]:
         """The zones that are not in the sum of a domain, and why."""
-        rejected = [
+        return [
             {"zone": zone.id, "name": zone.name, "reason": zone.reason}
             for zone in self._rejected
             if domain == "cpu_pkg" or zone.name == "dram"
         ]
-        return rejected + [
-            {"zone": track.counter.zone, "name": "dram", "reason": "not wired"} for track in still
-        ]
+
+    def _uncovered(self, domain: str, used: Sequence[CounterTrack]) -> list[dict[str, str]]:
+        """Of every package whose memory is not in the sum: what should be in it, and why not."""
+        covered = {track.counter.package for track in used}
+        found: dict[str, dict[str, str]] = {}
+        for counter in (track.counter for track in self.tracks if domain == "cpu_ram"):
+            if counter.package not in covered:
+                reason = "not wired" if counter.domain == domain else "its package shows no DRAM"
+                one = {"zone": counter.zone, "name": "dram", "reason": reason}
+                found[counter.package] = one | {"package": counter.package}
+        return list(found.values())
 
     def _why_absent(self, domain: str) -> str:
         if self._source == "perf":
             return "perf cannot count it here"
         left_out = (zone.reason for zone in self._rejected if zone.domain == domain)
-        return next(left_out, _ABSENT[domain])
+        drams = [zone for zone in self._rejected if domain == "cpu_ram" and zone.name == "dram"]
+        told = "; ".join(f"its DRAM zone {zone.id} {zone.reason}" for zone in drams)
+        return next(left_out, told or _ABSENT[domain])
 
     def _part(self, track: CounterTrack) -> Part:
         counter, fault = track.counter, track.fault
@@ -124,7 +151,7 @@ class CpuRecording(Recording):
                 "wraps": track.wraps,
                 "longest_still_seconds": track.longest_still_ns / NS,
                 "range_joules": counter.range_joules,
-                "limit_watts": counter.limit_watts,
+                "limit_watts": track.limit_watts,
             },
             joules=None if fault else joules,
             joules_until_failure=joules if fault else None,
@@ -145,8 +172,14 @@ class CpuRecording(Recording):
         found = [too_few_periods(domain, label, seconds, track.period_seconds)]
         if seconds > 0:
             watts, idle_watts = track.joules / seconds, self._idle_watts.get(label)
-            found.append(mean_power(domain, label, watts, idle_watts, counter.limit_watts))
+            found.append(mean_power(domain, label, watts, idle_watts, track.limit_watts))
         return tuple(reason for reason in found if reason is not None)
+
+
+def _not_covered(one: Mapping[str, str]) -> Reason:
+    how = "its DRAM zone stands at 0" if one["reason"] == "not wired" else "shows no DRAM zone"
+    text = f"cpu_ram: {one['package']}: {how}: its memory is not in this sum"
+    return Reason("dram_partial", text, "cpu_ram")
 
 
 def _flags(counter: Counter) -> list[Reason]:

@@ -13,6 +13,7 @@ from wattest.energy.counter import Counter
 from wattest.energy.cpu.perf import search_perf
 from wattest.energy.cpu.powercap import search_powercap
 from wattest.energy.cpu.zones import Zone, ZoneError
+from wattest.energy.machine import architecture_without_rapl, in_container
 from wattest.energy.types import Finding, ReadingError
 from wattest.files import read_text
 
@@ -146,8 +147,14 @@ class CpuSearch:
         if self._problems:
             return f"the powercap tree is not whole: {self._problems[0]}", self._by_mount()
         where = f"no energy counters under {self._sys_root}/class/powercap"
-        if "hypervisor" in (read_text(self._proc_root / "cpuinfo") or "").split():
+        cpuinfo = read_text(self._proc_root / "cpuinfo") or ""
+        if (other := architecture_without_rapl(cpuinfo)) is not None:
+            return f"this processor has no RAPL counters ({other})", None
+        if "hypervisor" in cpuinfo.split():
             return f"{where}: this is a virtual machine, whose hypervisor hides them", None
+        if in_container(self._proc_root):
+            remedy = "mount the host's /sys into it (-v /sys:/host/sys:ro), and name it by --sysfs"
+            return f"{where}: this is a container", remedy
         return where, "sudo modprobe intel_rapl_msr"
 
     def _remedy(self, error: ReadingError) -> str:

@@ -13,6 +13,12 @@ _MEGA = 1e6
 _COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
 
 
+def read_limit(nvml: Nvml, handle: object) -> float | None:
+    """The enforced power limit of a GPU in watts, now; None if it does not tell."""
+    limit = nvml.ask("DeviceGetEnforcedPowerLimit", handle)
+    return limit / 1e3 if limit else None
+
+
 @dataclass(frozen=True)
 class GpuState:
     """One GPU at one moment; None where it does not tell.
@@ -41,12 +47,14 @@ class Gpu:
     """One visible GPU.
 
     Attributes:
-        limit_watts: Its enforced power limit; None if unknown.
+        limit_watts: Its enforced power limit when it was found; None if unknown.
         counter: Its energy counter; None if it has none that can be believed.
         read_power: Reads its power in watts by the preferred reading, and by the second one if
             there are two; raises `ReadingError`. None if it does not give its power at all.
         power_source: Which reading the preferred one is; None if there is none.
+        has_fields: Whether that is a field of the board's scope.
         averages_power: Whether that may be a running average, which lags behind.
+        is_superchip: Whether it shares its module with a CPU.
     """
 
     nvml: Nvml
@@ -58,7 +66,9 @@ class Gpu:
     counter: Counter | None
     read_power: Callable[[], tuple[float, float | None]] | None
     power_source: str | None
+    has_fields: bool
     averages_power: bool
+    is_superchip: bool
 
     @property
     def pci_bus_id(self) -> str | None:
@@ -90,7 +100,7 @@ class Gpu:
             index=self.index,
             name=self.name,
             power_watts=power_watts,
-            limit_watts=self.limit_watts,
+            limit_watts=read_limit(self.nvml, handle),
             temperature_celsius=temperature,
             utilization_percent=rates.gpu if rates else None,
             memory_free_mb=memory.free / _MEGA if memory else None,
@@ -114,7 +124,7 @@ class Gpu:
             "index": self.index,
             "pci_bus_id": self.pci_bus_id,
             "vbios": ask("DeviceGetVbiosVersion", handle),
-            "power_limit_watts": self.limit_watts,
+            "power_limit_watts": state.limit_watts,
             "power_limit_default_watts": default_limit / 1e3 if default_limit else None,
             "sm_clock_mhz": state.sm_clock_mhz,
             "memory_clock_mhz": state.memory_clock_mhz,
@@ -132,7 +142,8 @@ class Gpu:
 def pci_bus_id(nvml: Nvml, handle: object) -> str | None:
     """Where a GPU sits, such as `00000000:3B:00.0`; None if it does not tell."""
     found = nvml.ask("DeviceGetPciInfo", handle)
-    if found is None:
-        return None
-    bus: str | bytes = found.busId
+    try:
+        bus: str | bytes = found.busId if found else ""
+    except UnicodeDecodeError as error:
+        bus = error.object
     return (bus.decode("ascii", "replace") if isinstance(bus, bytes) else bus) or None

@@ -155,7 +155,7 @@ class GpuRecording(Recording):
             status="unavailable" if self._refusal else "invalid" if faults else "measured",
             reason=reason,
             energy_joules=None if reason else sum(_known(part.joules for part in parts)),
-            source=" + ".join(sorted({track.gpu.source for track in self._gpus})),
+            source=" + ".join(sorted({str(part.facts["source"]) for part in parts})),
             parts=parts,
             facts={
                 "uuids": [part.name for part in parts],

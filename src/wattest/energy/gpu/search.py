@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,18 @@ from pathlib import Path
 from wattest.energy import design
 from wattest.energy.counter import Counter
 from wattest.energy.gpu import nvml
-from wattest.energy.gpu.board import Gpu
+from wattest.energy.gpu.board import Gpu, read_limit
 from wattest.energy.gpu.sensors import GpuSensors
 from wattest.energy.gpu.visible import Visible, visible_gpus
 from wattest.energy.types import Finding
 
+_ACCEPT = "or accept it with --allow-missing gpu"
 _PERMISSION_REMEDY = (
     "run under sudo; or give this user the devices: ls -l /dev/nvidia* and "
-    "sudo usermod -aG video $USER, then log in again; or accept it with --allow-missing gpu"
+    "sudo usermod -aG video $USER, then log in again"
 )
-_FAULT_REMEDY = (
-    "see `dmesg | grep -i nvrm`, reload the driver or reboot; or accept it with --allow-missing gpu"
-)
+_SUPERCHIP = r"\bG[HB]\d"  # Grace Hopper, Grace Blackwell
+_FAULT_REMEDY = "see `dmesg | grep -i nvrm`, reload the driver or reboot"
 
 
 def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
@@ -33,24 +34,26 @@ def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
     try:
         library.open()
         devices = [_identify(library, index) for index in range(library.call("DeviceGetCount"))]
-    except library.Error as error:
-        found.absences.append(_why_absent(library, error, proc_root))
+    except nvml.NvmlError as error:
+        found.absences.append(_why_absent(error, proc_root))
+    except nvml.ForeignModuleError as error:
+        found.absences.append(_refused(str(error), f"{error.remedy}; {_ACCEPT}"))
     else:
         _choose(found, devices, environment)
+        found.learn_of_processes(proc_root)
     if not found.gpus:
         library.close()
     return found
 
 
-def _why_absent(library: nvml.Nvml, error: Exception, proc_root: Path) -> Finding:
+def _why_absent(error: nvml.NvmlError, proc_root: Path) -> Finding:
     """Why NVML could not start: there is no GPU to use, or something is wrong with it."""
     reason, remedy = "no NVIDIA GPU: libnvidia-ml.so.1 is not found", None
-    code = nvml.code_of(error)
-    if code == nvml.DRIVER_NOT_LOADED:
+    if error.code == nvml.DRIVER_NOT_LOADED:
         reason = "NVML is present, but the NVIDIA driver is not loaded"
         remedy = "sudo modprobe nvidia"
-    elif code != nvml.LIBRARY_NOT_FOUND:
-        return _fault(library, "gpu", "NVML cannot start", error)
+    elif error.code != nvml.LIBRARY_NOT_FOUND:
+        return _fault("gpu", "NVML cannot start", error)
     elif (proc_root / "driver" / "nvidia" / "version").exists():
         reason = "the NVIDIA driver is loaded, but libnvidia-ml.so.1 is not found"
         remedy = (
@@ -60,10 +63,13 @@ def _why_absent(library: nvml.Nvml, error: Exception, proc_root: Path) -> Findin
     return Finding("gpu", "gpu", "unavailable", reason, remedy)
 
 
-def _fault(library: nvml.Nvml, name: str, what: str, error: Exception) -> Finding:
-    is_forbidden = nvml.code_of(error) == nvml.NO_PERMISSION
+def _fault(name: str, what: str, error: nvml.NvmlError) -> Finding:
+    is_forbidden = error.code == nvml.NO_PERMISSION
     remedy = _PERMISSION_REMEDY if is_forbidden else _FAULT_REMEDY
-    reason = f"{name}: {what}: {error}"
+    return _refused(f"{name}: {what}: {error}", f"{remedy}; {_ACCEPT}")
+
+
+def _refused(reason: str, remedy: str) -> Finding:
     line = f"{reason}. Remedy: {remedy}"
     return Finding("gpu", "gpu", "unreadable", reason, remedy, refusal=line)
 
@@ -82,9 +88,9 @@ def _identify(library: nvml.Nvml, index: int) -> _Device:
     try:
         handle = library.call("DeviceGetHandleByIndex", index)
         return _Device(index, library.call("DeviceGetUUID", handle), handle)
-    except library.Error as error:
+    except nvml.NvmlError as error:
         name = f"gpu {index}"
-        fault = _fault(library, name, "it does not answer", error)
+        fault = _fault(name, "it does not answer", error)
         return _Device(index, name, fault=fault)
 
 
@@ -148,27 +154,29 @@ def _look_at(library: nvml.Nvml, device: _Device) -> Gpu | Finding:
         return Finding("gpu", uuid, "rejected", reason, remedy, details={"uuid": uuid})
     try:
         counter = _counter(library, handle, uuid)
-    except library.Error as error:
-        return _fault(library, uuid, "its energy counter cannot be read", error)
+    except nvml.NvmlError as error:
+        return _fault(uuid, "its energy counter cannot be read", error)
     answers = library.fields(handle, nvml.POWER_FIELDS)
     fields = [number for number, answer in answers.items() if answer is not None]
     has_power = bool(fields) or ask("DeviceGetPowerUsage", handle) is not None
     if counter is None and not has_power:
         reason = "it has neither an energy counter nor a power reading"
         return Finding("gpu", uuid, "unavailable", reason, details={"uuid": uuid})
-    limit = ask("DeviceGetEnforcedPowerLimit", handle)
+    name = ask("DeviceGetName", handle) or "unknown"
     usage = "nvmlDeviceGetPowerUsage" if has_power else None
     return Gpu(
         nvml=library,
         handle=handle,
         index=device.index,
         uuid=uuid,
-        name=ask("DeviceGetName", handle) or "unknown",
-        limit_watts=limit / 1e3 if limit else None,
+        name=name,
+        limit_watts=read_limit(library, handle),
         counter=counter,
         read_power=library.power_reader(handle, fields) if has_power else None,
         power_source=nvml.POWER_FIELDS[fields[0]] if fields else usage,
+        has_fields=bool(fields),
         averages_power=fields[:1] != [nvml.POWER_INSTANT],
+        is_superchip=re.search(_SUPERCHIP, name) is not None,
     )
 
 
@@ -176,8 +184,8 @@ def _counter(library: nvml.Nvml, handle: object, uuid: str) -> Counter | None:
     """The energy counter of a GPU, in millijoules; None if it has none."""
     try:
         library.call("DeviceGetTotalEnergyConsumption", handle)
-    except library.Error as error:
-        if nvml.code_of(error) in (nvml.NOT_SUPPORTED, nvml.FUNCTION_NOT_FOUND):
+    except nvml.NvmlError as error:
+        if error.code in (nvml.NOT_SUPPORTED, nvml.FUNCTION_NOT_FOUND):
             return None
         raise
     return Counter(

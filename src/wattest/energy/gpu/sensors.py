@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from wattest.energy.counter import Counter
 from wattest.energy.gpu.board import Gpu
-from wattest.energy.gpu.nvml import Nvml
+from wattest.energy.gpu.nvml import FUNCTION_NOT_FOUND, NOT_SUPPORTED, Nvml, NvmlError
 from wattest.energy.types import Finding
 from wattest.errors import EnergyError
+
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO in the kernel's proc_ns.h
+_HOST_PIDS = "in this container NVML tells the host's PIDs (docker run --pid=host)"
 
 
 @dataclass
@@ -20,6 +24,7 @@ class GpuSensors:
         absences: Findings of those that are not read, with reasons.
         refusals: Why the energy of the visible GPUs cannot be added up; empty if it can.
         notes: What the reader should know, e.g. of CUDA's order of devices.
+        unseen: Why nobody can know who is on some GPUs, by UUID; it stays so for the session.
     """
 
     nvml: Nvml
@@ -27,6 +32,7 @@ class GpuSensors:
     absences: list[Finding] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unseen: dict[str, str] = field(default_factory=dict)
 
     def leave_out(self, finding: Finding) -> None:
         """Take a visible GPU that is not read: without it, the others are not to be added up."""
@@ -76,17 +82,40 @@ class GpuSensors:
         reason = "; ".join(filter(None, [*self.notes, note]))
         return Finding("gpu", gpu.uuid, "measured", reason, None, gpu.source, details)
 
+    def learn_of_processes(self, proc_root: Path) -> None:
+        """See whether the GPUs tell who is on them, and whose PIDs those would be."""
+        try:
+            namespace = (proc_root / "self" / "ns" / "pid").readlink()
+            is_apart = str(namespace) != _FIRST_PID_NAMESPACE
+        except OSError:
+            is_apart = False
+        for gpu in self.gpus:
+            try:
+                self.nvml.call("DeviceGetComputeRunningProcesses", gpu.handle)
+            except NvmlError as error:
+                if error.code in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
+                    self.unseen[gpu.uuid] = f"{gpu.uuid} does not tell its processes: {error}"
+            if is_apart:
+                self.unseen[gpu.uuid] = _HOST_PIDS
+
+    def unseen_note(self) -> str:
+        """Why it is not known who is on GPUs; empty if it is."""
+        reasons = "; ".join(dict.fromkeys(self.unseen.values()))
+        return f"who is on the GPUs is not known: {reasons}" if reasons else ""
+
     def processes(self) -> dict[int, str]:
         """UUID of the GPU by PID of every compute process; a PID on several appears once.
 
         Raises:
-            EnergyError: A GPU does not tell.
+            EnergyError: A GPU does not tell, which can.
         """
         found: dict[int, str] = {}
         for gpu in self.gpus:
+            if gpu.uuid in self.unseen:
+                continue
             try:
                 processes = self.nvml.call("DeviceGetComputeRunningProcesses", gpu.handle)
-            except self.nvml.Error as error:
+            except NvmlError as error:
                 raise EnergyError(f"{gpu.uuid}: does not tell its processes: {error}") from error
             found.update({process.pid: gpu.uuid for process in processes})
         return found
@@ -100,5 +129,6 @@ class GpuSensors:
             "driver_version": self.nvml.ask("SystemGetDriverVersion"),
             "nvml_version": self.nvml.ask("SystemGetNVMLVersion"),
             "cuda_driver_version": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
+            "processes_not_known": self.unseen_note() or None,
             "gpus": [gpu.hardware() for gpu in self.gpus],
         }

@@ -6,7 +6,6 @@ import time
 
 from wattest.energy import design
 from wattest.energy.gpu.board import Gpu, GpuState
-from wattest.energy.gpu.nvml import THROTTLE_FIELDS
 from wattest.energy.gpu.power import Integral, Mean
 from wattest.energy.recording import read
 from wattest.energy.track import CounterTrack
@@ -26,6 +25,7 @@ class GpuTrack:
         counter: Its energy counter; None if it has none that can be believed.
         power: Its preferred power reading, integrated; `second_power` is the other one, if any.
         power_lost_ns: Since when, without interruption, power is not answered; None if it is.
+        limit_watts: The highest power limit that it told, which a driver may raise under load.
         vitals: Its vital signs by their names in a `GpuState`.
         failed_vitals: Readings of them that lacked temperature or utilisation.
         throttled: Seconds by cause that the window added; None where the driver does not tell.
@@ -41,6 +41,7 @@ class GpuTrack:
         self.power_failure = ""
         self.slow_calls = self.longest_call_ns = 0
         self.vitals = {name: Mean() for name in _VITALS}
+        self.limit_watts = gpu.limit_watts
         self.throttled: dict[str, float | None] = {}
         self._throttle_start: dict[int, float | None] = {}
 
@@ -79,6 +80,7 @@ class GpuTrack:
         before_ns = time.monotonic_ns()
         state = self.gpu.state(self.power.last_watts)
         self._time(before_ns)
+        self.limit_watts = max(filter(None, (self.limit_watts, state.limit_watts)), default=None)
         for name, mean in self.vitals.items():
             mean.add(getattr(state, name))
         if state.temperature_celsius is None or state.utilization_percent is None:
@@ -87,10 +89,11 @@ class GpuTrack:
 
     def read_throttling(self) -> None:
         """Read the counters of throttling; the second call gives what the window added."""
-        before, now = self._throttle_start, self.gpu.nvml.fields(self.gpu.handle, THROTTLE_FIELDS)
+        causes, before = self.gpu.nvml.throttle_fields, self._throttle_start
+        now = self.gpu.nvml.fields(self.gpu.handle, filter(None, causes.values()))
         self._throttle_start = now
-        for field, cause in THROTTLE_FIELDS.items():
-            start, end = before.get(field), now[field]
+        for cause, field in causes.items():
+            start, end = (None, None) if field is None else (before.get(field), now[field])
             spent_ns = -1 if start is None or end is None else end - start
             self.throttled[cause] = None if spent_ns < 0 else spent_ns / NS
 

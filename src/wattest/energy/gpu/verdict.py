@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wattest.energy import gates
+from wattest.energy import design, gates
 from wattest.energy.gates import Verdict
 from wattest.energy.gpu.nvml import AVERAGE_SECONDS
 from wattest.energy.gpu.power import Integral
@@ -38,7 +38,9 @@ class Span:
 def judge_gpu(track: GpuTrack, window: Span, idle_watts: float | None) -> Part:
     """Judge a GPU by its counter, else by its integrated power."""
     gpu, counter, span = track.gpu, track.counter, window
-    if counter is None:
+    scope = _scope_of_counter(track, window)
+    if counter is None or scope == "module":
+        counter = None
         verdicts = _judge_integral(track, window)
         joules = window.joules(track.power)
         edge_joules = 2 * window.period_seconds * (track.power.high_watts or 0.0)
@@ -51,18 +53,21 @@ def judge_gpu(track: GpuTrack, window: Span, idle_watts: float | None) -> Part:
         verdicts = _judge_counter(counter, track, span)
         joules = None if counter.opened_ns is None else counter.joules
         edge_joules = counter.edge_joules(track.power.high_watts or 0.0)
+    if joules is not None and not any(fault for fault, _ in verdicts):
+        bears_out = span.joules(track.power) if counter else None
+        verdicts.append(_judge_joules(track, joules, span.seconds, idle_watts, bears_out))
+    verdicts.append((None, gates.superchip(gpu.uuid, scope)))
     faults = tuple(fault for fault, _ in verdicts if fault is not None)
-    if joules is not None and not faults:
-        faults = _judge_joules(track, joules, span.seconds, idle_watts)
     flags = [flag for _, flag in verdicts if flag is not None]
     own = track.power if counter is None or gpu.read_power else counter
+    facts = {"source": "nvml-counter" if counter else "nvml-power-integral", "counter_scope": scope}
     return Part(
         name=gpu.uuid,
-        facts={**_facts(track, span), "faults": [fault.text for fault in faults]},
+        facts={**_facts(track, span), **facts, "faults": [fault.text for fault in faults]},
         joules=None if faults else joules,
         joules_until_failure=joules if faults else None,
         samples=track.power.samples,
-        failed_reads=track.failed_power_reads + (counter.failed if counter else 0),
+        failed_reads=track.failed_power_reads + (track.counter.failed if track.counter else 0),
         longest_gap_seconds=own.longest_gap_ns / NS,
         update_period_seconds=gpu.counter.period_seconds if gpu.counter else None,
         resolution_joules=gpu.counter.resolution_joules if gpu.counter else None,
@@ -111,17 +116,43 @@ def _lag_joules(average: Integral) -> float:
     return average.range_watts * AVERAGE_SECONDS / 2
 
 
+def _scope_of_counter(track: GpuTrack, window: Span) -> str | None:
+    """What a counter covers: `board`, or `module` with its CPU; `unknown` where that may be.
+
+    On a superchip the counter's scope is not said anywhere; that of the power fields is.
+    """
+    counter = track.counter
+    integral = window.joules(track.second_power) or window.joules(track.power)
+    if counter is None or not track.gpu.is_superchip:
+        return "board" if counter else None
+    if integral is None or counter.fault is not None or not track.gpu.has_fields:
+        return "unknown"
+    most = 1 + design.COUNTER_INTEGRAL_INVALID_PERCENT / 100
+    return "module" if counter.joules > most * integral else "board"
+
+
 def _judge_joules(
-    track: GpuTrack, joules: float, seconds: float, idle_watts: float | None
-) -> tuple[Reason, ...]:
-    """Refuse energy that the board cannot have used."""
-    uuid, limit_watts = track.gpu.uuid, track.gpu.limit_watts
+    track: GpuTrack,
+    joules: float,
+    seconds: float,
+    idle_watts: float | None,
+    bears_out: float | None,
+) -> Verdict:
+    """Refuse energy that the board cannot have used.
+
+    A limit is no physics: where a second way to the same energy `bears_out` what lies above the
+    limit that was told, that is a flag.
+    """
+    uuid = track.gpu.uuid
     if seconds > 0:
-        unlikely = gates.mean_power("gpu", uuid, joules / seconds, idle_watts, limit_watts)
+        unlikely = gates.mean_power("gpu", uuid, joules / seconds, idle_watts, track.limit_watts)
         if unlikely is not None:
-            return (unlikely,)
+            off = None if bears_out is None else abs(bears_out - joules) / joules
+            is_above = (unlikely.value or 0.0) > (unlikely.threshold or 0.0)
+            agrees = off is not None and 100 * off <= design.COUNTER_INTEGRAL_FLAG_PERCENT
+            return (None, unlikely) if is_above and agrees else (unlikely, None)
     text = f"{uuid}: {track.gpu.source} gives {joules:g} J"
-    return () if joules > 0 else (Reason("no_value", text, "gpu", joules),)
+    return (None if joules > 0 else Reason("no_value", text, "gpu", joules)), None
 
 
 def _facts(track: GpuTrack, span: Span) -> dict[str, object]:
@@ -131,7 +162,6 @@ def _facts(track: GpuTrack, span: Span) -> dict[str, object]:
         "uuid": gpu.uuid,
         "index": gpu.index,
         "name": gpu.name,
-        "source": gpu.source,
         "scope": "board",
         "counter_joules": counter.joules if counter else None,
         "integral_joules": span.joules(track.power),
@@ -150,7 +180,7 @@ def _facts(track: GpuTrack, span: Span) -> dict[str, object]:
         "throttled_seconds": {
             cause.replace(" ", "_"): seconds for cause, seconds in track.throttled.items()
         },
-        "limit_watts": gpu.limit_watts,
+        "limit_watts": track.limit_watts,
         "counter_samples": counter.samples if counter else 0,
         "failed_state_reads": track.failed_vitals,
         "slow_calls": track.slow_calls,

@@ -1,0 +1,158 @@
+"""Which GPUs are found, what is said of those that are not, and what they tell of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from gpuscenes import SECONDS, Outcome, played
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
+    return played(tmp_path_factory.getbasetemp() / "nvml")
+
+
+def test_a_gpu_in_mig_mode_is_refused_with_a_reason(outcomes):
+    outcome = outcomes["MIG"]
+    assert outcome.found["promised"] == []
+    assert outcome.metrics["gpu_energy_total_joules"] is None
+    assert "MIG is enabled" in outcome.domain["reason"]
+    assert outcome.found["findings"][-1]["remedy"].startswith("sudo nvidia-smi -i ")
+
+
+def test_beside_a_gpu_in_mig_mode_the_others_are_measured_but_not_added_up(outcomes):
+    outcome = outcomes["one of two in MIG mode"]
+    assert outcome.found["promised"] == []
+    assert outcome.domain["status"] == "unavailable"
+    assert outcome.metrics["gpu_energy_total_joules"] is None
+    assert outcome.domain["gpus"][0]["joules"] == pytest.approx(outcome.truth(0), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("MIG instance", "not that of one of its MIG instances"),
+        ("none visible", "no GPU is visible"),
+        ("no driver", "the NVIDIA driver is not loaded"),
+        ("no permission, accepted", "accepted by --allow-missing gpu"),
+        ("named and lost, accepted", "accepted by --allow-missing gpu"),
+    ],
+)
+def test_an_absence_is_stated_with_its_reason(outcomes, name, words):
+    outcome = outcomes[name]
+    assert outcome.domain["status"] == "unavailable"
+    assert words in outcome.domain["reason"]
+    assert words in outcome.found["describe"]
+    assert all(value is None for value in outcome.metrics.values())
+    assert outcome.found["faults"] == []
+
+
+def test_a_gpu_that_may_not_be_read_stops_the_session_with_the_remedy(outcomes):
+    found = outcomes["no permission"].found
+    assert found["kind"] == "SensorPermissionError"
+    assert "gpu 0: it does not answer: Insufficient Permissions" in found["error"]
+    assert "sudo usermod -aG video $USER" in found["error"]
+    assert "--allow-missing gpu" in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("named and lost", "gpu 1: it does not answer: GPU is lost"),
+        ("named and forbidden", "gpu 1: it does not answer: Insufficient Permissions"),
+        ("one of two named is lost", "gpu 1: it does not answer: GPU is lost"),
+    ],
+)
+def test_a_gpu_that_is_named_and_does_not_answer_stops_the_session(outcomes, name, words):
+    found = outcomes[name].found
+    assert found["kind"] == "SensorPermissionError"
+    assert words in found["error"]
+    assert "--allow-missing gpu" in found["error"]
+
+
+def test_beside_a_named_gpu_that_does_not_answer_the_others_are_not_added_up(outcomes):
+    outcome = outcomes["one of two named is lost, accepted"]
+    assert outcome.found["promised"] == []
+    assert outcome.found["faults"] == []
+    assert outcome.domain["status"] == "unavailable"
+    assert "gpu 1: it does not answer" in outcome.domain["reason"]
+    assert outcome.metrics["gpu_energy_total_joules"] is None
+    assert outcome.domain["gpus"][0]["joules"] == pytest.approx(outcome.truth(0), rel=0.03)
+
+
+def test_an_nvml_that_cannot_start_stops_the_session(outcomes):
+    assert "NVML cannot start" in outcomes["unknown error"].found["error"]
+
+
+def test_temperature_utilisation_and_power_are_summarised(outcomes):
+    metrics = outcomes["counter at 100 ms"].metrics
+    assert metrics["gpu_temp_avg_celsius"] == metrics["gpu_temp_max_celsius"] == 61
+    assert metrics["gpu_util_avg_percent"] == metrics["gpu_util_max_percent"] == 87
+    assert metrics["gpu_power_min_watts"] == pytest.approx(100, abs=1)
+    assert metrics["gpu_power_max_watts"] == pytest.approx(300, abs=1)
+    assert 180 < metrics["gpu_power_avg_watts"] < 220
+
+
+def test_what_a_gpu_does_not_tell_is_null(outcomes):
+    metrics = outcomes["no temperature"].metrics
+    assert metrics["gpu_temp_avg_celsius"] is None
+    assert metrics["gpu_temp_max_celsius"] is None
+    assert metrics["gpu_util_avg_percent"] == 87
+
+
+def test_the_hardware_is_described(outcomes):
+    outcome = outcomes["counter at 100 ms"]
+    hardware = outcome.found["hardware"]
+    assert hardware["driver_version"] == "580.95.05"
+    assert hardware["cuda_driver_version"] == "12.8"
+    gpu = hardware["gpus"][0]
+    assert gpu["uuid"] == outcome.gpus[0].uuid
+    assert (gpu["vbios"], gpu["compute_mode"]) == ("00.00.FA.4E.00", "default")
+    assert (gpu["power_limit_watts"], gpu["persistence_mode"], gpu["mig_mode"]) == (400, True, None)
+
+
+def test_the_state_and_the_live_values_are_there(outcomes):
+    outcome = outcomes["no counter and no fields"]
+    state = outcome.found["state"][0]
+    assert state["power_watts"] == pytest.approx(200, abs=0.01)
+    assert state["temperature_celsius"] == 61
+    assert state["memory_free_mb"] == pytest.approx(12 * 2**30 / 1e6)
+    latest = outcome.found["latest"]
+    assert latest["gpu_watts"] == pytest.approx(200, abs=0.01)
+    assert latest["gpu_temperature_celsius"] == 61
+    assert 800 < latest["gpu_joules"] < 1100
+
+
+def test_the_processes_on_a_gpu_are_told_with_its_uuid(outcomes):
+    outcome = outcomes["with processes"]
+    uuid = outcome.gpus[0].uuid
+    assert outcome.found["processes"] == {"4711": uuid, "4712": uuid}
+
+
+def test_the_traces_have_actual_times_and_name_their_gpu(outcomes):
+    folder = outcomes["two GPUs"].folder
+    header, *rows = (folder / "gpu_power.csv").read_text().splitlines()
+    assert header.startswith("timestamp,power_draw_w")
+    assert header.endswith(",gpu")
+    assert {row.split(",")[-1] for row in rows} == {gpu.uuid for gpu in outcomes["two GPUs"].gpus}
+    stamps = [float(row.split(",")[0]) for row in rows]
+    assert stamps == sorted(stamps)
+    assert stamps[-1] - stamps[0] == pytest.approx(SECONDS, abs=0.3)
+    assert (folder / "gpu_temperature.csv").read_text().startswith("timestamp,gpu_temp_c")
+    assert (folder / "gpu_utilization.csv").read_text().startswith("timestamp,gpu_util_percent")
+    assert len((folder / "gpu_energy.csv").read_text().splitlines()) > 15
+
+
+def test_a_text_of_nvml_that_is_no_utf_8_is_written_out(outcomes):
+    outcome = outcomes["names that are no UTF-8"]
+    outcome.assert_true(0)
+    assert outcome.domain["gpus"][0]["name"] == "RTX \\xf8A\u03b1"
+
+
+def test_what_no_board_ever_tells_is_said_once_for_the_session(outcomes):
+    outcome = outcomes["processes never told"]
+    assert outcome.found["processes"] == {}
+    assert "does not tell its processes: Not Supported" in outcome.found["note"]
+    assert outcome.found["hardware"]["processes_not_known"] == outcome.found["note"]
+    assert outcomes["with processes"].found["note"] == ""
