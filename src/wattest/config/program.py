@@ -82,7 +82,8 @@ class Program:
     """One repository of the registry.
 
     `folder` is absolute; `script` is written as it stands in the command, relative to `folder`.
-    `digest` is that of its entry in the registry, without what is free text in it.
+    `better` is `higher` or `lower` for metrics that have a better way. `digest` is that of its
+    entry in the registry, without free text and `better`, which change no training.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Program:
     interpreter: str | None
     progress: re.Pattern[str] | None
     gpu_memory_mb: int | None
+    better: Mapping[str, str]
     digest: str
 
     @property

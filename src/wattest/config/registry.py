@@ -13,6 +13,7 @@ from typing import Any
 from wattest.config.jsonfile import read_json
 from wattest.config.program import Hyperparameter, Program, Value
 from wattest.config.schema import defaults_of, written_faults
+from wattest.config.suggest import did_you_mean
 from wattest.errors import ConfigurationError, Fault, json_path
 from wattest.names import digest_of
 
@@ -84,7 +85,8 @@ class _ProgramReader:
             interpreter=data.get("interpreter"),
             progress=None if progress is None else self._compile(progress, (1, 2), "progress"),
             gpu_memory_mb=data.get("gpu_memory_mb"),
-            digest=digest_of(data),
+            better=self._better(metrics),
+            digest=digest_of({**data, "performance_metrics": {"log_patterns": metrics}}),
         )
 
     def _blame(self, text: str, *keys: str) -> None:
@@ -102,6 +104,14 @@ class _ProgramReader:
             has = f"needs {wanted} capturing group, has {pattern.groups}"
             self._blame(f"{has}; {remedy}", *keys)
         return pattern
+
+    def _better(self, metrics: Mapping[str, Any]) -> dict[str, str]:
+        better = self._data["performance_metrics"].get("better", {})
+        for name in better:
+            if name not in metrics:
+                text = f"no log pattern has this metric; {did_you_mean(name, list(metrics))}"
+                self._blame(text, "performance_metrics", "better", name)
+        return dict(better)
 
     def _required_arguments(self) -> tuple[str, ...]:
         arguments: list[str] = []

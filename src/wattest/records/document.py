@@ -74,6 +74,7 @@ def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:
         "repetition": experiment.repetition,
         "mutated": sorted(experiment.mutated),
         "partner": experiment.partner,
+        "better": dict(experiment.foreground.program.better),
     }
 
 
