@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from wattest.files import give_back_caches, make_folder, open_new, sudo_user, write_atomically
+from wattest.files import (
+    give_back_caches,
+    make_folder,
+    open_new,
+    sudo_user,
+    why_not_executable,
+    write_atomically,
+)
 
 UID, GID = 12345, 12346
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: other users' files")
@@ -151,3 +158,24 @@ def test_new_folders_belong_to_the_user_and_old_ones_keep_their_owner(home: Path
     assert owner(home / "results") == (0, 0)
     assert owner(home / "results" / "logs") == (UID, GID)
     assert owner(home / "results" / "logs" / "1") == (UID, GID)
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag", "told"),
+    [
+        (0o644, 0, "is not executable; run: chmod +x '"),
+        (0o644, os.ST_NOEXEC, "is not executable; run: chmod +x '"),
+        (0o755, os.ST_NOEXEC, "lies on a file system mounted noexec (/"),
+        (0o700, 0, "may be executed by others only (mode 700, owner "),
+        (0o755, 0, "is closed to this user by a folder above it, or by a rule of this machine"),
+    ],
+)
+def test_a_file_that_may_not_be_executed_has_its_reason(
+    mode: int, flag: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.sh"
+    script.touch(mode)
+    script.chmod(mode)
+    mounted = os.statvfs_result((4096, 4096, 1, 1, 1, 1, 1, 1, flag, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: mounted)
+    assert why_not_executable(script).startswith(told)

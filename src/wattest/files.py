@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _CODE_FOLDERS = ("experiments", "fixtures", "src", "tests")
@@ -19,6 +20,14 @@ def sudo_user() -> tuple[int, int] | None:
     if os.geteuid() != 0 or not (user.isdecimal() and group.isdecimal()):
         return None
     return int(user), int(group)
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, and the number of one without a name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def make_folder(folder: Path) -> None:
@@ -87,16 +96,37 @@ def give_back_caches(root: Path) -> None:
     """Under sudo, give back what this session has cached in the project below `root`.
 
     That is ``.pytest_cache``, and ``__pycache__`` beside the root's ``conftest.py`` and below the
-    folders of code. Only what belongs to root is touched, and only where the folder around the
-    cache is the user's own: a cache in root's project stays root's. What fails stays as it is.
+    folders of code.
+    """
+    for cache in _caches(root) if sudo_user() else ():
+        give_back_written(cache)
+
+
+def give_back_written(path: Path, made: Sequence[Path] = ()) -> None:
+    """Under sudo, give back a file, or a folder and what is in it, and the folders `made` for it.
+
+    Only what belongs to root is touched, and only where the folder around all that is the user's
+    own: what lies in root's project stays root's. What fails stays as it is.
     """
     owner = sudo_user()
     if owner is None:
         return
-    for cache in _caches(root):
-        with contextlib.suppress(OSError):
-            if cache.parent.stat().st_uid == owner[0]:
-                _give_tree(cache, owner, only_of=0)
+    with contextlib.suppress(OSError):
+        around = next(one for one in path.parents if one not in made)
+        if around.stat().st_uid != owner[0]:
+            return
+        for folder in (one for one in path.parents if one in made):
+            os.chown(folder, *owner, follow_symlinks=False)
+        found = path.lstat()
+        if stat.S_ISDIR(found.st_mode):
+            _give_tree(path, owner, only_of=0)
+        elif found.st_uid == 0 and _is_one(found):
+            os.chown(path, *owner, follow_symlinks=False)
+
+
+def _is_one(found: os.stat_result) -> bool:
+    """Tell whether this is a regular file with no other name."""
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
 def _caches(root: Path) -> Iterator[Path]:
@@ -121,8 +151,7 @@ def _give_tree(top: Path, owner: tuple[int, int], only_of: int | None = None) ->
         for name in files:
             with contextlib.suppress(OSError):
                 found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                is_one = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-                if is_one and (only_of is None or found.st_uid == only_of):
+                if _is_one(found) and (only_of is None or found.st_uid == only_of):
                     os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
 
 
@@ -145,3 +174,18 @@ def read_text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
+
+
+def why_not_executable(path: Path) -> str:
+    """Return why a file that is there may not be executed, with the remedy; for "it …"."""
+    found, shown = path.stat(), f"'{path}'"
+    if not found.st_mode & 0o111:
+        return f"is not executable; run: chmod +x {shown}"
+    if os.statvfs(path).f_flag & os.ST_NOEXEC:
+        mount = next(one for one in (path, *path.parents) if one.is_mount() or one == one.parent)
+        remedy = "move it, or remount it with exec"
+        return f"lies on a file system mounted noexec ({mount}): {shown}; {remedy}"
+    if found.st_mode & 0o005 != 0o005:
+        mode = f"mode {stat.S_IMODE(found.st_mode):o}, owner {user_name(found.st_uid)}"
+        return f"may be executed by others only ({mode}); run: chmod a+rx {shown}"
+    return f"is closed to this user by a folder above it, or by a rule of this machine: {shown}"

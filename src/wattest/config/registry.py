@@ -81,12 +81,12 @@ class _ProgramReader:
             required_arguments=self._required_arguments(),
             hyperparameters=self._hyperparameters(),
             log_patterns={key: self._compile(metrics[key], (1,), *place, key) for key in metrics},
+            better=self._better(metrics),
             environment=data.get("environment", {}),
             interpreter=data.get("interpreter"),
             progress=None if progress is None else self._compile(progress, (1, 2), "progress"),
             gpu_memory_mb=data.get("gpu_memory_mb"),
-            better=self._better(metrics),
-            digest=digest_of({**data, "performance_metrics": {"log_patterns": metrics}}),
+            digest=digest_of(data),
         )
 
     def _blame(self, text: str, *keys: str) -> None:
@@ -105,13 +105,12 @@ class _ProgramReader:
             self._blame(f"{has}; {remedy}", *keys)
         return pattern
 
-    def _better(self, metrics: Mapping[str, Any]) -> dict[str, str]:
-        better = self._data["performance_metrics"].get("better", {})
-        for name in better:
-            if name not in metrics:
-                text = f"no log pattern has this metric; {did_you_mean(name, list(metrics))}"
-                self._blame(text, "performance_metrics", "better", name)
-        return dict(better)
+    def _better(self, metrics: Mapping[str, str]) -> dict[str, str]:
+        told: dict[str, str] = self._data["performance_metrics"].get("better", {})
+        for name in sorted(told.keys() - metrics.keys()):
+            text = f"no log pattern finds this metric; {did_you_mean(name, list(metrics))}"
+            self._blame(text, "performance_metrics", "better", name)
+        return told
 
     def _required_arguments(self) -> tuple[str, ...]:
         arguments: list[str] = []

@@ -49,7 +49,7 @@ class Launcher:
         """Return the command of a training in this process's environment, with its program's own.
 
         The limit is exported as ``WATTEST_GPU_MEMORY_LIMIT_MB``. Under `run_as` the training gets
-        that user's home and name.
+        that user's home and name, and none of this user's ``XDG_`` folders.
         """
         program = training.program
         variables = {
@@ -61,7 +61,8 @@ class Launcher:
         variables.setdefault("PYTHONUNBUFFERED", "1")
         if gpu_memory_limit_mb is not None:
             variables["WATTEST_GPU_MEMORY_LIMIT_MB"] = str(gpu_memory_limit_mb)
-        if self.run_as is not None:
+        if self.run_as is not None and self.run_as[0] != os.geteuid():
+            variables = {key: text for key, text in variables.items() if key[:4] != "XDG_"}
             variables.update(_login_of(self.run_as[0]))
         variables.update(program.environment)
         return Command(argv_of(training), program.folder, variables, self.run_as)
