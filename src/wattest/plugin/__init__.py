@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     _give_back_at_the_end(config)
     if workers.is_controller(config):
+        workers.require_utf8(config)
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
     folder = (project_root(config) / "experiments").resolve()
