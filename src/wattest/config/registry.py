@@ -13,8 +13,10 @@ from typing import Any
 from wattest.config.jsonfile import read_json
 from wattest.config.program import Hyperparameter, Program, Value
 from wattest.config.schema import defaults_of, written_faults
+from wattest.config.suggest import did_you_mean
 from wattest.errors import ConfigurationError, Fault, json_path
 from wattest.names import digest_of
+from wattest.patterns import compile_pattern
 
 _NEVER = re.compile(r"(?!)")
 
@@ -80,6 +82,7 @@ class _ProgramReader:
             required_arguments=self._required_arguments(),
             hyperparameters=self._hyperparameters(),
             log_patterns={key: self._compile(metrics[key], (1,), *place, key) for key in metrics},
+            better=self._better(metrics),
             environment=data.get("environment", {}),
             interpreter=data.get("interpreter"),
             progress=None if progress is None else self._compile(progress, (1, 2), "progress"),
@@ -92,9 +95,9 @@ class _ProgramReader:
 
     def _compile(self, text: str, groups: tuple[int, ...], *keys: str) -> re.Pattern[str]:
         try:
-            pattern = re.compile(text, re.MULTILINE)
-        except (re.error, OverflowError, RecursionError) as error:
-            self._blame(f"is not a regular expression: {error}", *keys)
+            pattern = compile_pattern(text)
+        except ValueError as error:
+            self._blame(str(error), *keys)
             return _NEVER
         if pattern.groups not in groups:
             wanted = " or ".join(map(str, groups))
@@ -102,6 +105,13 @@ class _ProgramReader:
             has = f"needs {wanted} capturing group, has {pattern.groups}"
             self._blame(f"{has}; {remedy}", *keys)
         return pattern
+
+    def _better(self, metrics: Mapping[str, str]) -> dict[str, str]:
+        told: dict[str, str] = self._data["performance_metrics"].get("better", {})
+        for name in sorted(told.keys() - metrics.keys()):
+            text = f"no log pattern finds this metric; {did_you_mean(name, list(metrics))}"
+            self._blame(text, "performance_metrics", "better", name)
+        return told
 
     def _required_arguments(self) -> tuple[str, ...]:
         arguments: list[str] = []

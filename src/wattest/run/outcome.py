@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import METRICS, Measurement, estimate
+from wattest.energy import METRICS, Measurement, Snapshot, estimate
 from wattest.files import give_back, open_new
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
-from wattest.run.log import Metrics
+from wattest.run.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Attempt:
     faults: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     last_lines: list[str] = field(default_factory=list)
+    half: Snapshot | None = None
+    """Of a load alone: what had been counted in the middle of the window."""
 
     @property
     def worth_repeating(self) -> bool:
@@ -130,10 +134,11 @@ class ExperimentFiles:
         """Rename log and traces of a failed attempt, so that the next one has the names."""
         log = self.log.with_name(f"{self.log.stem}.attempt_{attempt.number}.log")
         traces = Path(f"{self.energy_folder}.attempt_{attempt.number}")
-        self.log.replace(log)
+        # A training may have taken them away.
+        for here, aside in ((self.log, log), (self.energy_folder, traces)):
+            with suppress(FileNotFoundError):
+                here.replace(aside)
         os.close(open_new(self.log))
-        if self.energy_folder.exists():
-            self.energy_folder.replace(traces)
         attempt.log, attempt.energy_folder = log, traces
 
     def give_back(self) -> None:
@@ -158,15 +163,25 @@ class CoolDown:
     hold_seconds: float
 
 
+@dataclass(frozen=True)
+class LoadAlone:
+    """For how long a load is measured without its foreground, in seconds, and why so long."""
+
+    seconds: float
+    reason: str
+
+
 @dataclass
 class Outcome:
     """What one experiment has come to so far; the record is made from it."""
 
     files: ExperimentFiles
+    load_alone: LoadAlone | None = None
     attempts: list[Attempt] = field(default_factory=list)
     load: ActiveLoad = field(default_factory=ActiveLoad)
     trouble: str | None = None
     cooldown: CoolDown | None = None
+    idle: Mapping[str, Any] | None = None
     early_flags: list[str] = field(default_factory=list)
 
     @property
