@@ -17,6 +17,7 @@ from wattest.config.schema import schema_faults
 from wattest.energy import VisibleGpu
 from wattest.machine.counters import gpu_counter
 from wattest.machine.lease import take
+from wattest.plugin import team
 from wattest.process.owner import Owner
 
 
@@ -117,7 +118,7 @@ def test_more_workers_than_free_gpus_are_refused_before_one_starts(
     gpus = [
         VisibleGpu(str(number), uuid(number), f"00000000:0{number}:00.0") for number in range(4)
     ]
-    monkeypatch.setattr("wattest.plugin.team.visible_devices", lambda environment: gpus)
+    monkeypatch.setattr(team, "visible_devices", lambda environment: gpus)
 
     def refused(said: str, *arguments: str) -> None:
         result = project.refusal(*arguments)
