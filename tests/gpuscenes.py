@@ -27,7 +27,7 @@ from fakes.nvml import (
 from fakes.profile import bursts, ramp, square, steady
 
 SECONDS = 5.0
-STARTUP_SECONDS = 4.0
+STARTUP_SECONDS = 5.0
 """Time for all children to start; the scripts' time 0 is when their windows open."""
 
 
@@ -131,11 +131,6 @@ SCENES = {
     ),
     "throttled, early driver 580": Scene(
         [FakeGpu(throttling=((270, 1.0, 0.5), (252, 1.0, 0.25)))], {}, driver="580.65.06"
-    ),
-    "throttled, driver 570": Scene(
-        [FakeGpu(throttling=((270, 1.0, 0.5), (252, 1.0, 0.5), (75, 1.0, 0.5)))],
-        {},
-        driver="570.124.06",
     ),
     "aliased, without a second opinion": one(
         power=square(100, 300, 0.1, 20, duty=0.25), power_sampled=0.025, has_average=False
