@@ -57,6 +57,14 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "probability above one": (change(*RATE, "zero_probability", to=1.5), r"must be at most 1"),
     "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of 'uniform'"),
     "odd type": (change(*RATE, "type", to="string"), r"type: must be one of 'int', 'float'"),
+    "a way that is none": (
+        change(*PATTERNS[:3], "better", to={"accuracy": "up"}),
+        r"'higher', 'lower'",
+    ),
+    "a way of no metric": (
+        change(*PATTERNS[:3], "better", to={"acuracy": "higher"}),
+        r"better\.acuracy: no log pattern finds this metric; did you mean 'accuracy'\?",
+    ),
     "pattern that is too large": (
         change(*PATTERNS, to={"accuracy": "(a{99999999999999})"}),
         r"not a regular expression",

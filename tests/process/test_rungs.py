@@ -8,12 +8,11 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from oracle import Oracle
-from zoo.helpers import finish, needs
+from zoo.helpers import needs
 
 from wattest.errors import ProcessError
 from wattest.process import Command, Rung, Tree, probe
@@ -112,15 +111,6 @@ def ordinary_python() -> str:
     pytest.skip("no Python 3.10 that an ordinary user can start")
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Return a new folder that everybody can use, on a path that everybody can walk."""
-    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
-
-
 def as_nobody(python: str, code: str, folder: Path, *prefix: str) -> str:
     """Run code against a copy of the package that user nobody can read."""
     shutil.copytree(ROOT / "src", folder / "src", dirs_exist_ok=True)
@@ -205,25 +195,6 @@ def test_an_ordinary_user_is_told_why_the_other_rungs_are_not_to_be_had(
     assert "CAP_SYS_ADMIN" in told[1]
     assert told[2].startswith("SpawnError")
     assert told[3] == "ProcessError cannot run a training as user 0: only root can do that"
-
-
-def test_root_can_run_a_training_as_another_user(open_folder: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can run a training as another user")
-    command = Command(
-        ("sh", "-c", "id -u; id -g; id -G; cat /proc/self/status"),
-        open_folder,
-        {"PATH": os.environ["PATH"]},
-        run_as=(NOBODY, NOBODY),
-    )
-    with Tree(command, open_folder / "log") as tree:
-        tree.start()
-        finish(tree)
-    uid, gid, groups, *status = (open_folder / "log").read_text().splitlines()
-    assert (uid, gid) == (str(NOBODY), str(NOBODY))
-    assert "0" not in groups.split()
-    assert "CapEff:\t0000000000000000" in status
-    assert (open_folder / "log").stat().st_uid == NOBODY
 
 
 SETUID = """

@@ -48,6 +48,7 @@ def test_the_exit_codes_so_far_are_named(tmp_path: Path) -> None:
     told = load(tmp_path, {"7": 5, "signal 9": 1}).explain("is no load")
     codes = "exit codes so far: 7 (5 times), signal 9 (once)"
     assert told.startswith(f"background load busy/large is no load; {codes}; its last lines (")
+    assert told.endswith("out of memory: see dmesg | grep -i oom")
 
 
 def test_a_loop_that_does_not_answer_or_has_ended_no_run_is_explained_too(tmp_path: Path) -> None:

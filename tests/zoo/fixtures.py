@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +75,12 @@ def make_loop(tmp_path: Path, log_folder: Path) -> Iterator[MakeLoop]:
     for loop in loops:
         loop.close()
     assert own_zombies() == []
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a new folder that everybody can use, on a path that everybody can walk."""
+    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)

@@ -33,6 +33,7 @@ _NAMED_VALUES: dict[str | None, type | tuple[type, ...]] = {
     "hyperparameters": (int, float),
     "levels": (),
     "log_patterns": str,
+    "better": str,
     "required_args": str,
     "environment": str,
 }

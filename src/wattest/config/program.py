@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from wattest.errors import Fault, json_path
+from wattest.files import obstacle, user_name, why_not_executable
+from wattest.process import first_refused
 
 Value = int | float
 
@@ -93,6 +95,7 @@ class Program:
     required_arguments: tuple[str, ...]
     hyperparameters: Mapping[str, Hyperparameter]
     log_patterns: Mapping[str, re.Pattern[str]]
+    better: Mapping[str, str]
     environment: Mapping[str, str]
     interpreter: str | None
     progress: re.Pattern[str] | None
@@ -118,6 +121,7 @@ def interpreter_of(program: Program) -> Path:
     return program.folder / (program.interpreter or sys.executable)
 
 
+_LONGEST_SCRIPT_BYTES = 1 << 16
 _GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 _GPU_CHOICE = (
     "a program cannot have GPUs of its own: others would be measured than it trains on;"
@@ -125,9 +129,15 @@ _GPU_CHOICE = (
 )
 
 
-def program_faults(program: Program, registry_file: str, needed_by: str) -> list[Fault]:
-    """Return what keeps a program from being started, before it is tried."""
-    found = [(key, f"{text} (needed by {needed_by})") for key, text in _missing(program)]
+def program_faults(
+    program: Program, registry_file: str, needed_by: str, run_as: tuple[int, int] | None = None
+) -> list[Fault]:
+    """Return what keeps a program from being started, before it is tried.
+
+    `run_as` is (uid, gid) of the user who shall run it; None for this one.
+    """
+    missing = list(_missing(program)) or list(_refused(program, run_as))
+    found = [(key, f"{text} (needed by {needed_by})") for key, text in missing]
     found += [
         (f"environment.{name}", _GPU_CHOICE.format(call=f"{name}={shlex.quote(value)}"))
         for name in _GPU_VARIABLES
@@ -141,12 +151,35 @@ def _missing(program: Program) -> Iterator[tuple[str, str]]:
     """Yield (JSON key, what to mend) for what cannot be found or started."""
     # Not the methods of Path: they raise for what may not be looked at.
     if not os.path.isdir(program.folder):  # noqa: PTH112
-        text = f"no such folder: {program.folder}; clone the program there, or change it"
+        reason = obstacle(program.folder) or f"no such folder: {program.folder}"
+        text = f"{reason}; clone the program there, or change it"
         yield "path", text
     elif not os.path.isfile(program.script_path):  # noqa: PTH113
         yield "train_script", f"no such file: {program.script_path}"
     elif not os.access(program.script_path, os.X_OK):
-        yield "train_script", f"is not executable; run: chmod +x '{program.script_path}'"
+        yield "train_script", why_not_executable(program.script_path)
     python = interpreter_of(program)
-    if not (os.path.isfile(python) and os.access(python, os.X_OK)):  # noqa: PTH113
+    if not os.path.isfile(python):  # noqa: PTH113
         yield "interpreter", f"no such program: {python}; name the Python that this program needs"
+    elif not os.access(python, os.X_OK):
+        yield "interpreter", why_not_executable(python)
+
+
+def _refused(program: Program, run_as: tuple[int, int] | None) -> Iterator[tuple[str, str]]:
+    """Yield (JSON key, what to mend) for what is there, but not for the user who shall run it."""
+    if run_as is None or run_as[0] == os.geteuid():
+        return
+    ways = {"train_script": program.script_path}
+    if program.interpreter or _mentions_python(program.script_path):
+        ways["interpreter"] = interpreter_of(program)
+    for key, path in ways.items():
+        if (refused := first_refused(path, run_as)) is not None:
+            what = f"{path}, because of {refused}" if refused != path else f"{path}"
+            remedy = "let that user in, or run the trainings as root: --run-as root"
+            yield key, f"user {user_name(run_as[0])} may not run {what}; {remedy}"
+
+
+def _mentions_python(script: Path) -> bool:
+    """Tell whether a script may start our own Python, which a program that names none gets."""
+    with script.open("rb") as file:
+        return b"python" in file.read(_LONGEST_SCRIPT_BYTES).lower()

@@ -13,6 +13,7 @@ from typing import Any
 from wattest.config.jsonfile import read_json
 from wattest.config.program import Hyperparameter, Program, Value
 from wattest.config.schema import defaults_of, written_faults
+from wattest.config.suggest import did_you_mean
 from wattest.errors import ConfigurationError, Fault, json_path
 from wattest.names import digest_of
 
@@ -80,6 +81,7 @@ class _ProgramReader:
             required_arguments=self._required_arguments(),
             hyperparameters=self._hyperparameters(),
             log_patterns={key: self._compile(metrics[key], (1,), *place, key) for key in metrics},
+            better=self._better(metrics),
             environment=data.get("environment", {}),
             interpreter=data.get("interpreter"),
             progress=None if progress is None else self._compile(progress, (1, 2), "progress"),
@@ -102,6 +104,13 @@ class _ProgramReader:
             has = f"needs {wanted} capturing group, has {pattern.groups}"
             self._blame(f"{has}; {remedy}", *keys)
         return pattern
+
+    def _better(self, metrics: Mapping[str, str]) -> dict[str, str]:
+        told: dict[str, str] = self._data["performance_metrics"].get("better", {})
+        for name in sorted(told.keys() - metrics.keys()):
+            text = f"no log pattern finds this metric; {did_you_mean(name, list(metrics))}"
+            self._blame(text, "performance_metrics", "better", name)
+        return told
 
     def _required_arguments(self) -> tuple[str, ...]:
         arguments: list[str] = []

@@ -68,8 +68,13 @@ class Campaign:
         """Whether it goes on with a plan that an earlier session has stored."""
         return bool(self.told)
 
-    def faults(self, selected: Sequence[Experiment]) -> list[Fault]:
-        """Return what keeps the selected experiments from being started, each fault once."""
+    def faults(
+        self, selected: Sequence[Experiment], run_as: tuple[int, int] | None = None
+    ) -> list[Fault]:
+        """Return what keeps the selected experiments from being started, each fault once.
+
+        `run_as` is (uid, gid) of the user who shall run the trainings; None for this one.
+        """
         needed = {
             training.program.name: (training.program, f"{self.settings.file}::{one.path}")
             for one in selected
@@ -78,7 +83,7 @@ class Campaign:
         return [
             fault
             for program, by in needed.values()
-            for fault in program_faults(program, self.registry.file, by)
+            for fault in program_faults(program, self.registry.file, by, run_as)
         ]
 
 

@@ -7,12 +7,15 @@ names no experiment meets none of them.
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from wattest.plugin import reporting, workers
-from wattest.plugin.options import add_options, project_root
+from wattest.plugin.options import add_options, named_paths, project_root
 from wattest.plugin.reporting import HEADLINE
 
 if TYPE_CHECKING:
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADLINE", "session_of"]
 
+# The times of a file may be coarser than the clock.
+_CLOCK_TICK_SECONDS = 1.0
 _MARKERS = (
     "default: an experiment with fixed hyper-parameters",
     "mutation: an experiment with mutated hyper-parameters",
     "parallel: an experiment over a background load",
-    "experiment(repo, model, mode, background): selects exactly,"
+    "load: a background load alone",
+    "experiment(repo, model, mode, arm, background): selects exactly,"
     " such as -m \"experiment(model='resnet20')\"",
 )
 
@@ -39,7 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; read settings and registry where experiments are asked for."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
+    _give_back_at_the_end(config)
     if workers.is_controller(config):
+        workers.require_utf8(config)
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
     folder = (project_root(config) / "experiments").resolve()
@@ -65,13 +73,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("experiment", parameters)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Under sudo, give back what was cached."""
-    from wattest.files import give_back_caches
-
-    give_back_caches(config.rootpath)
-
-
 def campaign_of(config: pytest.Config) -> CampaignRun:
     """Return the campaign of this run, read and registered at the first call.
 
@@ -93,3 +94,23 @@ def campaign_of(config: pytest.Config) -> CampaignRun:
 def session_of(config: pytest.Config) -> Session:
     """Return the session of this run's campaign, opened at the first call."""
     return campaign_of(config).session
+
+
+def _give_back_at_the_end(config: pytest.Config) -> None:
+    """Under sudo, give back what Python caches, and whatever pytest writes from now on."""
+    from wattest import files
+
+    if files.sudo_user() is None:
+        return
+    began = time.time() - _CLOCK_TICK_SECONDS
+    root, paths = project_root(config), list(named_paths(config))
+    made = [one for path in paths for one in (path, *path.parents) if not os.path.lexists(one)]
+
+    def give_back() -> None:
+        files.give_back_caches(root)
+        for path in paths:
+            with suppress(OSError):
+                if path in made or path.lstat().st_mtime >= began:
+                    files.give_back_written(path, made)
+
+    config.add_cleanup(give_back)

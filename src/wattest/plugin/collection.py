@@ -17,7 +17,7 @@ from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import option, project_root, results_folder, session_options
+from wattest.plugin.options import option, project_root, results_folder, run_as, session_options
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
@@ -162,8 +162,9 @@ class CampaignRun:
         if not selected or self._config.getoption("collectonly"):
             return
         workers.refuse_several(self._config)
-        if faults := self.campaign.faults(selected):
-            raise pytest.UsageError(*map(str, faults))
+        with usage_errors():
+            if faults := self.campaign.faults(selected, run_as(self._config)):
+                raise ConfigurationError(faults)
         with usage_errors():
             self.session.begin(selected, self._finished, is_shard=self._shard is not None)
         self._watch_time()
@@ -227,7 +228,7 @@ class CampaignRun:
         left = len(ours) - len(done)
         told = f"{len(done)} of {len(ours)} experiments found finished, {left} left"
         workers.tell(config, f"resume: {told}")
-        if done and not left and not collect_only:
+        if done and not left and not collect_only and self._shard is None:
             with usage_errors():
                 completed = complete_csv(results, self._finished, plan)
             if completed is not None:
@@ -277,6 +278,7 @@ def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
 def _parameter(experiment: Experiment) -> Any:
     training, mode = experiment.foreground, experiment.mode
     said = {"repo": training.program.name, "model": training.model, "mode": mode}
+    said["arm"] = experiment.arm
     loads: list[str | None] = [background.model for background in experiment.backgrounds]
     marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
     return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])

@@ -7,11 +7,13 @@ import math
 import os
 import pwd
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wattest.errors import ConfigurationError
+from wattest.files import sudo_user
 from wattest.plugin import workers
 
 if TYPE_CHECKING:
@@ -42,7 +44,11 @@ def add_options(parser: pytest.Parser) -> None:
     both("supervision", choices=_SUPERVISION, help="how process trees are held")
     both("wait-for-counters", metavar="SECONDS", type=float,
          help="wait so long for another session that measures on this machine")  # fmt: skip
-    both("run-as", metavar="USER", help="run the trainings as this user (as root only)")
+    both(
+        "run-as",
+        metavar="USER",
+        help="run the trainings as this user (as root only; under sudo: who called it)",
+    )
     shard = "run only the K-th of N parts of the plan; slurm: that of this task"
     group.addoption("--shard", metavar="K/N|slurm", help=shard)
     group.addoption("--seed", metavar="N", type=seed, help="root seed of the plan")
@@ -94,14 +100,13 @@ def session_options(config: pytest.Config) -> SessionOptions:
 
     origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
     supervision = next(iter(_chosen(config, "supervision", _SUPERVISION)), None)
-    run_as = _user(option(config, "run-as"))
     return SessionOptions(
         results_folder=results_folder(config),
         sys_root=sys_root(option(config, "sysfs"), origin),
         require_energy=bool(option(config, "require-energy")),
         allow_missing=frozenset(_chosen(config, "allow-missing", _ALLOWED_MISSING)),
         wait_seconds=_seconds(option(config, "wait-for-counters")),
-        launcher=Launcher.by(supervision, workers.owners(config), run_as),
+        launcher=Launcher.by(supervision, workers.owners(config), run_as(config)),
     )
 
 
@@ -145,10 +150,11 @@ def _seconds(value: str | float | None) -> float:
     return seconds
 
 
-def _user(name: str | None) -> tuple[int, int] | None:
-    """Return (uid, gid) of the user called `name`; only root can run trainings as another."""
+def run_as(config: pytest.Config) -> tuple[int, int] | None:
+    """Return (uid, gid) of who runs the trainings: who is named, else who called sudo."""
+    name: str | None = option(config, "run-as")
     if name is None:
-        return None
+        return sudo_user()
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -156,6 +162,26 @@ def _user(name: str | None) -> tuple[int, int] | None:
     if os.geteuid() not in (0, entry.pw_uid):
         raise ConfigurationError([f"--run-as {name}: only root can run trainings as another user"])
     return entry.pw_uid, entry.pw_gid
+
+
+def named_paths(config: pytest.Config) -> Iterator[Path]:
+    """Yield whatever options name as a path, such as ``--junitxml``, ``--log-file``, ``--debug``.
+
+    The project itself, and the folders around it, are left out.
+    """
+    named = list(vars(config.option).values())
+    # Who leaves out the plugin of one of these leaves out its setting, too.
+    with suppress(ValueError):
+        named.append(config.getini("log_file"))
+        named.append(str(config.rootpath / config.getini("cache_dir")))
+    for name in named:
+        for one in name if isinstance(name, list) else [name]:
+            if isinstance(one, str) and one and "\0" not in one:
+                # Not Path.expanduser: it raises for an unknown user.
+                plain = os.path.expandvars(os.path.expanduser(one))  # noqa: PTH111
+                path = Path(os.path.normpath(config.invocation_params.dir / plain))
+                if path not in (config.rootpath, *config.rootpath.parents):
+                    yield path
 
 
 def seed(text: str) -> int:

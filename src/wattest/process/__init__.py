@@ -6,9 +6,11 @@ of its owners is gone in whatever way. `probe` tells what holds trees together h
 clears up after sessions that were killed with their guards and supervisors.
 """
 
+from wattest.process.access import first_refused
 from wattest.process.keeper import Keeper
 from wattest.process.reports import Command, Exit, LoopStatus, Rung, StopReport, Survivor
 from wattest.process.rungs import Mechanisms, probe
+from wattest.process.supervisor.endings import ending, how_it_ended, likely_cause
 from wattest.process.sweep import Swept, sweep
 from wattest.process.tree import Loop, Tree
 
@@ -24,6 +26,10 @@ __all__ = [
     "Survivor",
     "Swept",
     "Tree",
+    "ending",
+    "first_refused",
+    "how_it_ended",
+    "likely_cause",
     "probe",
     "sweep",
 ]

@@ -46,6 +46,18 @@ def new_leaf() -> str:
     return str(own_folder() / Owner.current().new_leaf_name())
 
 
+def oom_kills() -> int:
+    """Return how many processes of this cgroup, and of those below, were out of memory so far.
+
+    0 where no memory controller counts them (`memory.events`).
+    """
+    try:
+        events = _lines(str(own_folder() / "memory.events"))
+    except (OSError, ProcessError):
+        return 0
+    return sum(int(line.split()[1]) for line in events if line.startswith("oom_kill "))
+
+
 def leaves() -> Iterator[tuple[Path, Owner]]:
     """Yield every leaf of this user's sessions, living and dead, with the owner in its name."""
     mounted = _hierarchy()

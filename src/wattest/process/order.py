@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import ProcessError, SpawnError
+from wattest.files import why_not_executable
 from wattest.process.owner import ROLE_VARIABLE, marks
 from wattest.process.reports import Command
 
@@ -54,6 +55,14 @@ def spawn_error(command: Command, refusal: Mapping[str, Any]) -> SpawnError:
     return SpawnError(f"cannot start {command.argv[0]!r}: {why}")
 
 
+def groups_of(uid: int, gid: int) -> list[int]:
+    """Return the groups that a login of this user gets; one without an entry has only `gid`."""
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return [gid]
+
+
 def _candidates(command: Command) -> list[str]:
     """Return the paths to try, relative ones from the working folder: PATH is searched as usual."""
     program = command.argv[0]
@@ -76,7 +85,7 @@ def _explain(command: Command, number: int) -> str | None:
     if number == errno.EACCES and path is not None:
         if path.is_dir():
             return "it is a folder"
-        return f"permission denied: is it executable? (chmod +x {str(path)!r})"
+        return f"permission denied: it {why_not_executable(path)}"
     if number == errno.ENOEXEC:
         return "the kernel does not know its format: a script needs a first line such as #!/bin/sh"
     if number == errno.E2BIG:
@@ -106,11 +115,7 @@ def _user(run_as: tuple[int, int] | None) -> tuple[int, int, list[int]] | None:
         return None
     if own[0] != 0:
         raise ProcessError(f"cannot run a training as user {run_as[0]}: only root can do that")
-    uid, gid = run_as
-    try:
-        return uid, gid, os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
-    except KeyError:
-        return uid, gid, [gid]
+    return *run_as, groups_of(*run_as)
 
 
 def _oom_score(raised_by: int) -> int | None:

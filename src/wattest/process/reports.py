@@ -43,6 +43,8 @@ class Exit:
     One of `exit_code` and `signal` is None. The times are CLOCK_MONOTONIC, taken by the process
     right before its exec, and by the supervisor when it was reaped. CPU times are those of the
     whole tree, as far as it was waited for; `max_rss_bytes` is the peak of its largest process.
+    `oom_kills` counts the processes of this process's cgroup, and of those below it, that the
+    kernel has killed meanwhile for lack of memory; 0 where nobody counts them.
     """
 
     exit_code: int | None
@@ -53,6 +55,12 @@ class Exit:
     system_cpu_seconds: float
     max_rss_bytes: int
     leftovers_killed: int
+    oom_kills: int = 0
+
+    @property
+    def status(self) -> int:
+        """The exit code, negative for a signal."""
+        return -self.signal if self.signal is not None else self.exit_code or 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from wattest.errors import ProcessError, SurvivorError
 from wattest.files import sudo_user
-from wattest.process.cgroup import new_leaf
+from wattest.process.cgroup import new_leaf, oom_kills
 from wattest.process.client import Client
 from wattest.process.order import order_for, spawn_error
 from wattest.process.reports import Command, Exit, LoopStatus, Rung, StopReport, Survivor
@@ -167,6 +167,7 @@ class Tree(Supervision):
         """
         if most_seconds is not None:
             self._deadline_ns = time.monotonic_ns() + int(most_seconds * 1e9)
+        self._oom_kills = oom_kills()
         pid = super().start()
         # It may have ended already.
         with suppress(OSError):
@@ -199,7 +200,7 @@ class Tree(Supervision):
             if event is not None:
                 seen_ns = self._end_seen_ns or time.monotonic_ns()
                 event["ended_ns"] = min(event["ended_ns"], seen_ns)
-                self._exit = Exit(**event)
+                self._exit = Exit(**event, oom_kills=oom_kills() - self._oom_kills)
         return self._exit
 
     def cpu_seconds(self) -> float:
@@ -286,7 +287,10 @@ class Loop(Supervision):
 
 
 def _log_owner(command: Command) -> tuple[int, int] | None:
-    return (command.run_as or sudo_user()) if os.geteuid() == 0 else None
+    if os.geteuid() != 0:
+        return None
+    # What root runs under sudo is to be read by who called it.
+    return command.run_as if command.run_as and command.run_as[0] else sudo_user()
 
 
 def _open_log(log: Path, owner: tuple[int, int] | None) -> int:

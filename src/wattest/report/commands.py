@@ -1,34 +1,180 @@
-"""``wattest show``: one run."""
+"""``wattest report``, ``wattest compare`` and ``wattest show``: what records mean."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wattest.errors import RecordError
+from wattest.errors import ConfigurationError, RecordError
+
+if TYPE_CHECKING:
+    from wattest.report.model import Answers, Better, Reading
+    from wattest.report.studies import Options
 
 _SUFFIXES = (".html", ".pdf", ".png", ".svg")
+FORMATS = {
+    "html": (".html",),
+    "markdown": (".md", ".markdown"),
+    "latex": (".tex",),
+    "csv": (".csv",),
+    "json": (".json",),
+}
 
 
-def add_show(commands: Any) -> None:
-    """Add `show` to the subcommands of the command line."""
-    show = commands.add_parser(
-        "show", help="one run: its power, when the load ran, what the gates found",
-        description="Show one record: its verdict and why, power over the window, the runs of the "
-        "load, what the gates found. Without -o in the terminal; the traces are read from the "
-        "folder that the record names.",
-    )  # fmt: skip
-    show.add_argument("record", type=Path, metavar="RECORD", help="results/EXPERIMENT.json")
-    show.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="a picture (.svg, .pdf, .png) or .html"
+def report(options: argparse.Namespace) -> int:
+    """Run `wattest report`."""
+    from wattest.report.answers import answer
+
+    form = _form(options)
+    reading = _read(options.results, options.session)
+    answers = answer(reading, _options(options))
+    if options.figures is not None:
+        _leave_figures(answers, options.figures)
+    text = _text(answers, form)
+    output = options.output or (Path("report.html") if form == "html" else None)
+    if output is None:
+        sys.stdout.write(text)
+        return 0
+    _write(output, text)
+    sys.stdout.write(f"{output}: {answers.counted} of {len(answers.runs)} runs count\n")
+    return 0
+
+
+def _form(options: argparse.Namespace) -> str:
+    """Return the format that is asked for, or that the output's name asks for."""
+    if options.format:
+        return str(options.format)
+    if options.output is None:
+        return "html"
+    for form, suffixes in FORMATS.items():
+        if options.output.suffix in suffixes:
+            return form
+    known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+    raise ConfigurationError(
+        [f"{options.output}: no format has this suffix ({known}); or --format"]
     )
-    show.set_defaults(run=_show)
 
 
-def _show(options: argparse.Namespace) -> int:
+def _text(answers: Answers, form: str) -> str:
+    from wattest.report.outline import outline
+    from wattest.report.tables import csv_text, json_text
+
+    if form == "html":
+        from wattest.report.reportpage import report_page
+
+        return report_page(answers, json_text(answers))
+    if form in ("csv", "json"):
+        return csv_text(answers) if form == "csv" else json_text(answers) + "\n"
+    return _rendered(outline(answers), form)
+
+
+def _rendered(blocks: Iterable[Any], form: str) -> str:
+    from wattest.report.latex import latex
+    from wattest.report.markdown import markdown
+
+    return latex(blocks) if form == "latex" else markdown(blocks)
+
+
+def _leave_figures(answers: Answers, folder: Path) -> None:
+    from wattest.report.drawing import save
+    from wattest.report.reportpage import report_pictures
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in report_pictures(answers):
+            for suffix in (".pdf", ".svg"):
+                save(picture, folder / f"{picture.name}{suffix}")
+    except OSError as error:
+        raise RecordError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Run `wattest compare`; return 0, or what the gates say: 1 fails, 3 is not decided."""
+    from wattest.report import comparison
+    from wattest.report.compared import (
+        comparison_json,
+        comparison_outline,
+        exit_code,
+        outcomes,
+        parse_gates,
+    )
+
+    places = (options.before, options.after)
+    readings = (_read([options.before]), _read([options.after]))
+    asked = _options(options)
+    compared = comparison.compare(*readings, by=options.by, anchor=options.anchor, options=asked)
+    told = outcomes(parse_gates(options.fail_if, compared), compared)
+    if options.format == "json":
+        sys.stdout.write(comparison_json(compared, told, places) + "\n")
+    else:
+        sides = [(str(place), one) for place, one in zip(places, readings, strict=True)]
+        sys.stdout.write(_rendered(comparison_outline(compared, told, sides), options.format))
+    return exit_code(told)
+
+
+def _options(options: argparse.Namespace) -> Options:
+    from wattest.report.studies import Options
+
+    return Options(
+        metric=getattr(options, "metric", None),
+        better=dict(map(_direction, getattr(options, "better", ()))),
+        margin=options.equivalent,
+        across=frozenset(_facts(options.across)),
+        p_values=getattr(options, "p_values", False),
+    )
+
+
+def _direction(text: str) -> tuple[str, Better]:
+    name, _, way = text.rpartition("=")
+    if way == "higher" or way == "lower":
+        return name, "higher" if way == "higher" else "lower"
+    raise ConfigurationError([f"--better {text}: write NAME=higher or NAME=lower"])
+
+
+def _facts(texts: Sequence[str]) -> list[str]:
+    """Return the facts that `--across` names, one or several with commas between them."""
+    from wattest.report.facts import NAMES
+
+    names = [name.strip().replace("-", "_") for text in texts for name in text.split(",")]
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise ConfigurationError(
+            [f"--across {name}: no such fact; there are: {', '.join(NAMES)}" for name in unknown]
+        )
+    return names
+
+
+def _read(places: Sequence[Path], session: str | None = None) -> Reading:
+    from wattest.report.reading import read_runs
+
+    reading = read_runs(places, session, _progress if sys.stderr.isatty() else None)
+    for one in reading.damage:
+        sys.stderr.write(f"warning: {one.path}: {one.text}\n")
+    return reading
+
+
+def _progress(done: int, total: int) -> None:
+    """Show how far reading has come, where it takes long; and nothing once it is done."""
+    if total >= 200 and (done % 50 == 0 or done == total):
+        sys.stderr.write("\r\x1b[2K" if done == total else f"\r\x1b[2Kreading {done} of {total}")
+        sys.stderr.flush()
+
+
+def _write(output: Path, text: str) -> None:
+    from wattest.files import write_atomically
+
+    try:
+        write_atomically(output, text.removesuffix("\n"))
+    except OSError as error:
+        raise RecordError(f"{output} cannot be written: {error.strerror}") from None
+
+
+def show(options: argparse.Namespace) -> int:
+    """Run `wattest show`."""
     from wattest.report.sheet import read_sheet
     from wattest.report.sparkline import for_encoding, sheet_lines
 

@@ -21,6 +21,7 @@ from wattest.report.model import (
     Quantity,
     Study,
 )
+from wattest.report.outline import cell, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def forest_picture(study: Study, rows: Sequence[ForestRow], name: str) -> Pictur
             axes = figure.add_axes(_place(top - tall, tall, height, right=_TOLD_INCHES))
             _draw_forest(axes, group)
             top -= tall + 0.5
-    told = "; ".join(f"{row.quantity.title} {numbers.estimate(row.estimate)}" for row in rows)
+    told = "; ".join(f"{titled(row.quantity)} {cell(row.estimate, row.quantity)}" for row in rows)
     return Picture(name, f"What the load did: {study.program} over {study.load}", told, figure)
 
 
@@ -110,7 +111,7 @@ def effects_picture(row: HyperparameterRow, effects: Sequence[Effect], name: str
             axes = figure.add_axes((0.12 + 0.5 * side, bottom / height, 0.36, 0.95 / height))
             _draw_effect(axes, row, effect)
     told = "; ".join(
-        f"{one.quantity.title} {numbers.estimate(one.estimate)} for {row.step} it"
+        f"{titled(one.quantity)} {cell(one.estimate, one.quantity)} for {row.step} it"
         for one in effects
     )
     return Picture(name, f"What {row.name} costs, and gives", told, figure)
@@ -158,10 +159,10 @@ def _draw_forest(axes: Axes, rows: Sequence[ForestRow]) -> None:
         axes.plot(values, [level - 0.26] * len(values), "|", color=_COLOR, alpha=0.6, markersize=5)
         _draw_estimate(axes, row.estimate, level)
         axes.annotate(
-            numbers.estimate(row.estimate), (1.04, level), xycoords=("axes fraction", "data"),
+            cell(row.estimate, row.quantity), (1.04, level), xycoords=("axes fraction", "data"),
             va="center", fontsize=8, annotation_clip=False,
         )  # fmt: skip
-    axes.set_yticks(list(levels), [readable(_titled(row.quantity), _LETTERS) for row in rows])
+    axes.set_yticks(list(levels), [readable(titled(row.quantity), _LETTERS) for row in rows])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.5, len(rows) - 0.35)
     axes.margins(x=0.08)
@@ -184,10 +185,6 @@ def _draw_reference(axes: Axes, row: ForestRow) -> None:
     axes.axvline(nothing, color=INK, linewidth=0.8)
 
 
-def _titled(quantity: Quantity) -> str:
-    return ("~ " if quantity.estimated else "") + quantity.title
-
-
 def _axis_of(row: ForestRow) -> str:
     tilde = "~" if row.quantity.estimated else ""
     if row.estimate.kind == "ratio":
@@ -204,7 +201,7 @@ def _draw_effect(axes: Axes, row: HyperparameterRow, effect: Effect) -> None:
     if row.is_logarithmic and min(values) > 0:
         axes.set_xscale("log")
         _thin_log_ticks(axes, values)
-    axes.set_title(readable(f"{_titled(effect.quantity)}{unit}", 26), fontweight="normal")
+    axes.set_title(readable(f"{titled(effect.quantity)}{unit}", 26), fontweight="normal")
     axes.set_xlabel(readable(row.name, 26))
     axes.locator_params(axis="y", nbins=4)
     axes.ticklabel_format(axis="y", useOffset=False)

@@ -15,17 +15,16 @@ from wattest.report.figures import (
 )
 from wattest.report.model import (
     Answers,
-    Belief,
     Effect,
-    Estimate,
     ForestRow,
     HyperparameterRow,
     Quantity,
     Run,
     Study,
 )
+from wattest.report.outline import belief_lines, cell, titled
 from wattest.report.page import render
-from wattest.report.sentences import change, grounds, quantity_words, smallest
+from wattest.report.sentences import change, grounds, smallest
 from wattest.report.sheet import sheet_of
 from wattest.report.sheetfigure import sheet_picture
 from wattest.report.studies import amount
@@ -46,7 +45,7 @@ def report_page(answers: Answers, numbers_json: str) -> str:
         "report.html",
         answers=answers,
         pages=[_study_page(study, number) for number, study in enumerate(answers.studies, 1)],
-        belief=list(belief_sentences(answers.belief)),
+        belief=list(belief_lines(answers.belief)),
         attribution=[],
         traces=list(_traces(answers)),
         traces_left_out=f" {left} more are not shown; wattest show draws each." if left > 0 else "",
@@ -63,21 +62,6 @@ def report_pictures(answers: Answers) -> Iterator[Picture]:
         yield from (picture for _, picture in page["fronts"] if picture)
         yield from (picture for *_, picture in page["rows"] if picture)
     yield from _traces(answers)
-
-
-def belief_sentences(belief: Belief) -> Iterator[str]:
-    """Yield everything that speaks for or against a report, the gravest first."""
-    for run, reasons in belief.invalid:
-        yield f"Invalid, in no number: {run.test_id}: {'; '.join(reasons)}"
-    if not belief.invalid:
-        yield "No run is invalid."
-    yield from (f"Pair left out: {one.label}: {one.reason}" for one in belief.left_out)
-    yield from belief.refusals
-    yield from (f"Damaged: {one.path.name}: {one.text}" for one in belief.damage)
-    for flag, count in belief.flags.items():
-        yield f"Flag on {count} run{'s' * (count != 1)}: {flag}"
-    yield belief.order
-    yield from belief.remarks
 
 
 def _study_page(study: Study, number: int) -> dict[str, Any]:
@@ -131,7 +115,7 @@ def _first_screen(study: Study) -> dict[str, Any]:
         reason for row in rows for one in row.effects if (reason := one.estimate.reason)
     )
     return {
-        "columns": [("~" if one.estimated else "") + one.title for one in shown],
+        "columns": [titled(one) for one in shown],
         "first_rows": [_first_row(row, [one.key for one in shown]) for row in rows],
         "effect_reasons": [f"{reason}." for reason in reasons],
     }
@@ -140,29 +124,26 @@ def _first_screen(study: Study) -> dict[str, Any]:
 def _first_row(row: HyperparameterRow, keys: Sequence[str]) -> dict[str, Any]:
     time = row.effect("duration")
     effects = [row.effect(key) for key in keys]
-    moderated = next((one.change for one in effects if one and one.change), None)
+    energy = next((one for one in effects if one and one.change), None)
     return {
         "step": f"{row.step} {row.name}",
         "arm": row.arm,
         "effects": [_cell(one, time) for one in effects],
-        "change": _told(moderated),
+        "change": cell(energy.change, energy.quantity) if energy else numbers.UNKNOWN,
     }
 
 
 def _cell(one: Effect | None, time: Effect | None) -> list[str]:
     """Return an effect, its parts where it is one on energy, and what it rests on."""
     if one is None or one.estimate.value is None:
-        return ["-"]
-    told = [_told(one.estimate)]
+        return [numbers.UNKNOWN]
+    told = [cell(one.estimate, one.quantity)]
     if one.power is not None and time is not None:
-        parts = numbers.ratio(time.estimate.value), numbers.ratio(one.power.value)
-        told.append("= time {} × power {}".format(*parts))
-    power = f", 80 % power for {smallest(one.estimate)}" if one.estimate.smallest else ""
-    return [*told, f"n = {one.estimate.n}{power}"]
-
-
-def _told(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else numbers.estimate(estimate)
+        tilde = "~" * one.quantity.estimated
+        power = tilde + numbers.ratio(one.power.value)
+        told.append(f"= time {numbers.ratio(time.estimate.value)} × power {power}")
+    found = f", 80 % power for {smallest(one.estimate)}" if one.estimate.smallest else ""
+    return [*told, f"n = {one.estimate.n}{found}"]
 
 
 def _lines(row: HyperparameterRow) -> Iterator[tuple[str, str, str]]:
@@ -170,13 +151,15 @@ def _lines(row: HyperparameterRow) -> Iterator[tuple[str, str, str]]:
     for one in row.effects:
         yield _line(one)
         if one.power is not None:
-            name = f"mean power of {one.quantity.title}"
-            yield name, change(one.power), grounds(one.power)
+            tilde = "~" * one.quantity.estimated
+            told = tilde + change(one.power), grounds(one.power)
+            yield f"{tilde}mean power ({one.quantity.title})", *told
 
 
 def _line(one: ForestRow | Effect) -> tuple[str, str, str]:
     """Return what changed, by how much, and what that rests on."""
-    return quantity_words(one.quantity), change(one.estimate), grounds(one.estimate)
+    tilde = "~" * one.quantity.estimated
+    return titled(one.quantity), tilde + change(one.estimate), grounds(one.estimate)
 
 
 def _runs_to_trace(answers: Answers) -> list[Run]:

@@ -1,33 +1,18 @@
-"""What an estimate says, as a person would say it: text and page take their words from here."""
+"""What an estimate says, as a person would say it."""
 
 from __future__ import annotations
 
-from wattest.report.model import Effect, Estimate, ForestRow, HyperparameterRow, Quantity
-
-
-def load_sentence(row: ForestRow) -> str:
-    """Return what the load did to a quantity, in one sentence that stands alone."""
-    title, estimate = quantity_words(row.quantity), row.estimate
-    if row.quantity.unit == "J":
-        title += " (of both trainings together)"
-    return f"With the load, {title} was {change(estimate)} ({grounds(estimate)})."
-
-
-def effect_sentence(row: HyperparameterRow, effect: Effect) -> str:
-    """Return what a step of a hyper-parameter does to a quantity, in one sentence."""
-    title, estimate = quantity_words(effect.quantity), effect.estimate
-    if effect.quantity.unit == "J" and row.arm == "parallel":
-        title += " (of both trainings together)"
-    step = row.step[:1].upper() + row.step[1:]
-    return f"{step} {row.name}: {title} {change(estimate)} ({grounds(estimate)})."
+from wattest.report.model import Estimate
 
 
 def change(estimate: Estimate) -> str:
-    """Return by how much: `30 % higher`, `not found to differ`, `not known`."""
+    """Return by how much: `30 % higher`, `the same`, `not found to differ`, `not known`."""
     if estimate.value is None:
         return "not known"
     if estimate.has_interval and not is_clear(estimate):
         return "not found to differ"
+    if estimate.value == nothing(estimate):
+        return "the same"
     return _by(estimate.value, estimate)
 
 
@@ -47,10 +32,14 @@ def grounds(estimate: Estimate) -> str:
 
 def is_clear(estimate: Estimate) -> bool:
     """Tell whether an interval excludes that nothing happened."""
-    nothing = 1.0 if estimate.kind == "ratio" else 0.0
     if estimate.low is None or estimate.high is None:
         return False
-    return not estimate.low <= nothing <= estimate.high
+    return not estimate.low <= nothing(estimate) <= estimate.high
+
+
+def nothing(estimate: Estimate) -> float:
+    """Return the value that says that nothing happened."""
+    return 1.0 if estimate.kind == "ratio" else 0.0
 
 
 def smallest(estimate: Estimate) -> str:
@@ -60,11 +49,6 @@ def smallest(estimate: Estimate) -> str:
     if estimate.kind == "ratio":
         return f"{100 * estimate.smallest:.2g} %"
     return f"{estimate.smallest:.2g}"
-
-
-def quantity_words(quantity: Quantity) -> str:
-    """Return the title of a quantity; of an estimate with its `~`."""
-    return f"~{quantity.title} (estimated)" if quantity.estimated else quantity.title
 
 
 def _by(value: float, estimate: Estimate) -> str:

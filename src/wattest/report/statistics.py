@@ -103,6 +103,9 @@ def slopes(
     if count <= names or not _are_apart(columns):
         told = reason or "effects cannot be told apart: hyper-parameters vary together"
         return [replace(plain, reason=told)] * names
+    if _are_equal(outcomes):
+        told = f"all {count} values are equal: no interval"
+        return [replace(plain, value=_back(0.0, kind), reason=told)] * names
     centers = [fmean(column) for column in columns]
     shifted = [[x - mid for x in column] for column, mid in zip(columns, centers, strict=True)]
     table = np.column_stack([np.ones(count), *shifted])

@@ -10,7 +10,7 @@ from typing import Any
 
 from wattest.errors import LoadError, ProcessError
 from wattest.plan.experiment import Training
-from wattest.process import Loop, LoopStatus, StopReport
+from wattest.process import Loop, LoopStatus, StopReport, how_it_ended, likely_cause
 from wattest.run import liveness
 from wattest.run.log import begin_of, end_of, last_lines
 from wattest.run.warmup import WarmUp
@@ -156,12 +156,14 @@ class RunningLoad:
         codes: dict[str, int] = {}
         with suppress(ProcessError):
             codes = dict(self.loop.status().exit_codes)
-        ends = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
-        told = f"; exit codes so far: {', '.join(ends)}" if ends else ""
+        counts = [f"{code} ({'once' if n == 1 else f'{n} times'})" for code, n in codes.items()]
+        told = f"; exit codes so far: {', '.join(counts)}" if counts else ""
         log = self._newest_log()
         lines = last_lines(log) if log else []
         tail = "\n".join(f"    {line}" for line in lines) or "    (no output)"
-        return f"{called(self.training)} {what}{told}; its last lines ({log}):\n{tail}"
+        ends = [_code(code) for code in codes]
+        causes = "".join(f"\n  a run {how_it_ended(end)}" for end in ends if likely_cause(end))
+        return f"{called(self.training)} {what}{told}; its last lines ({log}):\n{tail}{causes}"
 
     def _newest_log(self) -> Path | None:
         logs = [log for log in self.folder.glob("run_*.log") if log.stem[4:].isdecimal()]
@@ -206,3 +208,9 @@ def called(training: Training) -> str:
 
 def _seconds(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _code(name: str) -> int:
+    """Return the exit code that a loop counts under this name, negative for a signal."""
+    number = name.removeprefix("signal ")
+    return (int(number) if number == name else -int(number)) if number.isdecimal() else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wattest.energy import foreign_gpu_processes, other_cpu_load
+from wattest.process import how_it_ended
 from wattest.run.activeload import ActiveLoad
 from wattest.run.outcome import Attempt
 
@@ -36,11 +37,9 @@ def _exit_faults(attempt: Attempt) -> list[str]:
         return [f"timed out after {attempt.timeout_seconds:g} s (timeout_seconds)"]
     if attempt.exit is None:
         return []
-    faults = []
-    if attempt.exit.signal is not None:
-        faults.append(f"training was ended by signal {attempt.exit.signal}")
-    elif attempt.exit.exit_code != 0:
-        faults.append(f"training ended with exit code {attempt.exit.exit_code}")
+    faults, end = [], attempt.exit
+    if end.status != 0:
+        faults.append(f"training {how_it_ended(end.status, oom_kills=end.oom_kills)}")
     if not attempt.metrics.found:
         faults += ["no performance metric was found", *attempt.metrics.problems]
     return faults

@@ -15,5 +15,5 @@ notices that one of them is gone kills the whole tree.
 From the top: `guard` starts and outlives the supervisor; `jobs` says what it runs, once or again
 and again, or `keeper` what to put back; `supervise` is its loop; `spawn` is fork and exec;
 `descendants` finds, signals and ends, `containment` is what the kernel adds to that; `logs` caps
-what a load writes; `wire` talks to the owner; `kernel` is Linux.
+what a load writes; `endings` says how a run ended; `wire` talks to the owner; `kernel` is Linux.
 """

@@ -6,6 +6,7 @@ import resource
 import time
 from collections import deque
 
+from .endings import how_it_ended
 from .kernel import MILLISECOND_NS
 from .logs import RunLogs
 from .spawn import Run, refusal
@@ -152,15 +153,14 @@ class Endless(Supervisor):
         duration_ns = run.lived_ns(run.ended_ns)
         self._tally["alive_ns"] += duration_ns
         self._ended_ns = run.ended_ns
-        how = f"signal {-run.exit_code}" if run.exit_code < 0 else str(run.exit_code)
-        self._count_exit(how)
+        code = run.exit_code
+        self._count_exit(f"signal {-code}" if code < 0 else str(code))
         if self.is_stopping:
             return
-        if run.exit_code == 0:
+        if code == 0:
             self._completed(duration_ns)
         else:
-            how = how if run.exit_code < 0 else f"exit code {how}"
-            self._failed(duration_ns, f"ended with {how} after {duration_ns / 1e9:.3f} s")
+            self._failed(duration_ns, how_it_ended(code, f" after {duration_ns / 1e9:.3f} s"))
 
     def advance(self, now_ns: int) -> int | None:
         """Start the next run when its time has come, and keep the log under its cap."""

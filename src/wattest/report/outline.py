@@ -1,0 +1,269 @@
+"""A report as headings, paragraphs, lists and tables, for every form that is text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from wattest.report import numbers
+from wattest.report.model import (
+    Answers,
+    Belief,
+    Effect,
+    Estimate,
+    ForestRow,
+    Front,
+    HyperparameterRow,
+    Quantity,
+    Run,
+    Study,
+)
+from wattest.report.sentences import smallest
+from wattest.report.statistics import counted
+from wattest.report.studies import amount, label_of
+
+COMBINED = "Energy under load is combined: that of the training and of its load together."
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading; level 1 is the title."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Sentences."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows below a head; the first column is of names."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Block = Heading | Paragraph | Items | Table
+
+
+def outline(answers: Answers) -> Iterator[Block]:
+    """Yield the blocks of a report: the first screen, then what it rests on."""
+    yield Heading(1, answers.title)
+    yield Items(tuple(f"{label}: {text}" for label, text in answers.facts))
+    yield Heading(2, "What did the load cost?")
+    for study in answers.studies:
+        yield from _named(answers, study)
+        yield from _load(study)
+    yield Heading(2, "What does each hyper-parameter cost, and give?")
+    for study in answers.studies:
+        yield from _named(answers, study)
+        yield from _hyperparameters(study)
+    yield Heading(2, "Can it be believed?")
+    yield Items(tuple(belief_lines(answers.belief)))
+    yield from _below(answers)
+
+
+def _below(answers: Answers) -> Iterator[Block]:
+    yield Heading(2, "Energy against metric")
+    for study in answers.studies:
+        yield from _named(answers, study)
+        for front in study.fronts:
+            yield from _front(front)
+    yield Heading(2, "The load, configuration by configuration")
+    for study in answers.studies:
+        yield from _named(answers, study)
+        yield from _configurations(study)
+    yield Heading(2, "Every run")
+    for study in answers.studies:
+        yield from _named(answers, study)
+        yield _runs(study)
+    yield Heading(2, "Methods")
+    yield Paragraph(answers.methods)
+
+
+def _named(answers: Answers, study: Study) -> Iterator[Block]:
+    if len(answers.studies) > 1:
+        yield Heading(3, name_of(study))
+
+
+def name_of(study: Study) -> str:
+    """Return a study's name: its program, and its load."""
+    return study.program + (f" under load of {study.load}" if study.load else "")
+
+
+def titled(quantity: Quantity) -> str:
+    """Return a quantity's title; that of an estimate has a `~`."""
+    return "~" * quantity.estimated + quantity.title
+
+
+def cell(estimate: Estimate | None, quantity: Quantity) -> str:
+    """Return an estimate as a cell of a table: its number with its interval."""
+    if estimate is None or estimate.value is None:
+        return numbers.UNKNOWN
+    return "~" * quantity.estimated + numbers.estimate(estimate)
+
+
+def found(estimate: Estimate) -> str:
+    """Return the smallest effect that such a campaign finds with 80 % power."""
+    return smallest(estimate) or numbers.UNKNOWN
+
+
+def remark(estimate: Estimate) -> str:
+    """Return what is to be said beside an estimate."""
+    p = None if estimate.p_value is None else f"p = {estimate.p_value:.2g} (Holm)"
+    told = (estimate.reason, estimate.note, estimate.equivalence, p)
+    return "; ".join(one for one in told if one)
+
+
+def _load(study: Study) -> Iterator[Block]:
+    if not study.load_rows:
+        yield Paragraph(_sentence(study.load_reason or "nothing is known"))
+        return
+    head = ("", "with load / alone", "n", "found with 80 % power", "")
+    yield Table(head, tuple(map(_load_row, study.load_rows)))
+    methods = dict.fromkeys(row.estimate.method for row in study.load_rows if row.estimate.method)
+    yield Paragraph(f"{COMBINED} Metrics: with load minus alone. {_methods(methods)}")
+
+
+def _methods(methods: Iterable[str]) -> str:
+    return f"95 % intervals: {'; '.join(methods)}."
+
+
+def _load_row(row: ForestRow) -> tuple[str, ...]:
+    one = row.estimate
+    n = counted(one.n, one.unit)
+    return titled(row.quantity), cell(one, row.quantity), n, found(one), remark(one)
+
+
+def _hyperparameters(study: Study) -> Iterator[Block]:
+    if not study.hyperparameters:
+        yield Paragraph(_sentence(study.hyperparameter_reason or "nothing is known"))
+        return
+    for arm in dict.fromkeys(row.arm for row in study.hyperparameters):
+        rows = [row for row in study.hyperparameters if row.arm == arm]
+        where = "alone" if arm == "alone" else "under load, energies combined"
+        yield Paragraph(f"Trainings {where}; × is a factor, + and - are differences:")
+        yield from _arm_tables(rows, study)
+
+
+def _arm_tables(rows: Sequence[HyperparameterRow], study: Study) -> Iterator[Block]:
+    """Yield a table for the energy, as time times power, and one for what else there is."""
+    head = ("", "duration", "power", "energy = duration × power", "metric", "change by the load")
+    first = [_hyperparameter_row(row, study) for row in rows]
+    if study.energy is not None:
+        head = (*head[:3], f"{titled(study.energy)} = duration × power", *head[4:])
+    if study.metric is not None:
+        head = (*head[:4], study.metric.title, head[5])
+    yield Table(head, tuple(first))
+    lines = [
+        (f"{row.step} {row.name}", titled(one.quantity), cell(one.estimate, one.quantity),
+         counted(one.estimate.n, one.estimate.unit), found(one.estimate), remark(one.estimate))
+        for row in rows for one in row.effects
+    ]  # fmt: skip
+    yield Table(("", "on", "effect", "n", "found with 80 % power", ""), tuple(lines))
+
+
+def _hyperparameter_row(row: HyperparameterRow, study: Study) -> tuple[str, ...]:
+    energy = row.effect(study.energy.key) if study.energy else None
+    metric = row.effect(study.metric.key) if study.metric else None
+    return (
+        f"{row.step} {row.name}",
+        _effect_cell(row.effect("duration")),
+        cell(energy.power, energy.quantity) if energy else numbers.UNKNOWN,
+        _effect_cell(energy),
+        _effect_cell(metric),
+        cell(energy.change, energy.quantity) if energy else numbers.UNKNOWN,
+    )
+
+
+def _effect_cell(effect: Effect | None) -> str:
+    return numbers.UNKNOWN if effect is None else cell(effect.estimate, effect.quantity)
+
+
+def belief_lines(belief: Belief) -> Iterator[str]:
+    """Yield what speaks against it, the gravest first."""
+    yield from (f"damaged: {one.path.name} {one.text}" for one in belief.damage)
+    for run, reasons in belief.invalid:
+        yield f"invalid: {run.experiment_id} ({'; '.join(reasons)})"
+    left = belief.left_out
+    if left:
+        yield f"{counted(len(left), 'pairs')} left out"
+    yield from (f"left out: {one.label}: {one.reason}" for one in left)
+    yield f"order: {belief.order}"
+    yield from (f"refused: {text}" for text in belief.refusals)
+    yield from (f"flag: {text} ({counted(n, 'runs')})" for text, n in belief.flags.items())
+    yield from belief.remarks
+    if not (belief.invalid or left or belief.damage or belief.flags):
+        yield "no run invalid, no pair left out, no flag"
+
+
+def _front(front: Front) -> Iterator[Block]:
+    rows = tuple(
+        (
+            one.label, one.arm, numbers.amount(one.energy, front.energy), numbers.plain(one.metric),
+            counted(one.n, "runs"), _standing(one.is_on_front, one.is_surely_dominated, front),
+        )
+        for one in sorted(front.points, key=lambda point: point.energy)
+    )  # fmt: skip
+    if rows:
+        yield Table(("", "", titled(front.energy), front.metric.title, "n", ""), rows)
+    if front.reason:
+        yield Paragraph(_sentence(front.reason))
+
+
+def _standing(is_on_front: bool, is_dominated: bool, front: Front) -> str:
+    if front.metric.better is None:
+        return ""
+    if is_on_front:
+        return "on the front"
+    return "surely dominated" if is_dominated else "not surely dominated"
+
+
+def _configurations(study: Study) -> Iterator[Block]:
+    for row in study.load_rows:
+        if row.quantity in (study.energy, study.metric) and row.points:
+            said = numbers.ratio if row.quantity.kind == "ratio" else numbers.difference
+            tilde = "~" * row.quantity.estimated
+            rows = tuple(
+                (one.label, tilde + said(one.value), ", ".join(tilde + said(v) for v in one.values))
+                for one in row.points
+            )
+            yield Table((titled(row.quantity), "with load / alone", "its pairs"), rows)
+
+
+def _runs(study: Study) -> Table:
+    metric = study.metric.title if study.metric else "metric"
+    head = ("", "", "", "duration", "CPU", "GPU", metric, "")
+    return Table(head, tuple(_run_row(run, study) for run in study.runs))
+
+
+def _run_row(run: Run, study: Study) -> tuple[str, ...]:
+    value = amount(run, study.metric) if study.metric else None
+    measured = run.amounts.get("cpu_energy")
+    guessed = run.estimated_cpu_joules if measured is None else None
+    return (
+        run.experiment_id,
+        run.arm,
+        label_of(run),
+        numbers.duration(run.amounts.get("duration")),
+        numbers.joules(measured if guessed is None else guessed, guessed is not None),
+        numbers.joules(run.amounts.get("gpu_energy")),
+        numbers.plain(value),
+        "valid" if run.is_valid else f"invalid: {'; '.join(run.reasons)}",
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
