@@ -157,7 +157,7 @@ SCENES = {
     "aliased without counter": bare(power=square(70, 350, 0.1, 30), power_sampled=0.025),
     "aliased a little without counter": bare(power=square(190, 210, 0.1, 30), power_sampled=0.025),
     "no counter, load from the opening edge": bare(power=bursts(70, [(0.0, 30.0, 390)])),
-    "no counter, burst in the last 200 ms": bare(power=bursts(150, [(4.8, 5.0, 390)])),
+    "no counter, burst at the closing edge": bare(power=bursts(150, [(4.7, 9.0, 390)])),
     "no counter, average lost": bare(
         power=ramp(0, 5, 80, 350), errors=(Rule("average", GPU_IS_LOST, 1.0),)
     ),
