@@ -11,6 +11,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 
 _NOT_OFFERED = (errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
@@ -213,16 +214,22 @@ def _give_tree(top: Path, owner: tuple[int, int], only_of: int | None = None) ->
                     os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
 
 
-def read_regular(path: Path) -> bytes:
-    """Return the content of a regular file; nothing else is waited for.
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading; nothing else is waited for.
 
     Raises:
         OSError: there is none, it cannot be read, or it is a pipe, a device or a folder.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; raises as `open_regular` does."""
+    with open_regular(path) as file:
         return file.read()
 
 
