@@ -32,3 +32,15 @@ def test_a_load_that_never_becomes_ready_fails_the_experiment(
     result = project.run_here()
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*busy/large is not ready after 1 s*", "*NOT READY*"])
+
+
+def test_a_ready_pattern_that_backtracks_without_end_fails_the_experiment_in_words(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.patterns.LIMIT_SECONDS", 0.1)
+    said = "a" * 60
+    with_pattern(project, f"#!/bin/sh\necho {said}\nexec sleep 60\n", "(?:(?:a|aa)+)+b")
+    result = project.run_here()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*busy/large: its ready_pattern took more than 0.1 s*"])
+    assert project.records()[0]["background_info"]["stop"]["survivors"] == []

@@ -6,7 +6,8 @@ import re
 import tracemalloc
 from pathlib import Path
 
-from wattest.run.log import Metrics, end_of, last_lines, read_metrics
+from wattest.run.log import end_of, last_lines
+from wattest.run.metrics import Metrics, read_metrics
 
 ACCURACY = {"accuracy": re.compile(r"Accuracy[:\s]+([0-9.]+)")}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from wattest.errors import Fault, json_path
-from wattest.files import user_name, why_not_executable
+from wattest.files import obstacle, user_name, why_not_executable
 from wattest.process import first_refused
 
 Value = int | float
@@ -151,7 +151,8 @@ def _missing(program: Program) -> Iterator[tuple[str, str]]:
     """Yield (JSON key, what to mend) for what cannot be found or started."""
     # Not the methods of Path: they raise for what may not be looked at.
     if not os.path.isdir(program.folder):  # noqa: PTH112
-        text = f"no such folder: {program.folder}; clone the program there, or change it"
+        reason = obstacle(program.folder) or f"no such folder: {program.folder}"
+        text = f"{reason}; clone the program there, or change it"
         yield "path", text
     elif not os.path.isfile(program.script_path):  # noqa: PTH113
         yield "train_script", f"no such file: {program.script_path}"
@@ -173,9 +174,10 @@ def _refused(program: Program, run_as: tuple[int, int] | None) -> Iterator[tuple
         ways["interpreter"] = interpreter_of(program)
     for key, path in ways.items():
         if (refused := first_refused(path, run_as)) is not None:
-            what = f"{path}, because of {refused}" if refused != path else f"{path}"
-            remedy = "let that user in, or run the trainings as root: --run-as root"
-            yield key, f"user {user_name(run_as[0])} may not run {what}; {remedy}"
+            where = "" if refused == path else f": {refused} is closed to that user"
+            remedy = "open it" if refused.is_dir() else f"run: chmod a+rx '{refused}'"
+            text = f"user {user_name(run_as[0])} may not run {path}{where}; {remedy}"
+            yield key, f"{text}, or run the trainings as root: --run-as root"
 
 
 def _mentions_python(script: Path) -> bool:

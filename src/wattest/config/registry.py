@@ -16,6 +16,7 @@ from wattest.config.schema import defaults_of, written_faults
 from wattest.config.suggest import did_you_mean
 from wattest.errors import ConfigurationError, Fault, json_path
 from wattest.names import digest_of
+from wattest.patterns import compile_pattern
 
 _NEVER = re.compile(r"(?!)")
 
@@ -94,9 +95,9 @@ class _ProgramReader:
 
     def _compile(self, text: str, groups: tuple[int, ...], *keys: str) -> re.Pattern[str]:
         try:
-            pattern = re.compile(text, re.MULTILINE)
-        except (re.error, OverflowError, RecursionError) as error:
-            self._blame(f"is not a regular expression: {error}", *keys)
+            pattern = compile_pattern(text)
+        except ValueError as error:
+            self._blame(str(error), *keys)
             return _NEVER
         if pattern.groups not in groups:
             wanted = " or ".join(map(str, groups))

@@ -11,6 +11,7 @@ from wattest.config.jsonfile import Keys
 from wattest.config.program import Hyperparameter, Program, Value
 from wattest.config.registry import Registry
 from wattest.config.suggest import did_you_mean
+from wattest.patterns import compile_pattern
 
 Report = Callable[[Keys, str], None]
 
@@ -64,9 +65,9 @@ class RequestReader:
 
     def _ready_pattern(self, keys: Keys, text: str | None) -> re.Pattern[str] | None:
         try:
-            return None if text is None else re.compile(text, re.MULTILINE)
-        except (re.error, OverflowError, RecursionError) as error:
-            self._fault((*keys, "ready_pattern"), f"is not a regular expression: {error}")
+            return None if text is None else compile_pattern(text)
+        except ValueError as error:
+            self._fault((*keys, "ready_pattern"), str(error))
             return None
 
     def _values(

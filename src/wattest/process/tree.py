@@ -22,16 +22,13 @@ from wattest.process.supervisor import kernel
 _SPAWN_SECONDS = 60.0
 _ANSWER_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 5.0
-_MEBIBYTE = 1 << 20
 _Self = TypeVar("_Self", bound="Supervision")
 
 
 class Supervision:
     """What one run and a loop have in common: processes that can be counted and stopped.
 
-    Attributes:
-        guard_pid: PID of the guard, a child of this process.
-        supervisor_pid: PID of the supervisor, the child of the guard that runs the training.
+    `guard_pid` is a child of this process, `supervisor_pid` its child, which runs the training.
     """
 
     # The kernel shall rather kill the load than the training that is measured, or pytest.
@@ -154,8 +151,7 @@ class Tree(Supervision):
             super().__init__(command, rung, owners, job)
         finally:
             os.close(output)
-        refusal = self._client.hello["refusal"]
-        if refusal is not None:
+        if (refusal := self._client.hello["refusal"]) is not None:
             self.close()
             raise spawn_error(command, refusal)
 
@@ -181,7 +177,7 @@ class Tree(Supervision):
 
     def filenos(self) -> list[int]:
         """Return descriptors of which one is readable when `poll` should be called."""
-        return [self.fileno()] if self._main < 0 else [self.fileno(), self._main]
+        return [one for one in (self.fileno(), self._main) if one >= 0]
 
     def poll(self) -> Exit | None:
         """Return how the training ended, once nothing of it is left; None while it runs.
@@ -198,8 +194,7 @@ class Tree(Supervision):
                 self._forget_main()
             event = self._client.take_event("exit")
             if event is not None:
-                seen_ns = self._end_seen_ns or time.monotonic_ns()
-                event["ended_ns"] = min(event["ended_ns"], seen_ns)
+                event["ended_ns"] = min(event["ended_ns"], self._end_seen_ns or time.monotonic_ns())
                 self._exit = Exit(**event, oom_kills=oom_kills() - self._oom_kills)
         return self._exit
 
@@ -222,9 +217,8 @@ class Loop(Supervision):
     """An endless loop of runs, each with its own log `run_N.log` in `log_folder`.
 
     The next run starts as soon as nothing is left of the one before. After a failure there is a
-    pause, `backoff_seconds` doubling to `longest_backoff_seconds`, forgotten after a run that
-    ended with 0 and lasted a second. Five failures in a row within a second each, or 200 clean
-    runs in a row within 50 ms each, are news: this is no load.
+    pause. Five failures in a row within a second each, or 200 clean runs in a row within 50 ms
+    each, are news: this is no load.
 
     Args:
         command: what to run.
@@ -232,8 +226,8 @@ class Loop(Supervision):
         rung, owners: as for a `Tree`.
         log_cap_bytes: size at which a log loses its middle.
         logs_cap_bytes: size of all logs at which the oldest go, but never the first.
-        backoff_seconds: the first pause.
-        longest_backoff_seconds: the longest pause.
+        backoff_seconds, longest_backoff_seconds: the first pause, which doubles up to the longest
+            and is forgotten after a run that ended with 0 and lasted a second.
 
     Raises:
         ProcessError: an owner is gone, or the supervisor did not come up. That the rung is not to
@@ -250,8 +244,8 @@ class Loop(Supervision):
         *,
         rung: Rung = Rung.GUARD,
         owners: Sequence[int] = (),
-        log_cap_bytes: int = 16 * _MEBIBYTE,
-        logs_cap_bytes: int = 256 * _MEBIBYTE,
+        log_cap_bytes: int = 16 << 20,
+        logs_cap_bytes: int = 256 << 20,
         backoff_seconds: float = 0.1,
         longest_backoff_seconds: float = 5.0,
     ) -> None:
@@ -280,8 +274,7 @@ class Loop(Supervision):
         """Return what the loop has done so far.
 
         Raises:
-            ProcessError: the loop was stopped, guard or supervisor are gone, or do not answer
-                within a second.
+            ProcessError: the loop was stopped, or nobody answers within a second.
         """
         return LoopStatus(**self._client.request("status", _ANSWER_SECONDS))
 

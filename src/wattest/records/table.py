@@ -76,15 +76,17 @@ def text_of(names: Sequence[str], rows: Iterable[Row]) -> str:
 def columns(plan: Plan) -> list[str]:
     """Return the columns of a plan's CSV: the same for every session with the same programs."""
     programs = [experiment.foreground.program for experiment in plan.experiments]
-    parameters = sorted({name for program in programs for name in program.hyperparameters})
-    metrics = sorted({name for program in programs for name in program.log_patterns})
-    return [
-        *_HEAD,
-        *(f"hyperparam_{name}" for name in parameters),
-        *(f"perf_{name}" for name in metrics),
-        *_ENERGY,
-        *_TAIL,
-    ]
+    parameters = {f"hyperparam_{name}" for program in programs for name in program.hyperparameters}
+    metrics = {f"perf_{name}" for program in programs for name in program.log_patterns}
+    return [*_HEAD, *sorted(parameters), *sorted(metrics), *_ENERGY, *_TAIL]
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """Return the columns of these rows, in the order of a CSV."""
+    names = {name for row in rows for name in row}
+    groups = ("hyperparam_", "perf_")
+    found = [sorted(name for name in names if name.startswith(group)) for group in groups]
+    return [*_HEAD, *found[0], *found[1], *_ENERGY, *_TAIL]
 
 
 def row_of(record: Mapping[str, Any]) -> Row:

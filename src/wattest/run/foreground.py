@@ -17,7 +17,8 @@ from wattest.plan.experiment import Experiment
 from wattest.process import Command, Tree, ending
 from wattest.run.activeload import ActiveLoad
 from wattest.run.command import Launcher
-from wattest.run.log import last_lines, read_metrics
+from wattest.run.log import last_lines
+from wattest.run.metrics import read_metrics
 from wattest.run.outcome import Attempt, Outcome
 from wattest.run.verdict import judge
 from wattest.terminal import Console, shown

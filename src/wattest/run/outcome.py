@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from wattest.energy import METRICS, Measurement, Snapshot, estimate
 from wattest.files import give_back, open_new
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
-from wattest.run.log import Metrics
+from wattest.run.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,11 @@ class ExperimentFiles:
         """Rename log and traces of a failed attempt, so that the next one has the names."""
         log = self.log.with_name(f"{self.log.stem}.attempt_{attempt.number}.log")
         traces = Path(f"{self.energy_folder}.attempt_{attempt.number}")
-        self.log.replace(log)
+        # A training may have taken them away.
+        for here, aside in ((self.log, log), (self.energy_folder, traces)):
+            with suppress(FileNotFoundError):
+                here.replace(aside)
         os.close(open_new(self.log))
-        if self.energy_folder.exists():
-            self.energy_folder.replace(traces)
         attempt.log, attempt.energy_folder = log, traces
 
     def give_back(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import LoadError, ProcessError
+from wattest.patterns import BoundedPattern, OutOfTimeError
 from wattest.plan.experiment import Training
 from wattest.process import Loop, LoopStatus, StopReport, how_it_ended, likely_cause
 from wattest.run import liveness
@@ -72,11 +73,18 @@ class RunningLoad:
         """Tell whether its newest log has matched the ready pattern, at its beginning or its end.
 
         Ready once is ready for good: what a load says later must not hide it.
+
+        Raises:
+            LoadError: the pattern backtracks without end.
         """
         pattern = self.training.ready_pattern
         if pattern is not None and not self._has_matched and (log := self._newest_log()):
+            bounded = BoundedPattern(pattern)
             texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
-            self._has_matched = any(map(pattern.search, texts))
+            try:
+                self._has_matched = any(True for text in texts for _ in bounded.matches(text))
+            except OutOfTimeError as error:
+                raise LoadError(f"{called(self.training)}: its ready_pattern {error}") from None
         return pattern is None or self._has_matched
 
     def prove(self, status: LoopStatus, waited_seconds: float, warm_up: WarmUp | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from wattest.energy import find_sensors
 from wattest.errors import EnergyError, RecordError, WattestError
-from wattest.files import make_folder, user_name, write_atomically
+from wattest.files import json_text, make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import counters_of, facts, set_governor, take
 from wattest.machine.slurm import Job
@@ -182,7 +181,7 @@ class Session:
 
     def _leave_files(self, environment: Mapping[str, Any], rows: Sequence[Row]) -> Table:
         """Write plan, environment, and the CSV with the rows of what is finished already."""
-        plan, told = self._campaign.plan, json.dumps(environment, indent=2, ensure_ascii=False)
+        plan, told = self._campaign.plan, json_text(environment)
         try:
             store.store(self._options.results_folder, plan, self._folder)
             make_folder(self._folder)
