@@ -124,7 +124,7 @@ def test_the_worked_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_another_example_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Power under load is more than alone, and the load did three quarters of its work.
 
-    P_0 = 50 W, E_A = 300·800 = 240 kJ, E_AB = 400·900 = 360 kJ, P_B = 250 W, τ = 90·500/100 = 450 s:
+    E_A = 300·800 = 240 kJ, E_AB = 400·900 = 360 kJ, P_0 = 50 W, P_B = 250 W, τ = 450 s:
     same time 360 - 225 = 135, same work 360 - 112.5 = 247.5, and
     Shapley ½[(240 - 40) + (247.5 - 50·450/1000 = 225)] = 212.5 kJ.
     """
