@@ -201,9 +201,10 @@ class Window:
 
 def _refused(results: Sequence[DomainResult], why: Reason) -> tuple[DomainResult, ...]:
     """What was measured in a window that is refused as a whole: no number, and the reason."""
-    return tuple(
-        replace(one, status="invalid", reason=why.text, energy_joules=None, metrics={})
-        if one.status == "measured"
-        else one
-        for one in results
-    )
+    found = []
+    for one in results:
+        if one.status == "measured":
+            kept = {name: value for name, value in one.metrics.items() if "power" not in name}
+            one = replace(one, status="invalid", reason=why.text, energy_joules=None, metrics=kept)
+        found.append(one)
+    return tuple(found)
