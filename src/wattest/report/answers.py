@@ -40,6 +40,7 @@ def answer(reading: Reading, options: Options | None = None) -> Answers:
     pairs, left_out = pairs_of(reading.runs, options.across)
     trained = [run for run in reading.runs if run.arm != "load"]
     made = materials(trained, pairs)
+    has_load = len(trained) < len(reading.runs)
     studies = tuple(_study(material, options) for material in made)
     is_estimated = not any(_has_measured(run) for run in reading.runs)
     answers = Answers(
@@ -51,7 +52,7 @@ def answer(reading: Reading, options: Options | None = None) -> Answers:
         studies=studies,
         belief=belief_of(reading, studies, left_out, options.across),
         methods="",
-        attributions=attribute(reading.runs),
+        attributions=attribute(reading.runs) if has_load else (),
     )
     return replace(answers, methods=methods_of(answers))
 

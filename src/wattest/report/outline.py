@@ -25,6 +25,7 @@ from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
 COMBINED = "Energy under load is combined: that of the training and of its load together."
+MOST_ATTRIBUTIONS = 12
 NOT_ATTRIBUTED = (
     "Energy of a run under a load is that of both trainings together, and no number here is the"
     " foreground's share of it. To attribute it, the training alone and the load alone are needed:"
@@ -98,7 +99,7 @@ def _below(answers: Answers) -> Iterator[Block]:
         yield from _named(answers, study)
         yield from _configurations(study)
     yield Heading(2, "Whose energy?")
-    yield from attribution_blocks(answers.attributions)
+    yield from attribution_blocks(answers.attributions, MOST_ATTRIBUTIONS)
     yield Heading(2, "Every run")
     for study in answers.studies:
         yield from _named(answers, study)
@@ -107,13 +108,16 @@ def _below(answers: Answers) -> Iterator[Block]:
     yield Paragraph(answers.methods)
 
 
-def attribution_blocks(found: Sequence[Attribution]) -> Iterator[Block]:
+def attribution_blocks(found: Sequence[Attribution], most: int | None = None) -> Iterator[Block]:
     """Yield who used how much, under each definition, or why that is not known."""
     if not found:
         yield Paragraph(NOT_ATTRIBUTED)
         return
     yield Paragraph(NO_ONE_TRUTH)
-    for one in found:
+    if most is not None and len(found) > most:
+        left = len(found) - most
+        yield Paragraph(f"The first {most} are shown; wattest attribute shows {left} more.")
+    for one in found[:most]:
         yield Heading(3, attributed_title(one))
         yield Table(("", "mean of a run", "n", ""), tuple(map(_attributed_row, one.rows)))
 
