@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from wattest.errors import EnergyError, WattestError
 from wattest.plugin.options import seed, sys_root
@@ -38,8 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """One for which bad arguments are bad input, and nothing that a gate says."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(4, f"ERROR: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="wattest", description="Energy experiments on trainings: what is not a test run."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -169,7 +169,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _margin(text: str) -> float:
-    number = float(text.strip().removesuffix("%")) / (100 if "%" in text else 1)
+    """Return a margin such as `5%` as a share of 1."""
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = 0.0
     if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a margin is above 0 % and below 100 %")
+        raise argparse.ArgumentTypeError(f"{text!r} is no margin above 0 and below 100 %; write 5%")
     return number
