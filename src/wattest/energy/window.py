@@ -40,9 +40,10 @@ class Window:
         record: Callable[[TraceFolder], Sequence[Recording]],
         why_absent: Callable[[str], str],
         proc_root: Path,
+        cpus: frozenset[int] | None = None,
     ) -> None:
         self._why_absent = why_absent
-        self._proc_root = proc_root
+        self._proc_root, self._cpus = proc_root, cpus
         self._measurement: Measurement | None = None
         self._loop_cpu_ns = 0
         self._edges_cpu_ns = -time.thread_time_ns()
@@ -52,7 +53,7 @@ class Window:
             self._recordings = record(self._traces)
             for recording in self._recordings:
                 recording.prepare()
-            self._cpu_start = machine_cpu(proc_root)
+            self._cpu_start = machine_cpu(proc_root, cpus)
             self._clocks = read_clocks()
             for recording in self._recordings:
                 recording.read_opening()
@@ -123,7 +124,7 @@ class Window:
         self._traces.close()
 
     def _measure(self, closed_ns: int, ended_ns: int) -> Measurement:
-        clocks, cpu_end = read_clocks(), machine_cpu(self._proc_root)
+        clocks, cpu_end = read_clocks(), machine_cpu(self._proc_root, self._cpus)
         for recording, schedule in zip(self._recordings, self._schedules, strict=True):
             schedule.close(closed_ns)
             recording.finish(self.opened_ns, ended_ns)
