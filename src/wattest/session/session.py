@@ -127,10 +127,7 @@ class Session:
             WattestError: the counters are taken, or a file cannot be written.
         """
         plan = self._campaign.plan
-        self._signals.install()
-        self._closing.callback(self._signals.restore)
-        for swept in sweep():
-            self._console.warn(f"a dead session had left {swept}; ended it")
+        self._take_over()
         self.take_counters()
         governor = self._set_governor()
         self._board.total = len(selected)
@@ -153,6 +150,13 @@ class Session:
             publish=lambda told: None,
             is_continued=self._campaign.is_stored or is_shard,
         )
+
+    def _take_over(self) -> None:
+        """Take the signals, and end what dead sessions have left."""
+        self._signals.install()
+        self._closing.callback(self._signals.restore)
+        for swept in sweep():
+            self._console.warn(f"a dead session had left {swept}; ended it")
 
     def take_counters(self) -> None:
         """Take the counters for this session, unless it has them; wait for them if so asked.
