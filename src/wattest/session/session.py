@@ -12,12 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from wattest.config.program import interpreter_of
 from wattest.energy import find_sensors
 from wattest.errors import EnergyError, RecordError, WattestError
 from wattest.files import make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import counters_of, facts, set_governor, take
 from wattest.machine.slurm import Job
+from wattest.machine.software import Versions, versions_of
 from wattest.names import slug
 from wattest.plan import store
 from wattest.plan.experiment import Experiment
@@ -118,7 +120,13 @@ class Session:
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
         self._recorder = Recorder(
             results=self._options.results_folder,
-            context=Context(self._session_id, plan, self._campaign.registry.file, environment),
+            context=Context(
+                self._session_id,
+                plan,
+                self._campaign.registry.file,
+                environment,
+                self._software(),
+            ),
             console=self._console,
             board=self._board,
             preflight=preflight,
@@ -176,6 +184,17 @@ class Session:
             "supervision": self._options.launcher.rung.value,
             "scheduler": None if (job := Job.here()) is None else job.facts(),
         }
+
+    def _software(self) -> dict[str, Versions]:
+        """Return the versions of what trains, by program; every interpreter is asked once."""
+        launcher, asked, found = self._options.launcher, dict[Path, Versions](), {}
+        for training in (one.foreground for one in self._campaign.plan.experiments):
+            python = interpreter_of(training.program)
+            if python not in asked:
+                environment = launcher.command(training).environment
+                asked[python] = versions_of(python, environment, launcher.run_as)
+            found[training.program.name] = asked[python]
+        return found
 
     def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
         if seconds <= 0:
