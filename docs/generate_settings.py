@@ -60,7 +60,8 @@ def _table(schema: str, definition: str | None) -> Iterator[str]:
 
 def _kind(value: Mapping[str, Any]) -> str:
     if "enum" in value:
-        return ", ".join(f"`{one}`" for one in value["enum"])
+        words = (one if isinstance(one, str) else json.dumps(one) for one in value["enum"])
+        return ", ".join(f"`{word}`" for word in words)
     if "else" in value:
         return "object or list of objects"
     kind = value.get("type", "")

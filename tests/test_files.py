@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wattest.files import (
+    give_back,
     give_back_caches,
+    json_text,
     make_folder,
+    obstacle,
     open_new,
     sudo_user,
     why_not_executable,
@@ -158,6 +163,71 @@ def test_new_folders_belong_to_the_user_and_old_ones_keep_their_owner(home: Path
     assert owner(home / "results") == (0, 0)
     assert owner(home / "results" / "logs") == (UID, GID)
     assert owner(home / "results" / "logs" / "1") == (UID, GID)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EINVAL])
+def test_what_a_file_system_does_not_offer_costs_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    really = os.fsync
+
+    def only_files(descriptor: int) -> None:
+        really(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else refused()
+
+    for name in ("chmod", "fchmod", "chown", "fchown"):
+        monkeypatch.setattr(os, name, refused)
+    monkeypatch.setattr(os, "fsync", only_files)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", str(UID))
+    monkeypatch.setenv("SUDO_GID", str(GID))
+    make_folder(tmp_path / "new")
+    write_atomically(tmp_path / "new/record.json", "{}")
+    give_back(tmp_path / "new")
+    assert (tmp_path / "new/record.json").read_text() == "{}\n"
+
+
+def test_a_record_can_be_read_by_all_whatever_the_mask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_atomically(tmp_path / "record.json", "{}")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "record.json").stat().st_mode) == 0o644
+
+
+def test_names_that_are_no_utf8_are_written_as_their_bytes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"r\xe9sultats")
+    text = json_text({"folder": name, "half": "\ud800", "whole": "é"})
+    assert json.loads(text) == {"folder": r"r\xe9sultats", "half": r"\ud800", "whole": "é"}
+    write_atomically(tmp_path / "table.csv", f"folder\n{name}")
+    assert (tmp_path / "table.csv").read_bytes() == b"folder\nr\\udce9sultats\n"
+
+
+def test_what_stands_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    links = {"dead": tmp_path / "gone/there", "circle": tmp_path / "back", "back": "circle",
+             "to_file": "file", "good": "folder"}  # fmt: skip
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    dead = f"{tmp_path / 'dead'} points to {tmp_path / 'gone/there'}, which is not there"
+    for name in ("dead", "dead/below/it"):
+        assert obstacle(tmp_path / name) == f"{dead} (is it mounted?)"
+    assert (
+        obstacle(tmp_path / "circle/x") == f"{tmp_path / 'circle'} is a link that leads in a circle"
+    )
+    file = tmp_path / "file"
+    assert (
+        obstacle(tmp_path / "to_file")
+        == f"{tmp_path / 'to_file'} points to {file}, which is no folder"
+    )
+    assert obstacle(tmp_path / "file/x") == f"{file} is no folder"
+    assert [obstacle(tmp_path / name) for name in ("good", "good/new", "folder", "new")] == [
+        None
+    ] * 4
 
 
 @pytest.mark.parametrize(

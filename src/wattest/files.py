@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pwd
+import re
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
+_NOT_OFFERED = (errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CODE_FOLDERS = ("experiments", "fixtures", "src", "tests")
 
 
@@ -21,6 +25,38 @@ def sudo_user() -> tuple[int, int] | None:
     if os.geteuid() != 0 or not (user.isdecimal() and group.isdecimal()):
         return None
     return int(user), int(group)
+
+
+@contextlib.contextmanager
+def where_offered() -> Iterator[None]:
+    """Pass over what this file system does not offer: modes, owners, syncing of folders.
+
+    exFAT, NTFS, CIFS and some of FUSE and HPC take files and nothing of that. It is a courtesy,
+    and costs no result.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+
+
+def obstacle(folder: Path) -> str | None:
+    """Return what stands in the place of a folder or of one above it; None where nothing does.
+
+    That is a link that leads nowhere or in a circle, or something that is no folder.
+    """
+    # Not the methods of Path: they raise for what may not be looked at.
+    place = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if os.path.isdir(place):  # noqa: PTH112
+        return None
+    if not place.is_symlink():
+        return f"{place} is no folder"
+    target = os.path.realpath(place)
+    if os.path.islink(target):  # noqa: PTH114
+        return f"{place} is a link that leads in a circle"
+    why = "is no folder" if os.path.exists(target) else "is not there (is it mounted?)"  # noqa: PTH110
+    return f"{place} points to {target}, which {why}"
 
 
 def user_name(uid: int) -> str:
@@ -37,7 +73,8 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     owner = sudo_user()
     for one in missing if owner else ():
-        os.chown(one, *owner or (), follow_symlinks=False)
+        with where_offered():
+            os.chown(one, *owner or (), follow_symlinks=False)
 
 
 def open_new(path: Path) -> int:
@@ -54,25 +91,45 @@ def open_new(path: Path) -> int:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader finds all of it or the old content, also after a crash."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    """Write `text` so that a reader finds all of it or the old content, also after a crash.
+
+    Half a surrogate pair, as a name that is no UTF-8 has, is written as its escape.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    handle = open_new(temporary)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text + "\n")
             file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            _give_back(file.fileno())
-            os.fsync(file.fileno())
+            with where_offered():
+                os.fchmod(handle, 0o644)
+            _sync(handle)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with where_offered():
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _sync(folder)
+        finally:
+            os.close(folder)
+
+
+def json_text(value: object, indent: int = 2) -> str:
+    r"""Return `value` as JSON; what is no UTF-8, in names of the system, is escaped: ``\xe9``."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: rf"\\{_escaped(ord(found[0]))}", text)
+
+
+def _escaped(code: int) -> str:
+    """Return a half of a surrogate pair as the byte that it stands for, if it stands for one."""
+    return f"x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"u{code:04x}"
+
+
+def _sync(descriptor: int) -> None:
+    with where_offered():
+        os.fsync(descriptor)
 
 
 def _give_back(descriptor: int) -> None:
@@ -89,8 +146,9 @@ def give_back(top: Path) -> None:
         OSError: what is there cannot be given.
     """
     if owner := sudo_user():
-        os.chown(top, *owner, follow_symlinks=False)
-        _give_tree(top, owner)
+        with where_offered():
+            os.chown(top, *owner, follow_symlinks=False)
+            _give_tree(top, owner)
 
 
 def give_back_caches(root: Path) -> None:

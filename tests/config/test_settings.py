@@ -38,7 +38,7 @@ OLD_TOP: dict[str, Any] = {
 def test_what_is_not_said_is_the_default_of_the_schema(tmp_path: Path) -> None:
     settings = load(tmp_path, document(FIXED))
     (entry,) = settings.entries
-    assert entry.limits == Limits(2, 36000, 5, None)
+    assert entry.limits == Limits(2, 36000, 5, None, 60)
     assert (entry.runs_per_config, entry.repetitions, entry.baseline) == (None, 1, False)
     assert entry.design == Design("random")
     assert not entry.is_design_said

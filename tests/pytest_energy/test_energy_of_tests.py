@@ -234,10 +234,10 @@ def test_a_report_needs_a_folder(foreign: pytest.Pytester) -> None:
 def test_other_plugins_that_repeat_work_beside_it(counted: pytest.Pytester) -> None:
     body = """
 @pytest.mark.energy(repeat=5)
-def test_benchmark(benchmark): benchmark.pedantic(burn, (0.05,), rounds=5)
+def test_benchmark(benchmark): benchmark.pedantic(burn, (0.1,), rounds=6)
 @pytest.mark.energy
 @pytest.mark.repeat(2)
-def test_repeat(): burn(0.25)
+def test_repeat(): burn(0.5)
 """
     shown, entries = run(counted, body)
     assert "3 passed" in shown

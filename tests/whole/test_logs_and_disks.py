@@ -238,3 +238,21 @@ def test_a_load_that_starts_again_and_again_keeps_its_folder_under_the_cap(tmp_p
     assert tmp_path / "logs" / "run_1.log" in logs
     assert "wattest deleted" in with_note.read_text()
     assert status.failures == 0
+
+
+def test_names_that_are_no_utf8_stop_no_campaign(project: Project) -> None:
+    project.settings(TOY)
+    name = os.fsdecode(b"r\xe9sultats")
+    assert project.run_here("--results-dir", name).ret == 0
+    (record,) = (project.path / name).glob("*.json")
+    command = json.loads(record.read_bytes().decode())["environment"]["command"]
+    assert isinstance(command, list)
+    refused = project.refusal("--results-dir", name, "-n", "1")
+    refused.stderr.fnmatch_lines(["ERROR: b'r?xe9sultats' is not UTF-8, and xdist *"])
+
+
+def test_a_results_folder_that_is_a_dead_link_is_told(project: Project) -> None:
+    project.settings(TOY)
+    (project.path / "results").symlink_to(project.path / "scratch/gone")
+    told = "ERROR: results folder * points to */scratch/gone, which is not there (is it mounted?)*"
+    project.refusal().stderr.fnmatch_lines([told])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from wattest.errors import Fault, json_path
-from wattest.files import user_name, why_not_executable
+from wattest.files import obstacle, user_name, why_not_executable
 from wattest.process import first_refused
 
 Value = int | float
@@ -151,7 +151,8 @@ def _missing(program: Program) -> Iterator[tuple[str, str]]:
     """Yield (JSON key, what to mend) for what cannot be found or started."""
     # Not the methods of Path: they raise for what may not be looked at.
     if not os.path.isdir(program.folder):  # noqa: PTH112
-        text = f"no such folder: {program.folder}; clone the program there, or change it"
+        reason = obstacle(program.folder) or f"no such folder: {program.folder}"
+        text = f"{reason}; clone the program there, or change it"
         yield "path", text
     elif not os.path.isfile(program.script_path):  # noqa: PTH113
         yield "train_script", f"no such file: {program.script_path}"

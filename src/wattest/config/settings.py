@@ -21,13 +21,15 @@ from wattest.names import digest_of
 class Limits:
     """How far one experiment may go.
 
-    `startup_seconds` are those of its background load; `gpu_memory_limit_mb` binds each training.
+    `startup_seconds` are those of its background load; `gpu_memory_limit_mb` binds each training;
+    the load alone is measured for `load_seconds` where nothing tells how long its partner takes.
     """
 
     max_retries: int
     timeout_seconds: float
     startup_seconds: float
     gpu_memory_limit_mb: int | None
+    load_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Entry:
     """One entry of `experiments`: a training, for parallel mode with its background loads.
 
     `runs_per_config` is None where neither the entry nor the file says it; where none says its
-    design, `is_design_said` is false, and it is `random`.
+    design, `is_design_said` is false, and it is `random`. `arms` are those beside the parallel one:
+    `alone`, `load`.
     """
 
     path: str
@@ -46,8 +49,13 @@ class Entry:
     design: Design
     is_design_said: bool
     repetitions: int
-    baseline: bool
+    arms: tuple[str, ...]
     limits: Limits
+
+    @property
+    def baseline(self) -> bool:
+        """Whether the foreground also runs alone."""
+        return "alone" in self.arms
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,22 @@ class Settings:
     historical_csvs: tuple[str, ...]
     order: str | None
     idle_baseline_seconds: float
+    idle: str
     cooldown_seconds: float
     cooldown_limit_seconds: float
     entries: tuple[Entry, ...]
     digest: str
     warnings: tuple[str, ...] = ()
+
+
+# By what `baseline` says in a file.
+_ARMS: Mapping[bool | str, tuple[str, ...]] = {
+    False: (),
+    True: ("alone",),
+    "alone": ("alone",),
+    "load": ("load",),
+    "both": ("alone", "load"),
+}
 
 
 def load_settings(path: Path, registry: Registry, shown: str | None = None) -> Settings:
@@ -167,7 +186,7 @@ class _Reader:
             design=Design.of(said.get("design", "random")),
             is_design_said="design" in written,
             repetitions=said["repetitions"],
-            baseline=parallel and said["baseline"],
+            arms=_ARMS[said["baseline"]] if parallel else (),
             limits=Limits(**limits),
         )
 

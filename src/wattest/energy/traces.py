@@ -69,7 +69,7 @@ class Trace:
         return value if isinstance(value, str) else f"{value:.{self._digits}f}"
 
     def _put(self, text: str) -> None:
-        rest = text.encode()
+        rest = text.encode(errors="backslashreplace")
         try:
             while rest and self._fd >= 0:
                 rest = rest[os.write(self._fd, rest) :]

@@ -13,6 +13,7 @@ from typing import Any
 import wattest
 from wattest.files import read_text
 from wattest.machine.software import own_versions
+from wattest.machine.variables import for_git
 
 _MODEL_KEYS = ("model name", "Model", "Hardware", "cpu", "uarch", "cpu model")
 _VARIABLES = (
@@ -76,6 +77,7 @@ def _git(folder: Path, *words: str) -> str | None:
         done = subprocess.run(
             ["git", "-c", "safe.directory=*", "-C", str(folder), *words],
             capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL,
+            env=for_git(os.environ),
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

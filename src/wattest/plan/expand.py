@@ -65,13 +65,19 @@ def arrange(written: Sequence[Experiment], order: str, seed: int) -> tuple[Exper
 
     Randomised complete blocks: there are as many blocks as the most repeated configuration has
     repetitions, and each block holds one repetition of it; configurations with fewer are spread
-    evenly. Within a block the order is random, and both halves of a pair lie in one block.
+    evenly. Within a block the order is random; all arms of a repetition lie in one block, and a
+    load alone comes after its partner, whose duration it takes.
     """
     blocks = max((experiment.repetitions for experiment in written), default=1)
     placed = [replace(one, block=_block(one, blocks)) for one in written]
     if order == "as_written":
         return tuple(placed)
     placed.sort(key=lambda one: (one.block, derive_seed(seed, "order", str(one.block), one.id)))
+    at = {one.id: place for place, one in enumerate(placed)}
+    for one in [one for one in placed if one.arm == "load"]:
+        mine, partners = at[one.id], at[one.partner or one.id]
+        if mine < partners:
+            placed[mine], placed[partners] = placed[partners], one
     return tuple(placed)
 
 
@@ -122,7 +128,7 @@ def _count(entry: Entry) -> int:
     configurations = entry.runs_per_config or 1
     if parameters:
         configurations = most_mutants(parameters, entry.runs_per_config, entry.design)
-    return configurations * entry.repetitions * (2 if entry.baseline else 1)
+    return configurations * entry.repetitions * (1 + len(entry.arms))
 
 
 def _block(experiment: Experiment, blocks: int) -> int:
@@ -133,7 +139,7 @@ def _block(experiment: Experiment, blocks: int) -> int:
 def _entry_experiments(
     entry: Entry, mutants: Mutants, seed: int, numbers: Counter[str]
 ) -> list[Experiment]:
-    """Return the experiments of one entry as written: runs, repetitions, and their lone halves."""
+    """Return the experiments of one entry as written: runs, repetitions, and their other arms."""
     made = []
     backgrounds = tuple(_training(request, {}) for request in entry.backgrounds)
     drawn = bool(entry.foreground.mutate)
@@ -145,7 +151,7 @@ def _entry_experiments(
             stem = f"{slug(foreground.program.name)}-{slug(foreground.model)}"
             numbers[f"{stem}-{entry.mode}"] += 1
             number = numbers[f"{stem}-{entry.mode}"]
-            if entry.baseline:
+            if entry.arms:
                 foreground = _with_seed(foreground, seed, f"{stem}-{number}")
             loaded = Experiment(
                 id=f"{stem}-{entry.mode}-{number}",
@@ -161,14 +167,22 @@ def _entry_experiments(
                 repetitions=repetitions,
                 design=entry.design.written() if drawn else None,
             )
-            made += _pair(loaded, f"{stem}-baseline-{number}") if entry.baseline else [loaded]
+            made += _arms(loaded, entry.arms, stem, number)
     return [replace(one, key=_key(one)) for one in made]
 
 
-def _pair(loaded: Experiment, lone_id: str) -> list[Experiment]:
-    mode = "mutation" if loaded.mutated else "default"
-    lone = replace(loaded, id=lone_id, mode=mode, backgrounds=(), partner=loaded.id)
-    return [replace(loaded, partner=lone_id), lone]
+def _arms(loaded: Experiment, further: tuple[str, ...], stem: str, number: int) -> list[Experiment]:
+    """Return an experiment over its load, with its foreground alone and its load alone."""
+    made = [loaded]
+    if "alone" in further:
+        mode = "mutation" if loaded.mutated else "default"
+        lone_id = f"{stem}-baseline-{number}"
+        lone = replace(loaded, id=lone_id, mode=mode, backgrounds=(), partner=loaded.id)
+        made = [replace(loaded, partner=lone_id), lone]
+    if "load" in further:
+        name = f"{stem}-load-{number}"
+        made.append(replace(loaded, id=name, mode="load", mutated={}, partner=loaded.id))
+    return made
 
 
 def _with_seed(training: Training, seed: int, name: str) -> Training:

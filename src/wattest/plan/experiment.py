@@ -48,8 +48,8 @@ class Experiment:
     `key` identifies it across sessions: equal keys are the same experiment of the same plan.
     `path` is the place of its entry in the settings file. `configuration` counts the distinct
     configurations of the entry; `partner` is the id of the other half of a pair with and without
-    load; `design` is the one by which `mutated` was drawn, as settings say it, None where nothing
-    was.
+    load, and for a load alone that of the experiment over it; `design` is the one by which
+    `mutated` was drawn, as settings say it, None where nothing was.
     """
 
     id: str
@@ -69,20 +69,21 @@ class Experiment:
 
     @property
     def arm(self) -> str:
-        """``parallel`` for a foreground over its load, ``alone`` for one without."""
-        return "parallel" if self.mode == "parallel" else "alone"
+        """``parallel`` for a foreground over its load, ``alone`` without it, ``load`` for that."""
+        return self.mode if self.mode in ("parallel", "load") else "alone"
 
     @property
     def configuration_key(self) -> str:
-        """What is trained: one key for all repetitions and both arms, whatever the seed."""
+        """What is trained: one key for all repetitions and all arms, whatever the seed."""
         trained = self.foreground.identity()
         trained["hyperparameters"].pop("seed", None)
         return digest_of(trained)
 
     @property
     def trainings(self) -> tuple[Training, ...]:
-        """The foreground and the background loads."""
-        return (self.foreground, *self.backgrounds)
+        """What runs: the foreground, but where the load is alone, and the background loads."""
+        foreground = () if self.arm == "load" else (self.foreground,)
+        return (*foreground, *self.backgrounds)
 
     @property
     def program_digests(self) -> dict[str, str]:

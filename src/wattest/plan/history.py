@@ -138,6 +138,8 @@ def _run_of_record(document: Any) -> PastRun | None:
     if not isinstance(document, dict) or "experiment_id" not in document:
         return None
     parallel = document.get("mode") == "parallel"
+    if document.get("mode") == "load":
+        return None
     result = document.get("foreground_result") if parallel else document
     if not isinstance(result, dict) or result.get("training_success") is not True:
         return None
@@ -196,7 +198,7 @@ def _run_of_row(
         odd["rows have more cells than there are columns"].append(place)
         return None
     row = {name: cell.strip() for name, cell in cells.items() if cell and cell.strip()}
-    if not row:
+    if not row or row.get("mode") == "load":
         return None
     parallel = _is_parallel(row)
     prefixes = (_FOREGROUND, "") if parallel else ("",)

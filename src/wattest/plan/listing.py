@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 
+from wattest.files import json_text
 from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.store import document
 
@@ -17,7 +17,7 @@ def listing(plan: Plan, form: str) -> Iterator[str]:
     Only a line feed ends a line: a name may hold what ``str.splitlines`` splits at (U+2028).
     """
     if form == "json":
-        yield from json.dumps(document(plan), indent=2, ensure_ascii=False).split("\n")
+        yield from json_text(document(plan)).split("\n")
     elif form == "csv":
         yield from _csv(plan)
     else:

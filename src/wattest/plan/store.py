@@ -15,7 +15,7 @@ from typing import Any
 
 from wattest.config.program import Value
 from wattest.errors import ConfigurationError, Fault
-from wattest.files import make_folder, read_regular, write_atomically
+from wattest.files import json_text, make_folder, read_regular, write_atomically
 from wattest.names import digest_of, slug
 from wattest.plan.experiment import Plan
 
@@ -52,7 +52,7 @@ def store(results: Path, plan: Plan, session: Path | None = None) -> Path:
     if not path.exists():
         make_folder(path.parent)
         told = {"planned_at": datetime.now().isoformat(), **document(plan)}
-        write_atomically(path, json.dumps(told, indent=1, ensure_ascii=False))
+        write_atomically(path, json_text(told, indent=1))
     if session is not None:
         make_folder(session)
         write_atomically(session / "plan.json", json.dumps({"plan": path.name}))

@@ -30,7 +30,8 @@ _MARKERS = (
     "default: an experiment with fixed hyper-parameters",
     "mutation: an experiment with mutated hyper-parameters",
     "parallel: an experiment over a background load",
-    "experiment(repo, model, mode, background): selects exactly,"
+    "load: a background load alone",
+    "experiment(repo, model, mode, arm, background): selects exactly,"
     " such as -m \"experiment(model='resnet20')\"",
 )
 
@@ -46,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     _give_back_at_the_end(config)
     if workers.is_controller(config):
+        workers.require_utf8(config)
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
     folder = (project_root(config) / "experiments").resolve()

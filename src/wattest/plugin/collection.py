@@ -228,7 +228,7 @@ class CampaignRun:
         left = len(ours) - len(done)
         told = f"{len(done)} of {len(ours)} experiments found finished, {left} left"
         workers.tell(config, f"resume: {told}")
-        if done and not left and not collect_only:
+        if done and not left and not collect_only and self._shard is None:
             with usage_errors():
                 completed = complete_csv(results, self._finished, plan)
             if completed is not None:
@@ -278,6 +278,7 @@ def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
 def _parameter(experiment: Experiment) -> Any:
     training, mode = experiment.foreground, experiment.mode
     said = {"repo": training.program.name, "model": training.model, "mode": mode}
+    said["arm"] = experiment.arm
     loads: list[str | None] = [background.model for background in experiment.backgrounds]
     marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
     return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])

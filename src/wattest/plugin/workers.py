@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,6 +68,22 @@ def _interrupt(node: Any) -> None:
     if node.gateway.spec.popen:
         with contextlib.suppress(ProcessLookupError):
             node.gateway._io.popen.terminate()
+
+
+def require_utf8(config: pytest.Config) -> None:
+    """Check that xdist can pass names to its workers.
+
+    Raises:
+        pytest.UsageError: the project's folder or the command line holds what is no UTF-8.
+    """
+    for name in (str(config.rootpath), str(Path.cwd()), *map(str, config.invocation_params.args)):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise pytest.UsageError(
+                f"{os.fsencode(name)!r} is not UTF-8, and xdist passes nothing else to its workers;"
+                " run with -n 0, or choose another name"
+            ) from None
 
 
 def refuse_several(config: pytest.Config) -> None:

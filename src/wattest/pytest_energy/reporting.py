@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import wattest
-from wattest.files import write_atomically
+from wattest.files import json_text, write_atomically
 from wattest.pytest_energy.budget import Estimate, Verdict
 from wattest.pytest_energy.meter import DOMAINS, MeasuredWindow, Meter
 
@@ -76,7 +75,7 @@ def write(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         "note": "counters are machine-wide: joules are those of the whole machine in the window",
         "entries": list(entries),
     }
-    write_atomically(path, json.dumps(document, indent=2, ensure_ascii=True))
+    write_atomically(path, json_text(document))
 
 
 def lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,6 +15,7 @@ from wattest.run.outcome import Attempt, Outcome
 RECORD_VERSION = 2
 """Counts what was added to records; those without one are of the first version."""
 SUCCESS = "Training completed successfully"
+LOAD_SUCCESS = "The load alone was measured"
 _COMBINED = (
     "Energy metrics include both foreground and background training: the counters are"
     " machine-wide and cannot tell them apart"
@@ -22,6 +23,15 @@ _COMBINED = (
 _MACHINE_WIDE = (
     "Energy metrics are machine-wide: they include whatever else ran on the measured CPUs and GPUs"
 )
+_LOAD_ALONE = (
+    "Energy metrics are those of the background load without a foreground, and machine-wide: no"
+    " training was measured"
+)
+_ATTRIBUTIONS = {
+    "parallel": ("combined", _COMBINED),
+    "alone": ("machine", _MACHINE_WIDE),
+    "load": ("load", _LOAD_ALONE),
+}
 
 
 @dataclass(frozen=True)
@@ -44,14 +54,14 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
         "mode": experiment.mode,
     }
     result = _result(experiment, outcome)
-    if experiment.mode == "parallel":
+    document |= {"foreground_result": result} if experiment.mode == "parallel" else result
+    if experiment.backgrounds:
         infos = _background_info(experiment, outcome)
-        document["foreground_result"] = result
         document["background_info"] = infos[0]
         if len(infos) > 1:
             document["further_backgrounds"] = infos[1:]
-    else:
-        document |= result
+    if experiment.arm == "load":
+        document["load_alone"] = _load_alone(outcome)
     document["plan"] = _planned(experiment, context)
     document["cooldown"] = asdict(outcome.cooldown) if outcome.cooldown else None
     software = context.software.get(experiment.foreground.program.name)
@@ -88,7 +98,11 @@ def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:
 
 
 def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
-    training, last, reasons = experiment.foreground, outcome.last, outcome.faults
+    """Return what the training came to, or the load where it is alone."""
+    is_load, last, reasons = experiment.arm == "load", outcome.last, outcome.faults
+    training = experiment.backgrounds[0] if is_load else experiment.foreground
+    patterns = () if is_load else training.program.log_patterns
+    attribution, note = _ATTRIBUTIONS[experiment.arm]
     found = last.metrics.values if last else {}
     return {
         "repository": training.program.name,
@@ -98,13 +112,13 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "duration_seconds": last.duration_seconds if last else None,
         "energy_metrics": {
             **(last.energy_metrics() if last else dict.fromkeys(METRICS)),
-            "attribution": "combined" if experiment.mode == "parallel" else "machine",
-            "note": _COMBINED if experiment.mode == "parallel" else _MACHINE_WIDE,
+            "attribution": attribution,
+            "note": note,
         },
-        "performance_metrics": {name: found.get(name) for name in training.program.log_patterns},
+        "performance_metrics": {name: found.get(name) for name in patterns},
         "training_success": outcome.succeeded,
         "retries": max(0, len(outcome.attempts) - 1),
-        "error_message": "; ".join(reasons) if reasons else SUCCESS,
+        "error_message": "; ".join(reasons) or (LOAD_SUCCESS if is_load else SUCCESS),
         "quality": {
             "verdict": "invalid" if reasons else "valid",
             "reasons": reasons,
@@ -116,6 +130,19 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "meter": last.measurement.meter_cost if last and last.measurement else None,
         "cpu_use": asdict(last.cpu) if last and last.cpu else None,
         "attempts": [_attempt(one, outcome.files.record.parent) for one in outcome.attempts],
+    }
+
+
+def _load_alone(outcome: Outcome) -> dict[str, Any]:
+    """Return what was measured of a load alone: for how long, why so long, and its first half."""
+    told = outcome.load_alone
+    half = outcome.last.half if outcome.last else None
+    return {
+        "seconds": told.seconds if told else None,
+        "reason": told.reason if told else None,
+        "half_seconds": half.elapsed_seconds if half else None,
+        "half_cpu_joules": half.cpu_joules if half else None,
+        "half_gpu_joules": half.gpu_joules if half else None,
     }
 
 
@@ -158,6 +185,8 @@ def compare(record: Mapping[str, Any], partner: Mapping[str, Any]) -> dict[str, 
     either is unknown); `metric_differences` are with load minus alone, in the metric's own unit.
     None where one of the two does not count.
     """
+    if "load" in (record["mode"], partner["mode"]):
+        return None
     loaded, alone = (record, partner) if "foreground_result" in record else (partner, record)
     if "foreground_result" not in loaded or "foreground_result" in alone:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import tempfile
 import time
@@ -15,7 +14,7 @@ from typing import Any
 
 from wattest.config.schema import schema_faults
 from wattest.errors import RecordError
-from wattest.files import make_folder, open_new, write_atomically
+from wattest.files import json_text, make_folder, obstacle, open_new, write_atomically
 from wattest.names import slug
 from wattest.plan.experiment import Experiment
 from wattest.run.outcome import ExperimentFiles
@@ -29,6 +28,9 @@ def prepare(results: Path) -> None:
     Raises:
         RecordError: it cannot; the message says why and what to do.
     """
+    remedy = "mend that, or choose another with --results-dir"
+    if reason := obstacle(results):
+        raise RecordError(f"results folder {results} cannot be written: {reason}; {remedy}")
     try:
         make_folder(results)
         with tempfile.TemporaryFile(dir=results) as probe:
@@ -42,7 +44,6 @@ def prepare(results: Path) -> None:
                 if time.time() - rest.stat().st_mtime > _WRITTEN_WITHIN_SECONDS:
                     rest.unlink()
     except OSError as error:
-        remedy = "mend that, or choose another with --results-dir"
         raise RecordError(
             f"results folder {results} cannot be written: {error.strerror}; {remedy}"
         ) from None
@@ -91,6 +92,6 @@ def write(file: Path, record: Mapping[str, Any]) -> None:
     if faults:
         raise RecordError("the record breaks its own schema:\n" + "\n".join(map(str, faults)))
     try:
-        write_atomically(file, json.dumps(record, indent=2, ensure_ascii=False))
+        write_atomically(file, json_text(record))
     except OSError as error:
         raise RecordError(f"{file} cannot be written: {error.strerror}") from None

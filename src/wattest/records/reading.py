@@ -19,7 +19,7 @@ def read_record(path: Path, mention: str = "") -> dict[str, Any] | None:
     """
     try:
         content = read_regular(path)
-        if mention.encode() not in content:
+        if mention.encode(errors="replace") not in content:
             return None
         data = json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError):

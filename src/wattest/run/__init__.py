@@ -9,7 +9,7 @@ from wattest.run.activeload import ActiveLoad
 from wattest.run.background import BackgroundLoad
 from wattest.run.command import Launcher
 from wattest.run.foreground import Foreground
-from wattest.run.outcome import Attempt, CoolDown, ExperimentFiles, Outcome
+from wattest.run.outcome import Attempt, CoolDown, ExperimentFiles, LoadAlone, Outcome
 
 __all__ = [
     "ActiveLoad",
@@ -19,5 +19,6 @@ __all__ = [
     "ExperimentFiles",
     "Foreground",
     "Launcher",
+    "LoadAlone",
     "Outcome",
 ]

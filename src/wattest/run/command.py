@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.config.program import interpreter_of
 from wattest.errors import ProcessError
+from wattest.machine.variables import for_training
 from wattest.plan.experiment import Training
 from wattest.process import Command, Loop, Rung, Tree, probe
-
-# Variables of the harness itself that a training must not inherit.
-_PRIVATE_PREFIXES = ("PYTEST_", "COV_CORE_")
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,8 @@ class Launcher:
         that user's home and name, and none of this user's ``XDG_`` folders.
         """
         program = training.program
-        variables = {
-            key: value for key, value in os.environ.items() if not key.startswith(_PRIVATE_PREFIXES)
-        }
         python = interpreter_of(program)
+        variables = for_training(os.environ, same_python=python == Path(sys.executable))
         variables["PATH"] = f"{python.parent}{os.pathsep}{variables.get('PATH', os.defpath)}"
         variables["PYTHON"] = str(python)
         variables.setdefault("PYTHONUNBUFFERED", "1")
@@ -77,16 +74,23 @@ class Launcher:
 
 
 def argv_of(training: Training) -> tuple[str, ...]:
-    """Return ``train_script [model_flag MODEL] [required args] [flag VALUE ...]``."""
+    """Return ``train_script [model_flag MODEL] [required args] [flag VALUE ...]``.
+
+    A flag that ends in ``=`` makes one word with its value.
+    """
     program = training.program
     words = [program.script]
     if program.model_flag is not None:
-        words += [program.model_flag, training.model]
+        words += _flagged(program.model_flag, training.model)
     words += program.required_arguments
     for name, value in training.hyperparameters.items():
         # The shortest text that reads back as exactly this value.
-        words += [program.hyperparameters[name].flag, repr(value)]
+        words += _flagged(program.hyperparameters[name].flag, repr(value))
     return tuple(words)
+
+
+def _flagged(flag: str, value: str) -> list[str]:
+    return [flag + value] if flag.endswith("=") else [flag, value]
 
 
 def _login_of(uid: int) -> dict[str, str]:

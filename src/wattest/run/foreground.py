@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -43,6 +44,8 @@ class Foreground:
     def train(self, experiment: Experiment, outcome: Outcome, load: ActiveLoad) -> None:
         """Train until an attempt counts or the retries are used up; add every attempt to `outcome`.
 
+        Where the load is alone nothing is trained: it is measured.
+
         An interruption leaves the interrupted attempt in `outcome` and goes on its way.
         """
         for number in range(1, experiment.limits.max_retries + 2):
@@ -56,7 +59,9 @@ class Foreground:
 
     def _attempt(self, experiment: Experiment, outcome: Outcome, load: ActiveLoad) -> Attempt:
         limits, files = experiment.limits, outcome.files
-        command = self._launcher.command(experiment.foreground, limits.gpu_memory_limit_mb)
+        alone = outcome.load_alone
+        trained = experiment.foreground if alone is None else experiment.backgrounds[0]
+        command = self._launcher.command(trained, limits.gpu_memory_limit_mb)
         attempt = Attempt(
             number=len(outcome.attempts) + 1,
             argv=command.argv,
@@ -66,19 +71,29 @@ class Foreground:
             started_at=datetime.now().isoformat(timespec="milliseconds"),
         )
         progress = self._progress_of(experiment, files.log, load)
-        self._console.step("command", " ".join(command.argv))
-        self._console.step("in", shown(command.cwd))
-        self._console.step("log", shown(files.log))
+        if alone is None:
+            self._console.step("command", " ".join(command.argv))
+            self._console.step("in", shown(command.cwd))
+            self._console.step("log", shown(files.log))
+        else:
+            self._console.step("measuring", f"the load alone for {alone.seconds:.1f} s")
         self._console.step("traces", f"{shown(files.energy_folder)}/")
         try:
-            self._run(command, attempt, load, progress)
+            if alone is None:
+                self._run(command, attempt, load, progress)
+            else:
+                self._measure_load(alone.seconds, attempt, load, progress)
+        except EnergyError as error:
+            attempt.faults.append(f"its energy could not be measured: {error}")
+        except LoadError as error:
+            attempt.trouble = str(error)
         except KeyboardInterrupt:
             # One that comes after the training's end takes nothing from it.
             attempt.interrupted = attempt.exit is None
             raise
         finally:
             with interruptions_held():
-                patterns = experiment.foreground.program.log_patterns
+                patterns = trained.program.log_patterns if alone is None else {}
                 attempt.metrics = read_metrics(files.log, patterns)
                 judge(attempt, load)
                 attempt.last_lines = last_lines(files.log) if attempt.faults else []
@@ -95,20 +110,7 @@ class Foreground:
         except ProcessError as error:
             attempt.trouble = str(error)
             return
-        with tree:
-            try:
-                load.open_window()
-            except LoadError as error:
-                attempt.trouble = str(error)
-                return
-            self._look_at_gpus(attempt, load)
-            own_began = time.process_time()
-            try:
-                make_folder(attempt.energy_folder)
-                window = self._sensors.open_window(attempt.energy_folder)
-            except (EnergyError, OSError) as error:
-                attempt.faults.append(f"its energy could not be measured: {error}")
-                return
+        with tree, self._measured(attempt, load) as window:
             try:
                 attempt.pid = tree.start(attempt.timeout_seconds + _HELD_UP_SECONDS)
                 self._console.detail("training", f"PID {attempt.pid}")
@@ -117,13 +119,40 @@ class Foreground:
                 attempt.trouble = f"training could not be started: {error}"
             except ProcessError as error:
                 attempt.trouble = str(error)
-            finally:
-                with interruptions_held():
-                    ended_ns = attempt.exit.ended_ns if attempt.exit else None
-                    attempt.measurement = window.close(ended_ns)
-                    attempt.harness_cpu_seconds = time.process_time() - own_began
-                    self._look_at_gpus(attempt, load)
-                    _close_window(attempt, load)
+
+    def _measure_load(
+        self, seconds: float, attempt: Attempt, load: ActiveLoad, progress: Progress | None
+    ) -> None:
+        """Let the load run alone between two edges."""
+        with self._measured(attempt, load) as window:
+            attempt.pid = load.loops[0].pid
+            _watch_load(seconds, window, attempt, load, progress)
+
+    @contextmanager
+    def _measured(self, attempt: Attempt, load: ActiveLoad) -> Iterator[Window]:
+        """Yield a window over the block; load and GPUs are looked at outside of its edges.
+
+        Raises:
+            EnergyError: it cannot be opened.
+            LoadError: the load does not answer.
+        """
+        load.open_window()
+        self._look_at_gpus(attempt, load)
+        own_began = time.process_time()
+        try:
+            make_folder(attempt.energy_folder)
+            window = self._sensors.open_window(attempt.energy_folder)
+        except OSError as error:
+            raise EnergyError(str(error)) from error
+        try:
+            yield window
+        finally:
+            with interruptions_held():
+                ended_ns = attempt.exit.ended_ns if attempt.exit else None
+                attempt.measurement = window.close(ended_ns)
+                attempt.harness_cpu_seconds = time.process_time() - own_began
+                self._look_at_gpus(attempt, load)
+                _close_window(attempt, load)
 
     def _look_at_gpus(self, attempt: Attempt, load: ActiveLoad) -> None:
         """Note who is on the GPUs at an edge, outside of the window."""
@@ -139,12 +168,15 @@ class Foreground:
                 attempt.unseen.append(f"who is on the GPUs is not known: {error}")
 
     def _say_end(self, attempt: Attempt) -> None:
-        if attempt.exit is None:
+        if attempt.half is not None and attempt.trouble is None:
+            how = "was measured"
+        elif attempt.exit is None:
             how = "was not started" if attempt.pid is None else "was stopped"
         else:
             how = ending(attempt.exit.status)
         seconds = attempt.duration_seconds
-        self._console.step("training", how if seconds is None else f"{how} after {seconds:.2f} s")
+        what = "training" if attempt.half is None else "load alone"
+        self._console.step(what, how if seconds is None else f"{how} after {seconds:.2f} s")
         for flag in attempt.flags:
             self._console.warn(flag)
 
@@ -178,6 +210,25 @@ def _watch(
             if progress is not None:
                 progress((now_ns - opened_ns) / 1e9, window.latest())
         window.wait([*tree.filenos(), *loads], until_ns=min(deadline_ns, progress_ns))
+
+
+def _watch_load(
+    seconds: float, window: Window, attempt: Attempt, load: ActiveLoad, progress: Progress | None
+) -> None:
+    """Sample for so long, or until the load is no load any more."""
+    opened_ns = time.monotonic_ns()
+    middle_ns, end_ns = (opened_ns + int(share * seconds * 1e9) for share in (0.5, 1.0))
+    progress_ns = opened_ns + _PROGRESS_NS
+    while (now_ns := time.monotonic_ns()) < end_ns and attempt.trouble is None:
+        if attempt.half is None and now_ns >= middle_ns:
+            attempt.half = window.latest()
+        if now_ns >= progress_ns:
+            progress_ns = now_ns + _PROGRESS_NS
+            if progress is not None:
+                progress((now_ns - opened_ns) / 1e9, window.latest())
+        wake_ns = end_ns if attempt.half else middle_ns
+        window.wait(load.filenos(), until_ns=min(wake_ns, progress_ns))
+        attempt.trouble = load.watch()
 
 
 def _close_window(attempt: Attempt, load: ActiveLoad) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from wattest.energy import METRICS, Measurement, estimate
+from wattest.energy import METRICS, Measurement, Snapshot, estimate
 from wattest.files import give_back, open_new
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
@@ -61,6 +62,8 @@ class Attempt:
     faults: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     last_lines: list[str] = field(default_factory=list)
+    half: Snapshot | None = None
+    """Of a load alone: what had been counted in the middle of the window."""
 
     @property
     def worth_repeating(self) -> bool:
@@ -160,15 +163,25 @@ class CoolDown:
     hold_seconds: float
 
 
+@dataclass(frozen=True)
+class LoadAlone:
+    """For how long a load is measured without its foreground, in seconds, and why so long."""
+
+    seconds: float
+    reason: str
+
+
 @dataclass
 class Outcome:
     """What one experiment has come to so far; the record is made from it."""
 
     files: ExperimentFiles
+    load_alone: LoadAlone | None = None
     attempts: list[Attempt] = field(default_factory=list)
     load: ActiveLoad = field(default_factory=ActiveLoad)
     trouble: str | None = None
     cooldown: CoolDown | None = None
+    idle: Mapping[str, Any] | None = None
     early_flags: list[str] = field(default_factory=list)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from wattest.errors import RecordError, WattestError
@@ -14,7 +15,8 @@ from wattest.interrupts import interruptions_held
 from wattest.plan.experiment import Experiment
 from wattest.records import Context, Headline, Table, build, compare, folder, headline, read_record
 from wattest.records.commit import commit, counted_name
-from wattest.run import CoolDown, Outcome
+from wattest.run import CoolDown, LoadAlone, Outcome
+from wattest.session.idle import IdleMachine
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
 from wattest.session.running import announced
@@ -39,6 +41,7 @@ class Recorder:
     console: Console
     board: ProgressBoard
     preflight: Preflight
+    idle: IdleMachine
     table: Table
     known: dict[str, Path]
     publish: Callable[[Headline], None]
@@ -96,7 +99,33 @@ class Recorder:
         if pause is not None:
             self.console.step("cool-down", f"{_idleness(pause)} after {pause.waited_seconds:.0f} s")
         self.console.title(f"{experiment.id}  ({_values(experiment)})")
-        return Outcome(folder.reserve(self.results, experiment), cooldown=pause)
+        return Outcome(
+            idle=self.idle.before(experiment),
+            files=folder.reserve(self.results, experiment),
+            load_alone=self._load_alone(experiment) if experiment.arm == "load" else None,
+            cooldown=pause,
+        )
+
+    def _load_alone(self, experiment: Experiment) -> LoadAlone:
+        """Return for how long a load is measured alone: as long as its partner took over it."""
+        partner = self._duration(experiment.partner or "")
+        if partner is not None:
+            return LoadAlone(partner, f"as long as {experiment.partner} took")
+        over = [one.id for one in self.context.plan.experiments if one.arm == "parallel"]
+        known = [seconds for name in over if (seconds := self._duration(name)) is not None]
+        if known:
+            return LoadAlone(median(known), f"the median of {len(known)} experiments over a load")
+        seconds = experiment.limits.load_seconds
+        return LoadAlone(seconds, "load_seconds: no experiment over a load has ended yet")
+
+    def _duration(self, test_id: str) -> float | None:
+        """Return how long a valid experiment of this plan took; None where there is no such."""
+        path = self.known.get(test_id)
+        record = None if path is None else read_record(path)
+        if record is None or record["plan"]["test_id"] != test_id:
+            return None
+        result = record.get("foreground_result", record)
+        return result["duration_seconds"] if result["training_success"] else None
 
     def _check_order(self, experiment: Experiment) -> list[str]:
         """Return a flag on an experiment that runs after one which the plan has behind it."""
@@ -120,6 +149,7 @@ class Recorder:
     def _write(self, experiment: Experiment, outcome: Outcome) -> None:
         """Write the record; once it is there the experiment counts, and what fails is a warning."""
         document = build(experiment, outcome, self.context)
+        document["environment"]["idle"] = outcome.idle
         warnings = self._compare(experiment, document)
         folder.write(outcome.files.record, document)
         if outcome.succeeded and self.is_continued:
@@ -161,7 +191,7 @@ class Recorder:
     def _compare(self, experiment: Experiment, document: dict[str, Any]) -> list[str]:
         """Compare a record with that of its partner, if that has run; return why it cannot be."""
         path = self.known.get(experiment.partner or "")
-        if path is None:
+        if path is None or experiment.arm == "load":
             return []
         partner = read_record(path)
         if partner is not None and partner["plan"]["test_id"] == experiment.partner:
@@ -193,7 +223,8 @@ def _idleness(pause: CoolDown) -> str:
 
 
 def _values(experiment: Experiment) -> str:
-    values = experiment.mutated or experiment.foreground.hyperparameters
+    foreground = experiment.trainings[0].hyperparameters
+    values = experiment.mutated or foreground
     return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 

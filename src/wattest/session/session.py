@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from wattest.config.program import interpreter_of
 from wattest.energy import find_sensors
 from wattest.errors import EnergyError, RecordError, WattestError
-from wattest.files import make_folder, user_name, write_atomically
+from wattest.files import json_text, make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import counters_of, facts, set_governor, take
 from wattest.machine.slurm import Job
@@ -27,6 +26,7 @@ from wattest.plan.load import Campaign
 from wattest.process import sweep
 from wattest.records import Context, Finished, Headline, Row, Table, folder
 from wattest.run import BackgroundLoad, Foreground, Launcher
+from wattest.session.idle import IdleMachine
 from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
 from wattest.session.recorder import Recorder
@@ -115,8 +115,9 @@ class Session:
             self._console.warn(f"governor {governor.requested!r}: {governor.reason}")
         self._board.total = len(selected)
         preflight = Preflight(plan.settings, self._sensors)
-        idle = self._measure_idle(plan.settings.idle_baseline_seconds, preflight)
-        environment = {**self._environment(), "governor": asdict(governor), "idle": idle}
+        idle = IdleMachine(plan.settings, self._sensors, self._folder, self._console, preflight)
+        idle.begin()
+        environment = {**self._environment(), "governor": asdict(governor)}
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
         self._recorder = Recorder(
             results=self._options.results_folder,
@@ -130,6 +131,7 @@ class Session:
             console=self._console,
             board=self._board,
             preflight=preflight,
+            idle=idle,
             table=self._leave_files(
                 environment, [] if is_shard else [one.row for one in finished.values()]
             ),
@@ -196,17 +198,9 @@ class Session:
             found[training.program.name] = asked[python]
         return found
 
-    def _measure_idle(self, seconds: float, preflight: Preflight) -> dict[str, Any] | None:
-        if seconds <= 0:
-            return None
-        self._console.step("idle", f"measuring the idle machine for {seconds:g} s")
-        watts = self._sensors.measure_idle(seconds, self._folder / "idle")
-        preflight.remember_idle()
-        return {"seconds": seconds, "watts": watts, "note": "no CUDA context of ours was open"}
-
     def _leave_files(self, environment: Mapping[str, Any], rows: Sequence[Row]) -> Table:
         """Write plan, environment, and the CSV with the rows of what is finished already."""
-        plan, told = self._campaign.plan, json.dumps(environment, indent=2, ensure_ascii=False)
+        plan, told = self._campaign.plan, json_text(environment)
         try:
             store.store(self._options.results_folder, plan, self._folder)
             make_folder(self._folder)

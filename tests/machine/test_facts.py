@@ -1,0 +1,33 @@
+"""What a record says of the machine is of this machine, whatever the session inherited."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from wattest.machine import facts
+
+
+def commit(folder: Path, message: str) -> str:
+    """Return the first commit of a new repository."""
+    folder.mkdir()
+    own = ["-c", "user.name=n", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    words = (["init", "-q"], [*own, "commit", "-q", "--allow-empty", "-m", message])
+    for one in words:
+        subprocess.run(["git", "-C", str(folder), *one], check=True)
+    told = subprocess.check_output(["git", "-C", str(folder), "rev-parse", "HEAD"], text=True)
+    return told.strip()
+
+
+@pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"])
+def test_a_commit_is_that_of_its_folder_whatever_git_told_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    mine, other = commit(tmp_path / "mine", "one"), commit(tmp_path / "other", "two")
+    assert mine != other
+    monkeypatch.setenv(name, str(tmp_path / "other/.git"))
+    assert facts.git_state(tmp_path / "mine") == {"commit": mine, "dirty": False}
+    (tmp_path / "mine/new").touch()
+    assert facts.git_state(tmp_path / "mine") == {"commit": mine, "dirty": True}
