@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Generator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from wattest.errors import WattestError
+from wattest.plugin.options import results_folder
 
 if TYPE_CHECKING:
     from wattest.records import Headline
@@ -76,3 +81,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("experiments")
     for line in summary_lines([headlines[name] for name in sorted(headlines)]):
         terminalreporter.write_line(line)
+    sessions = {one["session_id"] for one in headlines.values()}
+    terminalreporter.write_line(_report_command(terminalreporter.config, sessions))
+
+
+def _report_command(config: pytest.Config, sessions: set[str]) -> str:
+    """Return what to type for the report of this session; of all where workers had one each."""
+    from wattest.terminal import shown
+
+    script = Path(sys.executable).with_name("wattest")
+    is_found = shutil.which("wattest") == str(script)
+    words = ["wattest" if is_found else shown(script), "report", shown(results_folder(config))]
+    if len(sessions) == 1:
+        words += ["--session", *sessions]
+    return f"report: {shlex.join(words)}"

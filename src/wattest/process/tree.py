@@ -125,7 +125,6 @@ class Tree(Supervision):
     writing.
 
     Args:
-        command: what to run.
         log: file for standard output and standard error.
         rung: what holds the tree together; ask `probe` what there is.
         owners: PIDs beside this process whose end also ends the tree.
@@ -227,13 +226,12 @@ class Loop(Supervision):
     runs in a row within 50 ms each, are news: this is no load.
 
     Args:
-        command: what to run.
         log_folder: created if need be.
         rung, owners: as for a `Tree`.
+        notes_runs: whether the begin and end of every run are noted in `runs.csv` in that folder.
         log_cap_bytes: size at which a log loses its middle.
         logs_cap_bytes: size of all logs at which the oldest go, but never the first.
-        backoff_seconds: the first pause.
-        longest_backoff_seconds: the longest pause.
+        backoff_seconds, longest_backoff_seconds: the first and the longest pause.
 
     Raises:
         ProcessError: an owner is gone, or the supervisor did not come up. That the rung is not to
@@ -250,6 +248,7 @@ class Loop(Supervision):
         *,
         rung: Rung = Rung.GUARD,
         owners: Sequence[int] = (),
+        notes_runs: bool = False,
         log_cap_bytes: int = 16 * _MEBIBYTE,
         logs_cap_bytes: int = 256 * _MEBIBYTE,
         backoff_seconds: float = 0.1,
@@ -260,6 +259,7 @@ class Loop(Supervision):
             "job": "endless",
             "log_folder": str(log_folder.absolute()),
             "log_owner": _log_owner(command),
+            "notes_runs": notes_runs,
             "log_cap_bytes": log_cap_bytes,
             "logs_cap_bytes": logs_cap_bytes,
             "backoff_ns": int(backoff_seconds * 1e9),

@@ -128,6 +128,7 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "energy_provenance": last.provenance() if last else None,
         "energy_estimate": last.estimate if last else None,
         "meter": last.measurement.meter_cost if last and last.measurement else None,
+        **_epochs(last),
         "cpu_use": asdict(last.cpu) if last and last.cpu else None,
         "attempts": [_attempt(one, outcome.files.record.parent) for one in outcome.attempts],
     }
@@ -144,6 +145,13 @@ def _load_alone(outcome: Outcome) -> dict[str, Any]:
         "half_cpu_joules": half.cpu_joules if half else None,
         "half_gpu_joules": half.gpu_joules if half else None,
     }
+
+
+def _epochs(attempt: Attempt | None) -> dict[str, Any]:
+    told = attempt.epochs() if attempt else None
+    epochs, note = told or (None, None)
+    listed = None if epochs is None else [asdict(one) for one in epochs]
+    return {"epochs": listed, "epochs_note": note}
 
 
 def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:

@@ -24,9 +24,10 @@ class Headline:
     mutated: Mapping[str, float]
     reasons: list[str]
     flags: list[str]
+    session_id: str
 
 
-_NOT_FLAT = ("test_id", "performance_metrics", "mutated", "reasons", "flags")
+_NOT_FLAT = ("test_id", "performance_metrics", "mutated", "reasons", "flags", "session_id")
 
 
 def headline(record: Mapping[str, Any]) -> Headline:
@@ -47,6 +48,7 @@ def headline(record: Mapping[str, Any]) -> Headline:
         mutated={name: result["hyperparameters"][name] for name in planned["mutated"]},
         reasons=result["quality"]["reasons"],
         flags=result["quality"]["flags"],
+        session_id=planned["session_id"],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +85,23 @@ def columns(plan: Plan) -> list[str]:
     """Return the columns of a plan's CSV: the same for every session with the same programs."""
     programs = [experiment.foreground.program for experiment in plan.experiments]
     loads = [load.program for experiment in plan.experiments for load in experiment.backgrounds]
-    parameters = sorted({name for program in programs for name in program.hyperparameters})
-    of_loads = sorted({name for program in loads for name in program.hyperparameters})
-    metrics = sorted({name for program in programs for name in program.log_patterns})
-    return [
-        *_HEAD,
-        *(f"hyperparam_{name}" for name in parameters),
-        *(f"perf_{name}" for name in metrics),
-        *_ENERGY,
-        *_TAIL,
-        *_ADDED,
-        *(f"bg_hyperparam_{name}" for name in of_loads),
-        *(f"pair_diff_{name}" for name in metrics),
-    ]
+    metrics = {name for program in programs for name in program.log_patterns}
+    return _columns(
+        {f"hyperparam_{name}" for program in programs for name in program.hyperparameters}
+        | {f"bg_hyperparam_{name}" for program in loads for name in program.hyperparameters}
+        | {f"{group}_{name}" for name in metrics for group in ("perf", "pair_diff")}
+    )
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """Return the columns of these rows, in the order of a CSV."""
+    return _columns({name for row in rows for name in row})
+
+
+def _columns(names: Set[str]) -> list[str]:
+    groups = ("hyperparam_", "perf_", "bg_hyperparam_", "pair_diff_")
+    values, metrics, *added = (sorted(one for one in names if one.startswith(g)) for g in groups)
+    return [*_HEAD, *values, *metrics, *_ENERGY, *_TAIL, *_ADDED, *added[0], *added[1]]
 
 
 def row_of(record: Mapping[str, Any]) -> Row:

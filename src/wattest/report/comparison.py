@@ -18,13 +18,12 @@ from wattest.report.effects import change
 from wattest.report.facts import NAMES, difference
 from wattest.report.model import Arm, Estimate, Pair, Point, Quantity, Reading, Run
 from wattest.report.ratios import Unit, anchored, back, over_sessions
+from wattest.report.sides import Key, Sides, anchor_key
 from wattest.report.soundness import points_only, refused, without_interval
 from wattest.report.statistics import LEAST_UNITS
 from wattest.report.studies import Options, amount, label_of, pairs_of, quantities
 
 Question = Literal["alone", "parallel", "load"]
-Key = tuple[tuple[str, float], ...]
-"""The hyper-parameters of a configuration, but for the one that is compared."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +61,6 @@ class Comparison:
         return found
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """The runs that count of one program, and what is asked of them."""
-
-    before: Sequence[Run]
-    after: Sequence[Run]
-    by: str | None
-    anchor: str | None
-    options: Options
-
-    @property
-    def both(self) -> tuple[Sequence[Run], Sequence[Run]]:
-        return self.before, self.after
-
-    @property
-    def runs(self) -> list[Run]:
-        return [*self.before, *self.after]
-
-    def key(self, run: Run) -> Key:
-        return tuple(sorted((k, v) for k, v in run.hyperparameters.items() if k != self.by))
-
-
 def compare(
     before: Reading, after: Reading, by: str | None, anchor: str | None, options: Options
 ) -> list[Comparison]:
@@ -111,8 +88,8 @@ def compare(
     made = []
     for program in shared:
         own = [[run for run in side if run.program == program] for side in valid]
-        made.append(_Sides(own[0], own[1], by, anchor, options))
-    if anchor is not None and not any(map(_anchor_key, made)):
+        made.append(Sides(own[0], own[1], by, anchor, options))
+    if anchor is not None and not any(map(anchor_key, made)):
         told = (
             f"--anchor {anchor}: no such configuration ran in both; name one as learning_rate=0.1"
         )
@@ -126,7 +103,7 @@ def _check_name(by: str | None, runs: Iterable[Run]) -> None:
         raise ConfigurationError([f"--by {by}: no such name; there are: {', '.join(known)}"])
 
 
-def _comparison(program: str, sides: _Sides) -> Comparison:
+def _comparison(program: str, sides: Sides) -> Comparison:
     declared = sides.options.across | ({sides.by} if sides.by in NAMES else set())
     refusal = difference(sides.runs, declared) or _load_refusal(sides, declared)
     if refusal:
@@ -145,14 +122,14 @@ def _comparison(program: str, sides: _Sides) -> Comparison:
     return Comparison(program, tuple(rows), primary, refusal or reason)
 
 
-def _load_refusal(sides: _Sides, declared: frozenset[str]) -> str | None:
+def _load_refusal(sides: Sides, declared: frozenset[str]) -> str | None:
     loads = list(dict.fromkeys(run.load for run in sides.runs if run.load))
     if len(loads) < 2 or "background" in declared:
         return None
     return f"load differs: {loads[0]} and {loads[1]}"
 
 
-def _rows(sides: _Sides) -> Iterator[ComparedRow]:
+def _rows(sides: Sides) -> Iterator[ComparedRow]:
     told = quantities(sides.runs, sides.options.better)
     arms: tuple[Arm, ...] = ("alone", "parallel")
     for arm in arms:
@@ -165,9 +142,9 @@ def _rows(sides: _Sides) -> Iterator[ComparedRow]:
             yield row
 
 
-def _row_of_runs(sides: _Sides, arm: Arm, quantity: Quantity) -> ComparedRow | None:
+def _row_of_runs(sides: Sides, arm: Arm, quantity: Quantity) -> ComparedRow | None:
     units = _units(sides, [_of_runs(sides, side, arm, quantity) for side in sides.both])
-    named = _anchor_key(sides, arm)
+    named = anchor_key(sides, arm)
     anchor = None if named is None else units.pop(named, None)
     if not units:
         return None
@@ -180,7 +157,7 @@ def _row_of_runs(sides: _Sides, arm: Arm, quantity: Quantity) -> ComparedRow | N
 
 
 def _row_of_pairs(
-    sides: _Sides, pairs: Sequence[Sequence[Pair]], quantity: Quantity
+    sides: Sides, pairs: Sequence[Sequence[Pair]], quantity: Quantity
 ) -> ComparedRow | None:
     """Return what became of the load's effect: each pair is compared within its own session."""
     units = _units(sides, [_of_pairs(sides, side, quantity) for side in pairs])
@@ -202,7 +179,7 @@ def _row(
 
 
 def _of_runs(
-    sides: _Sides, runs: Iterable[Run], arm: Arm, quantity: Quantity
+    sides: Sides, runs: Iterable[Run], arm: Arm, quantity: Quantity
 ) -> Iterator[tuple[Key, float]]:
     """Yield the configuration of each run of an arm, and its number."""
     for run in runs:
@@ -212,7 +189,7 @@ def _of_runs(
 
 
 def _of_pairs(
-    sides: _Sides, pairs: Iterable[Pair], quantity: Quantity
+    sides: Sides, pairs: Iterable[Pair], quantity: Quantity
 ) -> Iterator[tuple[Key, float]]:
     for pair in pairs:
         value = change(pair, quantity)
@@ -231,7 +208,7 @@ def _grouped(numbers: Iterable[tuple[Key, float]]) -> dict[Key, list[float]]:
     return found
 
 
-def _units(sides: _Sides, numbers: Sequence[Iterable[tuple[Key, float]]]) -> dict[Key, Unit]:
+def _units(sides: Sides, numbers: Sequence[Iterable[tuple[Key, float]]]) -> dict[Key, Unit]:
     """Return the configurations that have numbers on both sides."""
     before, after = map(_grouped, numbers)
     labels = {sides.key(run): label_of(run) for run in sides.runs}
@@ -244,42 +221,8 @@ def _plain(units: Mapping[Key, Unit], quantity: Quantity) -> Estimate:
     return Estimate(None, n=len(units), unit="configurations", kind=quantity.kind)
 
 
-def _anchor_key(sides: _Sides, arm: Arm | None = None) -> Key | None:
-    """Return the configuration that `--anchor` names in an arm, or in any; None where in none.
-
-    Raises:
-        ConfigurationError: it names several.
-    """
-    text = sides.anchor
-    if text is None:
-        return None
-    found = [
-        {sides.key(run) for run in side if arm in (None, run.arm) and _is_named(run, text)}
-        for side in sides.both
-    ]
-    both = found[0] & found[1]
-    if len(both) > 1:
-        told = f"--anchor {text}: names {len(both)} configurations; name one of them in full"
-        raise ConfigurationError([told])
-    return next(iter(both), None)
-
-
-def _is_named(run: Run, text: str) -> bool:
-    if text in (run.configuration, run.test_id):
-        return True
-    pairs = [part.partition("=") for part in text.split(",")]
-    try:
-        values = {name.strip(): float(value) for name, _, value in pairs}
-    except ValueError:
-        return False
-    return all(
-        name in run.hyperparameters and math.isclose(run.hyperparameters[name], value)
-        for name, value in values.items()
-    )
-
-
 def _unanchored(
-    sides: _Sides, arm: Arm, quantity: Quantity, units: Mapping[Key, Unit], plain: Estimate
+    sides: Sides, arm: Arm, quantity: Quantity, units: Mapping[Key, Unit], plain: Estimate
 ) -> Estimate:
     """Return the change as a point, or over sessions where there are three a side."""
     plain = replace(plain, value=back(fmean(one.change for one in units.values()), plain))
@@ -295,7 +238,7 @@ def _unanchored(
 
 
 def _session_means(
-    sides: _Sides, side: Sequence[Run], arm: Arm, quantity: Quantity, keys: set[Key]
+    sides: Sides, side: Sequence[Run], arm: Arm, quantity: Quantity, keys: set[Key]
 ) -> Iterator[float]:
     """Yield the mean of each session that ran all of these configurations."""
     for session in dict.fromkeys(run.session_id for run in side):

@@ -31,7 +31,6 @@ from wattest.report.studies import (
     varied_names,
 )
 
-_SEEDS = ("seed",)
 Values = dict[str, float]
 """Configuration to a mean over its runs or pairs."""
 
@@ -90,7 +89,7 @@ def _complete(groups: Groups) -> Groups:
 
 def _columns(groups: Groups) -> list[Column]:
     first = {key: runs[0] for key, runs in groups.items()}
-    names = [name for name in varied_names(list(first.values())) if name not in _SEEDS]
+    names = varied_names(list(first.values()))
     columns = [_column(name, first) for name in names]
     levelled = [_contrasts(name, first) if _has_levels(name, first) else None for name in names]
     factors = [

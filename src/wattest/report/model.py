@@ -15,6 +15,9 @@ Arm = Literal["alone", "parallel", "load"]
 Kind = Literal["ratio", "difference"]
 Better = Literal["higher", "lower"]
 
+SEED = "seed"
+"""The hyper-parameter that is none: it makes no other configuration, and has no effect to tell."""
+
 
 @dataclass(frozen=True)
 class Quantity:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from wattest.errors import RecordError
 from wattest.files import read_regular
 from wattest.records import read_record
 from wattest.report.facts import at, facts_of, text_at
-from wattest.report.model import Arm, Better, Damage, Reading, Run
+from wattest.report.model import SEED, Arm, Better, Damage, Reading, Run
 
 # What lies beside records and holds none.
 _ASIDE = re.compile(r"\..*|plans|sessions|idle|energy_.*|background_logs_.*")
@@ -68,22 +67,6 @@ def read_runs(
         raise RecordError("\n".join(_nothing(places, session, list(sessions), damage)))
     ordered = sorted(runs.values(), key=lambda run: (run.timestamp, run.experiment_id))
     return Reading(tuple(ordered), tuple(damage), repeated, foreign)
-
-
-def read_rows(*places: str | Path) -> list[dict[str, Any]]:
-    """Return the rows of the session CSV for every record in these folders, oldest first.
-
-    What is unknown is None. A file that was a record and is damaged is named on stderr.
-
-    Raises:
-        RecordError: a folder is not there, or there is no record in any of them.
-    """
-    from wattest.records.table import row_of
-
-    reading = read_runs([Path(place) for place in places])
-    for one in reading.damage:
-        sys.stderr.write(f"warning: {one.path}: {one.text}\n")
-    return [dict(row_of(run.record)) for run in reading.runs]
 
 
 def run_of(path: Path, record: Mapping[str, Any]) -> Run:
@@ -192,8 +175,12 @@ def _arm(record: Mapping[str, Any]) -> Arm:
 
 
 def _configuration(result: Mapping[str, Any], parameters: Mapping[str, float]) -> str:
-    """Return what stands in for a configuration's key in records that have none."""
-    return json.dumps([result["repository"], result["model"], sorted(parameters.items())])
+    """Return what stands in for a configuration's key in records that have none.
+
+    As in the key, whatever the seed.
+    """
+    told = sorted(item for item in parameters.items() if item[0] != SEED)
+    return json.dumps([result["repository"], result["model"], told])
 
 
 def _amounts(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from wattest.report.facts import NAMES, difference, differing, title
-from wattest.report.model import Estimate, Pair, Run
+from wattest.report.model import SEED, Estimate, Pair, Run
 from wattest.report.statistics import counted
 
 RANDOMIZED = "randomized_blocks"
@@ -101,5 +101,5 @@ def without_interval(estimate: Estimate, reason: str | None) -> Estimate:
 
 def seed_note(runs: Iterable[Run]) -> str | None:
     """Return for which seed alone a metric stands, where every training had the same one."""
-    seeds = {run.hyperparameters["seed"] for run in runs if "seed" in run.hyperparameters}
+    seeds = {run.hyperparameters[SEED] for run in runs if SEED in run.hyperparameters}
     return f"for seed {seeds.pop():g} only" if len(seeds) == 1 else None

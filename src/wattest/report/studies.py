@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from wattest.report.facts import difference
-from wattest.report.model import Arm, Better, LeftOut, Pair, Quantity, Run
+from wattest.report.model import SEED, Arm, Better, LeftOut, Pair, Quantity, Run
 
 Groups = dict[str, list[Run]]
 
@@ -197,9 +197,9 @@ def label_of(run: Run, names: Iterable[str] = ()) -> str:
 
 
 def varied_names(runs: Sequence[Run]) -> list[str]:
-    """Return the hyper-parameters of which runs have several values, or which were mutated."""
+    """Return the hyper-parameters of which runs have several values, but for the seed."""
     values: dict[str, set[float]] = {}
     for run in runs:
         for name, value in run.hyperparameters.items():
             values.setdefault(name, set()).add(value)
-    return sorted(name for name, seen in values.items() if len(seen) > 1)
+    return sorted(name for name, seen in values.items() if len(seen) > 1 and name != SEED)

@@ -70,7 +70,7 @@ class Launcher:
 
     def loop(self, command: Command, log_folder: Path) -> Loop:
         """Return an endless loop of runs of a command; it is not started yet."""
-        return Loop(command, log_folder, rung=self.rung, owners=self.owners)
+        return Loop(command, log_folder, rung=self.rung, owners=self.owners, notes_runs=True)
 
 
 def argv_of(training: Training) -> tuple[str, ...]:

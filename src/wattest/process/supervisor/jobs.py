@@ -135,6 +135,7 @@ class Endless(Supervisor):
             return
         tally = self._tally
         tally["runs_started"] += 1
+        self._logs.note_run(tally["current_run"], run.started_ns)
         if self._ended_ns:
             gap_ns = run.started_ns - self._ended_ns
             self._gaps.append(gap_ns)
@@ -154,6 +155,7 @@ class Endless(Supervisor):
         self._tally["alive_ns"] += duration_ns
         self._ended_ns = run.ended_ns
         code = run.exit_code
+        self._logs.note_run(self._tally["current_run"], run.started_ns, run.ended_ns, code)
         self._count_exit(f"signal {-code}" if code < 0 else str(code))
         if self.is_stopping:
             return

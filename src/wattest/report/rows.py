@@ -1,0 +1,62 @@
+"""The rows of the session CSV for every record in a folder, also as a table of pandas."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wattest.errors import ExtraError
+from wattest.records.table import columns_of, row_of
+from wattest.report.reading import read_runs
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_TIMES = ("timestamp",)
+# Texts of which every row may have another one.
+_TEXTS = ("experiment_id", "error_message", "flags", "reasons", "test_id", "partner",
+          "pair_experiment_id")  # fmt: skip
+_NUMBER_ENDINGS = ("_joules", "_watts", "_percent", "_celsius", "_seconds", "_ratio", "_share",
+                   "_slowdown")  # fmt: skip
+
+
+def read_rows(*folders: str | Path) -> list[dict[str, Any]]:
+    """Return the rows; see `wattest.read_rows`."""
+    reading = read_runs([Path(folder) for folder in folders])
+    for one in reading.damage:
+        sys.stderr.write(f"warning: {one.path}: {one.text}\n")
+    rows = [row_of(run.record) for run in reading.runs]
+    names = columns_of(rows)
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def read_results(*folders: str | Path) -> DataFrame:
+    """Return the rows as a table; see `wattest.read_results`."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ExtraError("a table of results needs pandas", "pandas") from None
+    rows = read_rows(*folders)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return pd.DataFrame(
+        {name: pd.Series(values, dtype=_type(name, values)) for name, values in columns.items()}
+    )
+
+
+def _type(name: str, values: Sequence[Any]) -> str:
+    """Return the type of a column, by its name where no row knows it."""
+    if name in _TIMES:
+        return "datetime64[ns]"
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return "boolean"
+    if kinds == {int}:
+        return "Int64"
+    if kinds and kinds <= {int, float}:
+        return "Float64"
+    is_number = name.startswith(("perf_", "hyperparam_")) or name.endswith(_NUMBER_ENDINGS)
+    if not kinds and is_number:
+        return "Float64"
+    return "string" if name in _TEXTS else "category"
