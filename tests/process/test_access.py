@@ -47,6 +47,9 @@ def test_what_another_user_may_not_run_is_found_with_the_folder_that_closes_it(
     script.chmod(0o755)
     (open_folder / "a b").chmod(0o700)
     assert first_refused(script, (NOBODY, NOBODY)) == open_folder / "a b"
+    link = open_folder / "link"
+    link.symlink_to(script)
+    assert first_refused(link, (NOBODY, NOBODY)) == open_folder / "a b"
     shutil.copy("/bin/true", open_folder / "binary")
     (open_folder / "binary").chmod(0o711)
     assert first_refused(open_folder / "binary", (NOBODY, NOBODY)) is None

@@ -151,6 +151,16 @@ def test_a_tree_is_started_only_once(make_tree: MakeTree) -> None:
         tree.start()
 
 
+def test_a_python_without_pidfd_open_will_do(
+    make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    monkeypatch.delattr(signal, "pidfd_send_signal", raising=False)
+    tree = make_tree("true")
+    tree.start()
+    assert finish(tree).exit_code == 0
+
+
 def test_a_flood_of_output_costs_the_owner_nothing(make_tree: MakeTree, log: Path) -> None:
     tree = make_tree("sh", "-c", "head -c 100000000 /dev/zero")
     before = kilobytes("self", "VmHWM")

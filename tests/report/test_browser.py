@@ -77,7 +77,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     )  # fmt: skip
     sheet = folder / "sheet.html"
     assert main(["show", str(invalid), "-o", str(sheet)]) == 0
-    page = report_page(answer(read_runs([folder])), "{}")
+    page = report_page(answer(read_runs([folder])))
     return [page, sheet.read_text(encoding="utf-8")]
 
 

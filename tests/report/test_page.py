@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -15,6 +17,7 @@ from wattest.report.answers import answer
 from wattest.report.drawing import inline_svg, readable
 from wattest.report.reading import read_runs
 from wattest.report.reportpage import report_page, report_pictures
+from wattest.report.tables import json_text
 
 HOSTILE = "<script>alert(1)</script> \"' $x_&%\u202e\x1b"
 RATIOS = [1.20, 1.25, 1.30, 1.35, 1.40]
@@ -44,7 +47,7 @@ class Elements(HTMLParser):
 
 
 def page_of(folder: Path) -> str:
-    return report_page(answer(read_runs([folder])), "{}")
+    return report_page(answer(read_runs([folder])))
 
 
 def text_of(page: str) -> str:
@@ -106,6 +109,12 @@ def test_the_page_needs_nothing_and_runs_nothing(page: str) -> None:
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
     assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_the_numbers_stand_in_the_page_with_all_digits(folder: Path, page: str) -> None:
+    (text,) = re.findall(r"<pre>(.*?)</pre>", page)
+    answers = answer(read_runs([folder]))
+    assert json.loads(html.unescape(text)) == json.loads(json_text(answers))
 
 
 def test_an_id_stands_once_and_leads_somewhere(page: str) -> None:

@@ -102,6 +102,8 @@ def test_a_killed_session_leaves_nothing_of_the_foreground_to_root(project: Proj
 @is_root
 def test_the_caches_of_a_session_go_back_to_who_called_sudo(project: Project) -> None:
     project.settings(TOY)
+    with (project.path / "conftest.py").open("a") as conftest:
+        conftest.write("\ndef pytest_sessionfinish():\n    open('.coverage', 'w').close()\n")
     for path in (project.path, *project.path.rglob("*")):
         os.chown(path, 12345, 12346)
     writes = ("--junitxml", "new/folder/junit.xml", "--log-file=pytest.log", "--debug")
@@ -110,7 +112,9 @@ def test_the_caches_of_a_session_go_back_to_who_called_sudo(project: Project) ->
     ) as session:
         assert session.wait() == 0, session.output()
     caches = [*project.path.glob(".pytest_cache"), *project.path.rglob("__pycache__")]
-    caches += [project.path / name for name in ("new", "pytest.log", "pytestdebug.log")]
+    caches += [
+        project.path / name for name in ("new", "pytest.log", "pytestdebug.log", ".coverage")
+    ]
     names = {str(cache.relative_to(project.path)) for cache in caches}
     assert names >= {".pytest_cache", "__pycache__", "experiments/__pycache__"}
     assert (project.path / "new/folder/junit.xml").exists()

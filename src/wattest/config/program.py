@@ -174,9 +174,10 @@ def _refused(program: Program, run_as: tuple[int, int] | None) -> Iterator[tuple
         ways["interpreter"] = interpreter_of(program)
     for key, path in ways.items():
         if (refused := first_refused(path, run_as)) is not None:
-            what = f"{path}, because of {refused}" if refused != path else f"{path}"
-            remedy = "let that user in, or run the trainings as root: --run-as root"
-            yield key, f"user {user_name(run_as[0])} may not run {what}; {remedy}"
+            where = "" if refused == path else f": {refused} is closed to that user"
+            remedy = "open it" if refused.is_dir() else f"run: chmod a+rx '{refused}'"
+            text = f"user {user_name(run_as[0])} may not run {path}{where}; {remedy}"
+            yield key, f"{text}, or run the trainings as root: --run-as root"
 
 
 def _mentions_python(script: Path) -> bool:

@@ -105,10 +105,15 @@ def _give_back_at_the_end(config: pytest.Config) -> None:
     began = time.time() - _CLOCK_TICK_SECONDS
     root, paths = project_root(config), list(named_paths(config))
     made = [one for path in paths for one in (path, *path.parents) if not os.path.lexists(one)]
+    places = {config.rootpath, config.invocation_params.dir}
+    there = {one for place in places for one in place.iterdir()}
 
     def give_back() -> None:
         files.give_back_caches(root)
-        for path in paths:
+        # Plugins write beside the project's own files: .coverage, .benchmarks and their like.
+        with suppress(OSError):
+            made.extend(one for place in places for one in place.iterdir() if one not in there)
+        for path in dict.fromkeys((*paths, *made)):
             with suppress(OSError):
                 if path in made or path.lstat().st_mtime >= began:
                     files.give_back_written(path, made)

@@ -13,6 +13,7 @@ import pytest
 from wattest.errors import ConfigurationError, WattestError
 from wattest.interrupts import OrderlySignals
 from wattest.machine.slurm import Job
+from wattest.names import composed
 from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
@@ -38,6 +39,8 @@ class CampaignRun:
         self._session: Session | None = None
         self._finished: dict[str, Finished] = {}
         self._is_announced = False
+        for name in ("keyword", "markexpr"):
+            setattr(config.option, name, composed(config.getoption(name) or ""))
         seed, drawn = workers.plan_of_controller(config)
         with usage_errors():
             self.campaign = load_campaign(
@@ -277,8 +280,12 @@ def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
 
 def _parameter(experiment: Experiment) -> Any:
     training, mode = experiment.foreground, experiment.mode
-    said = {"repo": training.program.name, "model": training.model, "mode": mode}
+    said = {
+        "repo": composed(training.program.name),
+        "model": composed(training.model),
+        "mode": mode,
+    }
     said["arm"] = experiment.arm
-    loads: list[str | None] = [background.model for background in experiment.backgrounds]
+    loads: list[str | None] = [composed(background.model) for background in experiment.backgrounds]
     marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
     return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])

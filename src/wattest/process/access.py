@@ -16,15 +16,17 @@ _PATIENCE_SECONDS = 10.0
 def first_refused(path: Path, run_as: tuple[int, int]) -> Path | None:
     """Return what keeps the user (uid, gid) from executing `path`: a folder above it, or itself.
 
-    A script must be readable, too. None where nothing does. Only root may ask for another user.
+    Links are followed. A script must be readable, too. None where nothing is in the way. Only root
+    may ask for another user.
 
     Raises:
         ProcessError: this cannot be asked.
     """
-    way = [*reversed(path.parents), path]
+    real = path.resolve()
+    way = [*reversed(path.parents), *reversed(real.parents), real]
     allowed = _allows("x", way, run_as)
     if all(allowed):
-        return path if _is_script(path) and not all(_allows("r", [path], run_as)) else None
+        return real if _is_script(real) and not all(_allows("r", [real], run_as)) else None
     return way[allowed.index(False)]
 
 

@@ -22,16 +22,13 @@ from wattest.process.supervisor import kernel
 _SPAWN_SECONDS = 60.0
 _ANSWER_SECONDS = 1.0
 _STOP_MARGIN_SECONDS = 5.0
-_MEBIBYTE = 1 << 20
 _Self = TypeVar("_Self", bound="Supervision")
 
 
 class Supervision:
     """What one run and a loop have in common: processes that can be counted and stopped.
 
-    Attributes:
-        guard_pid: PID of the guard, a child of this process.
-        supervisor_pid: PID of the supervisor, the child of the guard that runs the training.
+    `guard_pid` is a child of this process, `supervisor_pid` its child, which runs the training.
     """
 
     # The kernel shall rather kill the load than the training that is measured, or pytest.
@@ -153,8 +150,7 @@ class Tree(Supervision):
             super().__init__(command, rung, owners, job)
         finally:
             os.close(output)
-        refusal = self._client.hello["refusal"]
-        if refusal is not None:
+        if (refusal := self._client.hello["refusal"]) is not None:
             self.close()
             raise spawn_error(command, refusal)
 
@@ -180,7 +176,7 @@ class Tree(Supervision):
 
     def filenos(self) -> list[int]:
         """Return descriptors of which one is readable when `poll` should be called."""
-        return [self.fileno()] if self._main < 0 else [self.fileno(), self._main]
+        return [one for one in (self.fileno(), self._main) if one >= 0]
 
     def poll(self) -> Exit | None:
         """Return how the training ended, once nothing of it is left; None while it runs.
@@ -197,8 +193,7 @@ class Tree(Supervision):
                 self._forget_main()
             event = self._client.take_event("exit")
             if event is not None:
-                seen_ns = self._end_seen_ns or time.monotonic_ns()
-                event["ended_ns"] = min(event["ended_ns"], seen_ns)
+                event["ended_ns"] = min(event["ended_ns"], self._end_seen_ns or time.monotonic_ns())
                 self._exit = Exit(**event, oom_kills=oom_kills() - self._oom_kills)
         return self._exit
 
@@ -221,9 +216,8 @@ class Loop(Supervision):
     """An endless loop of runs, each with its own log `run_N.log` in `log_folder`.
 
     The next run starts as soon as nothing is left of the one before. After a failure there is a
-    pause, `backoff_seconds` doubling to `longest_backoff_seconds`, forgotten after a run that
-    ended with 0 and lasted a second. Five failures in a row within a second each, or 200 clean
-    runs in a row within 50 ms each, are news: this is no load.
+    pause. Five failures in a row within a second each, or 200 clean runs in a row within 50 ms
+    each, are news: this is no load.
 
     Args:
         log_folder: created if need be.
@@ -231,7 +225,8 @@ class Loop(Supervision):
         notes_runs: whether the begin and end of every run are noted in `runs.csv` in that folder.
         log_cap_bytes: size at which a log loses its middle.
         logs_cap_bytes: size of all logs at which the oldest go, but never the first.
-        backoff_seconds, longest_backoff_seconds: the first and the longest pause.
+        backoff_seconds, longest_backoff_seconds: the first pause, which doubles up to the longest
+            and is forgotten after a run that ended with 0 and lasted a second.
 
     Raises:
         ProcessError: an owner is gone, or the supervisor did not come up. That the rung is not to
@@ -249,8 +244,8 @@ class Loop(Supervision):
         rung: Rung = Rung.GUARD,
         owners: Sequence[int] = (),
         notes_runs: bool = False,
-        log_cap_bytes: int = 16 * _MEBIBYTE,
-        logs_cap_bytes: int = 256 * _MEBIBYTE,
+        log_cap_bytes: int = 16 << 20,
+        logs_cap_bytes: int = 256 << 20,
         backoff_seconds: float = 0.1,
         longest_backoff_seconds: float = 5.0,
     ) -> None:
@@ -280,8 +275,7 @@ class Loop(Supervision):
         """Return what the loop has done so far.
 
         Raises:
-            ProcessError: the loop was stopped, guard or supervisor are gone, or do not answer
-                within a second.
+            ProcessError: the loop was stopped, or nobody answers within a second.
         """
         return LoopStatus(**self._client.request("status", _ANSWER_SECONDS))
 

@@ -66,7 +66,7 @@ def _text(answers: Answers, form: str) -> str:
     if form == "html":
         from wattest.report.reportpage import report_page
 
-        return report_page(answers, json_text(answers))
+        return report_page(answers)
     if form in ("csv", "json"):
         return csv_text(answers) if form == "csv" else json_text(answers) + "\n"
     return _rendered(outline(answers), form)

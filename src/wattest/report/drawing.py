@@ -123,7 +123,7 @@ def readable(text: str, most: int = 0) -> str:
     Control characters and marks of direction become a replacement character. With `most`, what is
     longer ends in an ellipsis; wide letters count twice.
     """
-    clean = "".join("\ufffd" if unicodedata.category(one) in _CONTROL else one for one in text)
+    clean = text if text.isascii() and text.isprintable() else "".join(map(_inert, text))
     if not most:
         return clean
     width = 0
@@ -132,6 +132,10 @@ def readable(text: str, most: int = 0) -> str:
         if width > most:
             return clean[: max(index - 1, 1)] + "…"
     return clean
+
+
+def _inert(letter: str) -> str:
+    return "\ufffd" if unicodedata.category(letter) in _CONTROL else letter
 
 
 def _svg(picture: Picture) -> str:

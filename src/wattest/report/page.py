@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,8 @@ def _templates() -> Environment:
         "percent": numbers.percent,
         "estimate": numbers.estimate,
         "readable": readable,
+        # Quotes need no escape in a text, and a page of numbers is full of them.
+        "as_text": lambda text: Markup(html.escape(text, quote=False)),
         "inline": lambda picture: Markup(inline_svg(picture)),
     }
     return environment

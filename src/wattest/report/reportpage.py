@@ -28,14 +28,15 @@ from wattest.report.sentences import change, grounds, smallest
 from wattest.report.sheet import sheet_of
 from wattest.report.sheetfigure import sheet_picture
 from wattest.report.studies import amount
+from wattest.report.tables import compact_json_text
 
 _MOST_TRACES = 8
 _TRACE_COLUMNS = 200
 _MOST_CONFIGURATIONS = 4
 
 
-def report_page(answers: Answers, numbers_json: str) -> str:
-    """Return the page of a report; `numbers_json` are its numbers for programs.
+def report_page(answers: Answers) -> str:
+    """Return the page of a report.
 
     Raises:
         ExtraError: jinja2 or matplotlib is not installed.
@@ -50,7 +51,7 @@ def report_page(answers: Answers, numbers_json: str) -> str:
         traces=list(_traces(answers)),
         traces_left_out=f" {left} more are not shown; wattest show draws each." if left > 0 else "",
         rows=[_row(run) for run in answers.runs],
-        numbers_json=numbers_json,
+        numbers_json=compact_json_text(answers),
     )
 
 

@@ -37,10 +37,18 @@ def csv_text(answers: Answers) -> str:
 
 def json_text(answers: Answers) -> str:
     """Return everything that a report says, with all digits; what is not known is null."""
-    document = plain_data(answers) | {
-        "runs": [{name: plain_data(getattr(run, name)) for name in _RUN} for run in answers.runs]
-    }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(document_of(answers), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def compact_json_text(answers: Answers) -> str:
+    """Return the same in one line of ASCII, in which no letter changes what is around it."""
+    return json.dumps(document_of(answers), separators=(",", ":"), allow_nan=False)
+
+
+def document_of(answers: Answers) -> dict[str, Any]:
+    """Return everything that a report says as plain data."""
+    runs = [{name: plain_data(getattr(run, name)) for name in _RUN} for run in answers.runs]
+    return {**plain_data(answers), "runs": runs}
 
 
 def _rows(answers: Answers) -> Iterator[dict[str, Any]]:

@@ -98,8 +98,9 @@ class Namespace(Containment):
         Raises:
             OSError: this user may not.
         """
-        kernel.enter_namespace(self._own_namespace, kernel.CLONE_NEWPID)
-        kernel.unshare(kernel.CLONE_NEWPID)
+        # Joined and left for the children alone, not for this process itself.
+        kernel.call("setns", self._own_namespace, kernel.CLONE_NEWPID)
+        kernel.call("unshare", kernel.CLONE_NEWPID)
         self.spared.add(kernel.fork(self._be_init))
 
     def enter(self) -> None:

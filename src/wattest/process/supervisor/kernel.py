@@ -37,21 +37,27 @@ _LONGEST_WAIT_SECONDS = 3600.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, call: str) -> int:
+def call(name: str, *arguments: object, told: str = "") -> int:
+    """Call a function of the C library; `told` is its name in an error.
+
+    Raises:
+        OSError: it has returned -1.
+    """
+    result: int = getattr(_libc, name)(*arguments)
     if result == -1:
         number = ctypes.get_errno()
-        raise OSError(number, f"{call}: {os.strerror(number)}")
+        raise OSError(number, f"{told or name}: {os.strerror(number)}")
     return result
 
 
-def _prctl(option: int, value: int, name: str) -> None:
+def _prctl(option: int, value: int) -> None:
     zero = ctypes.c_ulong(0)
-    _checked(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl({name})")
+    call("prctl", option, ctypes.c_ulong(value), zero, zero, zero)
 
 
 def adopt_orphans() -> None:
     """Become child subreaper: orphaned descendants become children of this process."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(parent_pidfd: int) -> bool:
@@ -60,7 +66,7 @@ def die_with_parent(parent_pidfd: int) -> bool:
     It belongs to the *thread* that created this process, and is cleared by fork, by a set-uid exec
     and by a change of credentials: set it last, from a child of a single-threaded parent.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, "PR_SET_PDEATHSIG")
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return not has_ended(parent_pidfd)
 
 
@@ -75,22 +81,12 @@ def pidfd_open(pid: int) -> int:
     Raises:
         OSError: ESRCH where there is no such process, ENOSYS before Linux 5.3.
     """
-    return _checked(_libc.syscall(_SYS_PIDFD_OPEN, pid, 0), "pidfd_open")
+    return call("syscall", _SYS_PIDFD_OPEN, pid, 0, told="pidfd_open")
 
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:
     """Send a signal to the process behind `pidfd`, never to one that inherited its PID."""
-    _checked(_libc.syscall(_SYS_PIDFD_SEND_SIGNAL, pidfd, number, None, 0), "pidfd_send_signal")
-
-
-def unshare(flags: int) -> None:
-    """Leave shared namespaces (unshare(2)); `CLONE_NEWPID` counts for children only."""
-    _checked(_libc.unshare(flags), "unshare")
-
-
-def enter_namespace(descriptor: int, kind: int) -> None:
-    """Join the namespace behind an open `/proc/PID/ns/*` file (setns(2))."""
-    _checked(_libc.setns(descriptor, kind), "setns")
+    call("syscall", _SYS_PIDFD_SEND_SIGNAL, pidfd, number, None, 0, told="pidfd_send_signal")
 
 
 def mount_own_proc() -> None:
@@ -98,11 +94,9 @@ def mount_own_proc() -> None:
 
     Mounts made on the host later still appear here, none made here appears there.
     """
-    unshare(CLONE_NEWNS)
-    everything = _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_SLAVE), None)
-    _checked(everything, "mount(/, MS_SLAVE)")
-    flags = ctypes.c_ulong(_MS_NOSUID_NODEV_NOEXEC)
-    _checked(_libc.mount(b"proc", b"/proc", b"proc", flags, None), "mount(/proc)")
+    call("unshare", CLONE_NEWNS)
+    call("mount", b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_SLAVE), None)
+    call("mount", b"proc", b"/proc", b"proc", ctypes.c_ulong(_MS_NOSUID_NODEV_NOEXEC), None)
 
 
 def fork(child: Callable[[], None]) -> int:
@@ -135,7 +129,7 @@ def shield() -> None:
 def unshield() -> None:
     """Take signals again, also those that came since the fork; handlers go with the exec."""
     # Python's own call makes an enum of each signal that was blocked: 50 us in a fresh fork.
-    _checked(_libc.sigprocmask(signal.SIG_SETMASK, _NO_SIGNALS, None), "sigprocmask")
+    call("sigprocmask", signal.SIG_SETMASK, _NO_SIGNALS, None)
 
 
 def wait(descriptors: Iterable[int], seconds: float | None = None) -> set[int]:
