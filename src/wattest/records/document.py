@@ -64,9 +64,16 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
         document["load_alone"] = _load_alone(outcome)
     document["plan"] = _planned(experiment, context)
     document["cooldown"] = asdict(outcome.cooldown) if outcome.cooldown else None
+    document["concurrency"] = _concurrency(outcome.last)
     software = context.software.get(experiment.foreground.program.name)
     document["environment"] = {**context.environment, "software": software or {}}
     return document
+
+
+def _concurrency(attempt: Attempt | None) -> dict[str, Any]:
+    """Return who else trained on shared counters in the window; None where nobody shares any."""
+    named = attempt.neighbours if attempt else None
+    return {"neighbours": None if named is None else [asdict(one) for one in named]}
 
 
 def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:
