@@ -129,7 +129,9 @@ class CampaignRun:
         return [parameter_of(experiment) for experiment in self.campaign.plan.experiments]
 
     def pytest_report_header(self) -> list[str]:
-        """Say what will run, on what machine, with which sensors."""
+        """Say what will run, on what machine, with which sensors; nobody reads a worker's."""
+        if workers.is_worker(self._config):
+            return []
         plan, count = self.campaign.plan, len(self.campaign.plan.experiments)
         lines = [
             f"wattest: {self.campaign.settings.file}, {count} experiment{'s' * (count != 1)}"

@@ -139,7 +139,13 @@ class Session:
         rows = [] if is_shard else [one.row for one in finished.values()]
         self._recorder = Recorder(
             results=self._options.results_folder,
-            context=Context(self.session_id, plan, self._campaign.registry.file, environment),
+            context=Context(
+                self.session_id,
+                plan,
+                self._campaign.registry.file,
+                environment,
+                self._options.launcher.versions(one.foreground for one in plan.experiments),
+            ),
             console=self._console,
             board=self._board,
             preflight=preflight,
