@@ -161,7 +161,7 @@ def _epochs(result: Mapping[str, Any]) -> list[Epoch]:
     return [
         Epoch(one["epoch"], one["seen_seconds"], one.get("cpu_joules"), one.get("gpu_joules"))
         for one in (told if isinstance(told, list) else [])
-        if isinstance(one, dict) and {"epoch", "seen_seconds"} <= one.keys()
+        if isinstance(one, dict) and "epoch" in one and one.get("seen_seconds") is not None
     ]
 
 
