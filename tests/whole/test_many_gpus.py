@@ -7,6 +7,7 @@ import os
 import signal
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from gpuserver import gpu_server, gpus_of, result_of, seen_gpu, uuid, window_of
@@ -138,6 +139,18 @@ def test_more_workers_than_free_gpus_are_refused_before_one_starts(
         refused("--cpu-energy exclusive: 2 workers", "-n", "2", "--cpu-energy", "exclusive")
         refused("--tx ssh=elsewhere: a worker on another host", "-d", "--tx", "ssh=elsewhere")
     assert project.records() == []
+
+
+def test_who_shares_the_cpu_and_runs_alone_measures_it(project: Project, sysfs: Path) -> None:
+    campaign(project, 0.5, 1)
+    result = project.run_here("--cpu-energy", "shared", "--sysfs", str(sysfs))
+    assert result.ret == 0, result.stdout.str()
+    record = project.record()
+    assert record["concurrency"] == {"neighbours": []}
+    assert record["energy_provenance"]["domains"]["cpu_pkg"]["status"] == "measured"
+    told = record["environment"]["concurrency"]
+    assert (told["workers"], told["cpu_energy"], told["own_counters"]) == (None, "shared", [])
+    assert [name.partition(" ")[0] for name in told["shared_counters"]] == ["intel-rapl:0"]
 
 
 def test_without_any_energy_any_number_of_workers_may_rehearse(project: Project) -> None:
