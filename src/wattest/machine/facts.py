@@ -76,8 +76,8 @@ def _git(folder: Path, *words: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-c", "safe.directory=*", "-C", str(folder), *words],
-            capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL,
-            env=for_git(os.environ),
+            capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True,
+            stdin=subprocess.DEVNULL, env=for_git(os.environ),
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
