@@ -74,6 +74,8 @@ Block = Heading | Paragraph | Items | Table
 def outline(answers: Answers) -> Iterator[Block]:
     """Yield the blocks of a report: the first screen, then what it rests on."""
     yield Heading(1, answers.title)
+    if answers.is_estimated:
+        yield Paragraph("No energy was measured: what is told of it is an estimate, marked ~.")
     yield Items(tuple(f"{label}: {text}" for label, text in answers.facts))
     yield Heading(2, "What did the load cost?")
     for study in answers.studies:

@@ -199,7 +199,7 @@ def _row(run: Run) -> dict[str, Any]:
         "gpu": numbers.joules(run.amounts.get("gpu_energy")),
         "cpu": numbers.joules(run.estimated_cpu_joules if cpu is None else cpu, cpu is None),
         "metrics": ", ".join(
-            f"{name}={numbers.plain(run.amounts.get(name))}" for name in run.metrics
+            f"{name}={numbers.plain(run.amounts.get(f'metric:{name}'))}" for name in run.metrics
         ),
         "verdict": "; ".join(("invalid", *run.reasons)) if not run.is_valid else _flags(run),
     }

@@ -47,7 +47,8 @@ def smallest(estimate: Estimate) -> str:
     if estimate.smallest is None:
         return ""
     if estimate.kind == "ratio":
-        return f"{100 * estimate.smallest:.2g} %"
+        share = 100 * estimate.smallest
+        return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
     return f"{estimate.smallest:.2g}"
 
 
