@@ -21,7 +21,7 @@ from wattest.report.tables import json_text
 
 HOSTILE = "<script>alert(1)</script> \"' $x_&%\u202e\x1b"
 RATIOS = [1.20, 1.25, 1.30, 1.35, 1.40]
-VOID = {"meta", "br", "link", "img"}
+VOID = {"meta", "br", "link", "img", "wbr"}
 
 
 class Elements(HTMLParser):

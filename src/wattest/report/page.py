@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from wattest.report.sheetfigure import sheet_picture
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+_BREAK = re.compile("([/_])(?=[^/_])")
 
 
 def sheet_page(sheet: Sheet) -> str:
@@ -62,6 +65,8 @@ def _templates() -> Environment:
         "percent": numbers.percent,
         "estimate": numbers.estimate,
         "readable": readable,
+        # Names of programs and hyper-parameters may go on in the next line.
+        "breakable": lambda text: Markup(_BREAK.sub(r"\1<wbr>", html.escape(text))),
         # Quotes need no escape in a text, and a page of numbers is full of them.
         "as_text": lambda text: Markup(html.escape(text, quote=False)),
         "inline": lambda picture: Markup(inline_svg(picture)),
