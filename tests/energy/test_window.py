@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,62 @@ def test_a_window_over_a_live_tree_closes_at_once(tmp_path):
     assert took_ns < 200_000_000
     assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
     assert [fault.gate for fault in measurement.faults] == ["window_short"]
+
+
+class Sleeper:
+    """CLOCK_BOOTTIME and the wall clock, which may leave CLOCK_MONOTONIC behind."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept_ns = self.stepped_ns = 0
+        boot, wall = time.clock_gettime_ns, time.time_ns
+        monkeypatch.setattr("time.clock_gettime_ns", lambda clock: boot(clock) + self.slept_ns)
+        monkeypatch.setattr("time.time_ns", lambda: wall() + self.slept_ns + self.stepped_ns)
+
+
+def test_a_machine_that_slept_within_the_window_gives_no_number(tmp_path, monkeypatch):
+    clocks = Sleeper(monkeypatch)
+    tree = PowercapTree(tmp_path / "sys")
+    with PowercapWriter({tree.add_package(0): steady(60)}), find_sensors(tree.root) as sensors:
+        window = sensors.open_window(tmp_path / "energy")
+        window.wait((), window.opened_ns + 300_000_000)
+        clocks.slept_ns = 7200 * NS
+        measurement = window.close()
+    assert [fault.gate for fault in measurement.faults] == ["machine_slept"]
+    assert measurement.faults[0].text == "the machine slept for 7200.0 s within the window"
+    assert set(measurement.energy_metrics().values()) == {None}
+    package = measurement.provenance()["domains"]["cpu_pkg"]
+    assert (package["status"], package["energy_joules"]) == ("invalid", None)
+    assert package["reason"] == measurement.faults[0].text
+    assert "wall_clock" not in [flag.gate for flag in measurement.flags]
+
+
+def test_a_wall_clock_that_is_set_within_the_window_is_flagged(tmp_path, monkeypatch):
+    clocks = Sleeper(monkeypatch)
+    kind = TickingKind()
+    window = open_window(tmp_path / "energy", kind)
+    trace = window._traces.open("t.csv", "timestamp,a")
+    trace.write(time.monotonic_ns(), 1.0)
+    clocks.stepped_ns = -3600 * NS
+    trace.write(time.monotonic_ns(), 2.0)
+    measurement = window.close()
+    (flag,) = measurement.flags
+    assert flag.gate == "wall_clock"
+    assert "-3600.0 s" in flag.text
+    edges = measurement.provenance()["window"]
+    opened, closed = (datetime.fromisoformat(edges[name]) for name in ("opened_at", "closed_at"))
+    assert 3590 < (opened - closed).total_seconds() < 3601
+    # The trace goes on by the clock of its beginning: its rows keep their order, and join.
+    rows = (tmp_path / "energy" / "t.csv").read_text().splitlines()[1:]
+    first, second = (float(row.split(",")[0]) for row in rows)
+    assert 0 <= second - first < 5
+    assert first == pytest.approx(opened.timestamp(), abs=5)
+
+
+def test_the_edges_are_told_in_utc_too(tmp_path):
+    window = open_window(tmp_path / "energy", TickingKind())
+    edges = window.close().provenance()["window"]
+    opened = datetime.fromisoformat(edges["opened_at"])
+    assert opened.utcoffset() == timedelta(0)
+    assert opened.timestamp() == pytest.approx(time.time(), abs=5)
+    assert edges["slept_seconds"] == pytest.approx(0, abs=0.1)
+    assert edges["wall_clock_step_seconds"] == pytest.approx(0, abs=1)

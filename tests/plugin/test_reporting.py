@@ -39,7 +39,7 @@ def test_an_interrupted_experiment_stands_in_junit_and_in_the_table(project: Pro
     project.settings(TOY)
     result = project.run("--junitxml=report.xml")
     assert result.ret == 2
-    result.stdout.fnmatch_lines(["toy-small-default-1 *invalid*"])
+    result.stdout.fnmatch_lines(["toy-small-default-1 *invalid*", "to go on: *--resume*"])
     junit = (project.path / "report.xml").read_text()
     assert "interrupted before" in junit
     assert 'name="test_training[toy-small-default-1]"' in junit

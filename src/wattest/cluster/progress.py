@@ -153,7 +153,7 @@ def _host(record: Mapping[str, Any]) -> str:
 
 def _running(results: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Yield what sessions say that they train, and why that is no longer so; empty if it is."""
-    told = [_read(path) for path in sorted(results.glob(f"sessions/*/{NAME}"))]
+    told = [_read(path) for path in sorted(results.glob(f"sessions/**/{NAME}"))]
     wanted = ("experiment_key", "test_id", "since", "host", "owner")
     found = [one for one in told if isinstance(one, dict) and set(wanted) <= set(one)]
     jobs = _running_jobs() if any(one.get("job") for one in found) else None

@@ -17,13 +17,14 @@ into values: the share of exact zeros, integers and levels are spread as evenly 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wattest.config.program import Hyperparameter, Value
 from wattest.config.suggest import did_you_mean
 from wattest.errors import ConfigurationError
+from wattest.names import same_name
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,16 @@ class Design:
     levels: Mapping[str, tuple[Value, ...]] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, written: str | Mapping[str, Any]) -> Design:
-        """Return what sound settings ask for: a name, or an object with it and with levels."""
+    def of(cls, written: str | Mapping[str, Any], names: Iterable[str] = ()) -> Design:
+        """Return what sound settings ask for: a name, or an object with it and with levels.
+
+        Levels of a name among `names` are its own, however its accents are encoded.
+        """
         if isinstance(written, str):
             return cls(written)
         levels = written.get("levels", {})
-        return cls(written["name"], {name: tuple(values) for name, values in levels.items()})
+        known = {name: same_name(name, names) or name for name in levels}
+        return cls(written["name"], {known[name]: tuple(levels[name]) for name in levels})
 
     def written(self) -> str | dict[str, Any]:
         """Return it as settings say it, as JSON."""

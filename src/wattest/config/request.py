@@ -11,6 +11,7 @@ from wattest.config.jsonfile import Keys
 from wattest.config.program import Hyperparameter, Program, Value
 from wattest.config.registry import Registry
 from wattest.config.suggest import did_you_mean
+from wattest.names import same_name
 from wattest.patterns import compile_pattern
 
 Report = Callable[[Keys, str], None]
@@ -48,15 +49,17 @@ class RequestReader:
 
     def read(self, keys: Keys, training: Mapping[str, Any]) -> TrainingRequest | None:
         """Return what is asked for at `keys`; None where the program or its model is unknown."""
-        programs, repo, model = self._registry.programs, training["repo"], training["model"]
-        if repo not in programs:
+        programs, repo = self._registry.programs, training["repo"]
+        program = programs.get(same_name(repo, programs) or repo)
+        if program is None:
             text = f"{repo!r} is not in {self._registry.file}; {did_you_mean(repo, list(programs))}"
             self._fault((*keys, "repo"), text)
             return None
-        program = programs[repo]
-        if model not in program.models:
-            hint = did_you_mean(model, program.models)
-            self._fault((*keys, "model"), f"{model!r} is not a model of {repo}; {hint}")
+        model = same_name(training["model"], program.models)
+        if model is None:
+            hint = did_you_mean(training["model"], program.models)
+            text = f"{training['model']!r} is not a model of {repo}; {hint}"
+            self._fault((*keys, "model"), text)
             return None
         fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
         mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
@@ -76,23 +79,27 @@ class RequestReader:
         """Return the values that are passed, and those that are ignored."""
         known = program.hyperparameters
         fixed: dict[str, Value] = {}
-        for name, value in values.items():
-            place = (*keys, "hyperparameters", name)
-            if name not in known:
+        ignored: dict[str, Value] = {}
+        for written, value in values.items():
+            place, name = (*keys, "hyperparameters", written), same_name(written, known)
+            if name is None:
                 text = f"the registry knows no such hyper-parameter of {program.name}"
-                hint = did_you_mean(name, list(known))
-                self._warn(place, f"is not passed: {text}; {hint}")
+                self._warn(place, f"is not passed: {text}; {did_you_mean(written, list(known))}")
+                ignored[written] = value
                 continue
+            if name in fixed:
+                self._fault(place, "is given twice, in two encodings of one name; keep one of them")
             try:
                 fixed[name] = known[name].coerce(value)
             except ValueError:
                 self._fault(place, f"must be an int (as in the registry), is {value!r}")
-        return fixed, {name: value for name, value in values.items() if name not in known}
+        return fixed, ignored
 
     def _mutated(
         self, keys: Keys, names: Sequence[str], program: Program, fixed: Mapping[str, Value]
     ) -> tuple[str, ...]:
         known = list(program.hyperparameters)
+        names = [same_name(name, known) or name for name in names]
         if list(names) == ["all"]:
             names = [name for name in known if name not in fixed]
             if not names:

@@ -183,7 +183,7 @@ class _Reader:
             foreground=request,
             backgrounds=tuple(one for one in backgrounds if one is not None),
             runs_per_config=written.get("runs_per_config"),
-            design=Design.of(said.get("design", "random")),
+            design=Design.of(said.get("design", "random"), request.program.hyperparameters),
             is_design_said="design" in written,
             repetitions=said["repetitions"],
             arms=_ARMS[said["baseline"]] if parallel else (),

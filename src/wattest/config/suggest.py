@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _NEAR = 0.8
@@ -60,7 +61,15 @@ def near_miss(word: str, known: Sequence[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return a sentence that suggests the name meant by `word` or lists those that exist."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    listed = ", ".join(known) if known else "none"
-    return f"did you mean {close[0]!r}? (known: {listed})" if close else f"known: {listed}"
+    """Return a sentence that suggests the name meant by `word` or lists those that exist.
+
+    Names that may look alike, since not all of their letters are plain ones, are spelled out.
+    """
+    plain = {unicodedata.normalize("NFKC", name): name for name in known}
+    close = difflib.get_close_matches(unicodedata.normalize("NFKC", word), plain, n=1, cutoff=0.5)
+    listed = f"known: {', '.join(known) if known else 'none'}"
+    if not close:
+        return listed
+    meant = plain[close[0]]
+    spelled = "" if (word + meant).isascii() else f" as {meant!a}, here it is {word!a}"
+    return f"did you mean {meant!r}{spelled}? ({listed})"

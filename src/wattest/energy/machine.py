@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -110,18 +111,18 @@ def in_container(proc_root: Path = Path("/proc")) -> bool:
     return any(word in control_groups for word in ("docker", "kubepods", "containerd", "lxc"))
 
 
-def machine_cpu(proc_root: Path) -> MachineCpu | None:
-    """Read it now; None where /proc/stat cannot be read.
+def machine_cpu(proc_root: Path, cpus: Collection[int] | None = None) -> MachineCpu | None:
+    """Read it now, of all CPUs or of these alone; None where /proc/stat cannot be read.
 
     Columns: proc(5), `/proc/stat`; guest time is part of user time there.
     """
     try:
         text = (proc_root / "stat").read_text(encoding="ascii", errors="replace")
-        name, *cells = text.partition("\n")[0].split()
-        user, nice, system, idle, waiting, irq, softirq, stolen = map(int, cells[:8])
+        wanted = {"cpu"} if cpus is None else {f"cpu{number}" for number in cpus}
+        lines = [line.split() for line in text.splitlines() if line.split(" ", 1)[0] in wanted]
+        rows = [[int(cell) for cell in cells[1:9]] for cells in lines]
+        user, nice, system, idle, waiting, irq, softirq, stolen = map(sum, zip(*rows, strict=True))
     except (OSError, ValueError):
-        return None
-    if name != "cpu":
         return None
     per_second = os.sysconf("SC_CLK_TCK")
     busy = user + nice + system + irq + softirq

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from wattest.energy.machine import MachineCpu
 from wattest.energy.types import DomainResult, Reason
@@ -65,6 +65,11 @@ class Measurement:
     meter_cost: Mapping[str, object]
     machine_cpu: MachineCpu | None = None
     clocks: Mapping[str, object] = field(default_factory=dict)
+
+    def shared(self, reason: str) -> Measurement:
+        """The same, the CPU's numbers being shared with other trainings, for this reason."""
+        results = (one.shared(reason) if one.domain != "gpu" else one for one in self.results)
+        return replace(self, results=tuple(results))
 
     def energy_metrics(self) -> dict[str, float | None]:
         """The metrics of `METRICS`; None is unknown, and 0 is never put in its place."""

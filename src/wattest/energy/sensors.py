@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wattest.energy import design
+from wattest.energy.cpu.part import MachinePart, find_cpu
 from wattest.energy.cpu.recording import CpuRecording
-from wattest.energy.cpu.search import CpuSearch, CpuSensors
+from wattest.energy.cpu.search import CpuSensors
 from wattest.energy.gpu.board import GpuState
 from wattest.energy.gpu.recording import GpuRecording
 from wattest.energy.gpu.search import find_gpus
@@ -28,6 +29,7 @@ def find_sensors(
     proc_root: Path = Path("/proc"),
     allow_missing: frozenset[str] = frozenset(),
     environment: Mapping[str, str] = os.environ,
+    part: MachinePart | None = None,
 ) -> Sensors:
     """Look for every sensor, and see that those which are promised can be read.
 
@@ -36,12 +38,14 @@ def find_sensors(
         proc_root: Root of /proc.
         allow_missing: `cpu` and `gpu` where a sensor that exists may go unread, knowingly.
         environment: Whose `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` choose the GPUs.
+        part: What of the machine is the caller's; None for all of it.
 
     Raises:
         SensorPermissionError: Sensors exist but cannot be read; one line each, with the remedy.
     """
-    cpu, gpus = CpuSearch(sys_root, proc_root).find(), find_gpus(proc_root, environment)
-    sensors = Sensors(cpu, gpus, proc_root)
+    part = part or MachinePart()
+    cpu = find_cpu(sys_root, proc_root, part)
+    sensors = Sensors(cpu, gpus := find_gpus(proc_root, environment), proc_root, part)
     refusals = [
         finding.refusal
         for finding in sensors.findings
@@ -59,7 +63,10 @@ def find_sensors(
 class Sensors:
     """What can be measured on this machine, for one session; close it at the end."""
 
-    def __init__(self, cpu: CpuSensors, gpus: GpuSensors, proc_root: Path) -> None:
+    def __init__(
+        self, cpu: CpuSensors, gpus: GpuSensors, proc_root: Path, part: MachinePart
+    ) -> None:
+        self.part = part
         self._cpu = cpu
         self._gpus = gpus
         self._proc_root = proc_root
@@ -120,7 +127,7 @@ class Sensors:
             EnergyError: The folder cannot be used.
         """
         self.learn_periods()
-        return Window(folder, self._record, self._why_absent, self._proc_root)
+        return Window(folder, self._record, self._why_absent, self._proc_root, self.part.cpus)
 
     def _record(self, traces: TraceFolder) -> list[Recording]:
         """Begin the recordings of a window, the slowest to read first."""
@@ -151,7 +158,11 @@ class Sensors:
         ):
             window.wait((), window.opened_ns + int(seconds * NS))
             measurement = window.close()
-        self._idle_watts.update(_watts_by_name(measurement))
+        watts = _watts_by_name(measurement)
+        if self.part.shares_cpu:
+            # Who knows what others do: the machine may be anything but idle.
+            watts = {gpu.uuid: watts[gpu.uuid] for gpu in self._gpus.gpus if gpu.uuid in watts}
+        self._idle_watts.update(watts)
         return dict(self._idle_watts)
 
     def gpu_processes(self) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from wattest.errors import EnergyError
@@ -106,7 +106,8 @@ class DomainResult:
     """What one domain gave in one window, and where that comes from.
 
     Attributes:
-        status: `measured`, `unavailable` (nothing to read) or `invalid` (must not be believed).
+        status: `measured`, `unavailable` (nothing to read), `invalid` (must not be believed) or
+            `shared` (another training used the same counters: then `facts` has `shared_joules`).
         reason: Why there is no number; None if there is one.
         energy_joules: The number that may be believed; None unless the status is `measured`.
         source: As that of a finding, or two of them; None if nothing was read.
@@ -119,7 +120,7 @@ class DomainResult:
     """
 
     domain: str
-    status: Literal["measured", "unavailable", "invalid"]
+    status: Literal["measured", "unavailable", "invalid", "shared"]
     reason: str | None
     energy_joules: float | None = None
     source: str | None = None
@@ -130,6 +131,25 @@ class DomainResult:
     faults: tuple[Reason, ...] = ()
     flags: tuple[Reason, ...] = ()
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+    def shared(self, reason: str) -> DomainResult:
+        """The same, if it is a number, as one that is not this training's alone.
+
+        Its joules move to `shared_joules`, of the domain and of its parts, so that no sum over
+        records counts them twice.
+        """
+        if self.status != "measured":
+            return self
+        parts = tuple(
+            replace(one, joules=None, facts={**one.facts, "shared_joules": one.joules})
+            for one in self.parts
+        )
+        facts = {**self.facts, "shared_joules": self.energy_joules}
+        if "zones" in facts:
+            facts["zones"] = [part.as_dict() for part in parts]
+        return replace(
+            self, status="shared", reason=reason, energy_joules=None, parts=parts, facts=facts
+        )
 
     def provenance(self) -> dict[str, object]:
         """Where the number comes from, and how well its parts were followed: as a record has it."""

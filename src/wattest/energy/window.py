@@ -45,9 +45,10 @@ class Window:
         record: Callable[[TraceFolder], Sequence[Recording]],
         why_absent: Callable[[str], str],
         proc_root: Path,
+        cpus: frozenset[int] | None = None,
     ) -> None:
         self._why_absent = why_absent
-        self._proc_root = proc_root
+        self._proc_root, self._cpus = proc_root, cpus
         self._measurement: Measurement | None = None
         self._loop_cpu_ns = 0
         self._edges_cpu_ns = -time.thread_time_ns()
@@ -57,7 +58,7 @@ class Window:
             self._recordings = record(self._traces)
             for recording in self._recordings:
                 recording.prepare()
-            self._cpu_start = machine_cpu(proc_root)
+            self._cpu_start = machine_cpu(proc_root, cpus)
             self._clocks = read_clocks()
             for recording in self._recordings:
                 recording.read_opening()
@@ -128,7 +129,7 @@ class Window:
         self._traces.close()
 
     def _measure(self, closed_ns: int, ended_ns: int) -> Measurement:
-        clocks, cpu_end = read_clocks(), machine_cpu(self._proc_root)
+        clocks, cpu_end = read_clocks(), machine_cpu(self._proc_root, self._cpus)
         for recording, schedule in zip(self._recordings, self._schedules, strict=True):
             schedule.close(closed_ns)
             recording.finish(self.opened_ns, ended_ns)
@@ -201,9 +202,10 @@ class Window:
 
 def _refused(results: Sequence[DomainResult], why: Reason) -> tuple[DomainResult, ...]:
     """What was measured in a window that is refused as a whole: no number, and the reason."""
-    return tuple(
-        replace(one, status="invalid", reason=why.text, energy_joules=None, metrics={})
-        if one.status == "measured"
-        else one
-        for one in results
-    )
+    found = []
+    for one in results:
+        if one.status == "measured":
+            kept = {name: value for name, value in one.metrics.items() if "power" not in name}
+            one = replace(one, status="invalid", reason=why.text, energy_joules=None, metrics=kept)
+        found.append(one)
+    return tuple(found)

@@ -52,9 +52,17 @@ def counters_of(
     claims: list[Claim] = []
     for counter in _unique(findings, sys_root, "gpu"):
         claims += counter.whole()
-    for counter in _unique(findings, sys_root, "cpu"):
-        claims += [counter.reserve(shared=True)] if share_cpu else counter.whole()
+    if share_cpu:
+        return claims + shared_cpu(findings, sys_root)
+    for counter in packages_of(findings, sys_root):
+        claims += counter.whole()
     return claims
+
+
+def shared_cpu(findings: Iterable[Finding], sys_root: Path) -> list[Claim]:
+    """Return what all claim together who share the CPU's counters, also where there are none."""
+    packages = packages_of(findings, sys_root) or [Leasable(packages_lease(sys_root))]
+    return [counter.reserve(shared=True) for counter in packages]
 
 
 def packages_of(findings: Iterable[Finding], sys_root: Path) -> list[Leasable]:

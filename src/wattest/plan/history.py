@@ -35,6 +35,7 @@ from typing import Any
 from wattest.config.program import Value
 from wattest.errors import ConfigurationError
 from wattest.files import read_regular
+from wattest.names import composed
 
 _PREFIX = "hyperparam_"
 _FOREGROUND = "fg_"
@@ -79,13 +80,13 @@ class History:
         self, repository: str, model: str, parallel: bool, names: Sequence[str]
     ) -> frozenset[tuple[Value, ...]]:
         """Return the mutants of `names`, in their order, that stand in this history."""
-        training = (repository, model, parallel)
+        training = (composed(repository), composed(model), parallel)
         key = (*training, *names)
         if key not in self._taken:
             self._taken[key] = frozenset(
                 mutant
                 for run in self.runs
-                if (run.repository, run.model, run.parallel) == training
+                if (composed(run.repository), composed(run.model), run.parallel) == training
                 for mutant in run.mutants(names)
             )
         return self._taken[key]

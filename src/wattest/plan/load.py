@@ -12,6 +12,7 @@ from wattest.config.program import program_faults
 from wattest.config.registry import Registry, load_registry
 from wattest.config.settings import Settings, load_settings
 from wattest.errors import ConfigurationError, Fault
+from wattest.names import spellings
 from wattest.plan import store
 from wattest.plan.expand import expand
 from wattest.plan.experiment import Experiment, Plan
@@ -40,8 +41,11 @@ class Places:
             return self.root / default
         # Not the methods of Path: they raise for an unknown user and for what is not to be seen.
         plain = os.path.expanduser(name)  # noqa: PTH111
-        from_user = self.invocation / plain
-        return from_user if os.path.exists(from_user) else self.root / plain  # noqa: PTH110
+        for one in spellings(plain):
+            for folder in (self.invocation, self.root):
+                if os.path.exists(folder / one):  # noqa: PTH110
+                    return folder / one
+        return self.root / plain
 
     def shown(self, path: Path) -> str:
         """Return `path` as a person would write it: relative to the root where it lies below."""

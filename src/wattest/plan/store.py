@@ -16,7 +16,7 @@ from typing import Any
 from wattest.config.program import Value
 from wattest.errors import ConfigurationError, Fault
 from wattest.files import json_text, make_folder, read_regular, write_atomically
-from wattest.names import digest_of, slug
+from wattest.names import composed, digest_of, slug
 from wattest.plan.experiment import Plan
 
 _KINDS = {"root_seed": int, "plan_digest": str, "settings_digest": str,
@@ -119,7 +119,7 @@ def plan_of_session(results: Path, session: str) -> str:
 
 
 def _stem(settings_file: str) -> str:
-    return f"{slug(Path(settings_file).stem)}-{digest_of(settings_file)[:8]}"
+    return f"{slug(Path(settings_file).stem)}-{digest_of(composed(settings_file))[:8]}"
 
 
 def _load(path: Path) -> StoredPlan:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,16 +51,27 @@ def pytest_configure(config: pytest.Config) -> None:
         workers.require_utf8(config)
         config.pluginmanager.register(workers.Controller(config), "wattest-controller")
         config.pluginmanager.register(reporting, "wattest-reporting")
-    folder = (project_root(config) / "experiments").resolve()
-    paths = [
-        (config.invocation_params.dir / argument.split("::")[0]).resolve()
-        for argument in config.args
-    ]
-    if config.getoption("--config") or any(folder in (path, *path.parents) for path in paths):
+    if _asks_for_experiments(config):
         campaign_of(config).announce()
-    elif workers.is_controller(config) and any(path in folder.parents for path in paths):
+    elif workers.is_controller(config) and _leads_to_experiments(config):
         # Its workers may collect experiments: they shall all have one plan.
         campaign_of(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Let ``-n auto`` be a worker for each free GPU, where experiments are asked for."""
+    if not _asks_for_experiments(config) or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    from wattest.errors import WattestError
+    from wattest.plugin.options import root_of_sys
+    from wattest.plugin.team import free_gpus
+
+    try:
+        return free_gpus(root_of_sys(config)) or None
+    except WattestError:
+        # What is wrong is said where the campaign is read.
+        return None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -94,6 +106,28 @@ def campaign_of(config: pytest.Config) -> CampaignRun:
 def session_of(config: pytest.Config) -> Session:
     """Return the session of this run's campaign, opened at the first call."""
     return campaign_of(config).session
+
+
+def _asks_for_experiments(config: pytest.Config) -> bool:
+    """Tell whether a settings file is named, or the folder of the experiments, or what is in it."""
+    folder = _experiments(config)
+    return bool(config.getoption("--config")) or any(
+        folder in (path, *path.parents) for path in _paths(config)
+    )
+
+
+def _leads_to_experiments(config: pytest.Config) -> bool:
+    """Tell whether a folder is named that the folder of the experiments lies in."""
+    return any(path in _experiments(config).parents for path in _paths(config))
+
+
+def _experiments(config: pytest.Config) -> Path:
+    return (project_root(config) / "experiments").resolve()
+
+
+def _paths(config: pytest.Config) -> list[Path]:
+    here = config.invocation_params.dir
+    return [(here / argument.split("::")[0]).resolve() for argument in config.args]
 
 
 def _give_back_at_the_end(config: pytest.Config) -> None:

@@ -6,22 +6,33 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from wattest.errors import ConfigurationError, WattestError
 from wattest.interrupts import OrderlySignals
 from wattest.machine.slurm import Job
+from wattest.names import composed
 from wattest.plan.experiment import Experiment, Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
-from wattest.plugin.options import option, project_root, results_folder, run_as, session_options
+from wattest.plugin.options import (
+    cpu_energy,
+    option,
+    project_root,
+    results_folder,
+    run_as,
+    session_options,
+)  # fmt: skip
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
 from wattest.terminal import Console
+
+if TYPE_CHECKING:
+    from wattest.plugin.team import Team
 
 _LOOKED_AT = 20
 
@@ -36,8 +47,11 @@ class CampaignRun:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._session: Session | None = None
+        self.team: Team | None = None
         self._finished: dict[str, Finished] = {}
         self._is_announced = False
+        for name in ("keyword", "markexpr"):
+            setattr(config.option, name, composed(config.getoption(name) or ""))
         seed, drawn = workers.plan_of_controller(config)
         with usage_errors():
             self.campaign = load_campaign(
@@ -63,13 +77,17 @@ class CampaignRun:
         return self._session
 
     def announce(self) -> None:
-        """Refuse several xdist workers, take the signals, and warn where no header is shown.
+        """Give several xdist workers their seats, take the signals, warn where no header is shown.
 
         The signals end pytest in order from its very start; a session takes them again.
+
+        Raises:
+            pytest.UsageError: the workers cannot all measure.
         """
         self._is_announced = True
-        if not self._config.getoption("collectonly"):
-            workers.refuse_several(self._config)
+        if not self._config.getoption("collectonly") and workers.is_controller(self._config):
+            with usage_errors():
+                self._form_team()
         if not workers.is_worker(self._config):
             signals = OrderlySignals()
             signals.install()
@@ -77,6 +95,32 @@ class CampaignRun:
         if self._config.get_verbosity() < 0:
             for remark in self._remarks():
                 sys.stderr.write(f"{remark}\n")
+
+    def _form_team(self) -> None:
+        """Reserve what several workers need, before one starts."""
+        if remote := workers.remote_workers(self._config):
+            raise ConfigurationError(
+                [
+                    f"--tx {remote[0]}: a worker on another host is not offered, since nobody here"
+                    " could end what it starts; let each host run a part of the plan: --shard K/N"
+                ]
+            )
+        count = workers.workers_of(self._config)
+        if count > 1:
+            from wattest.plugin.team import Team
+
+            wanted, say = cpu_energy(self._config), _console(self._config).warn
+            options = session_options(self._config)
+            self.team = Team(self.campaign, count, options, wanted, say)
+
+    def pytest_sessionstart(self) -> None:
+        """Leave the files that several workers have in common."""
+        if self.team is not None:
+            resumed: dict[str, Finished] = {}
+            if self._config.getoption("--resume") and self._shard is None:
+                resumed = finished_experiments(results_folder(self._config), self.campaign.plan)
+            with usage_errors():
+                self.team.begin(one.row for one in resumed.values())
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""
@@ -92,7 +136,9 @@ class CampaignRun:
         if self._is_announced and not self._config.getoption("collectonly"):
             lines += self.session.header()
             if workers.is_controller(self._config):
-                self.pytest_unconfigure()
+                self._close_session()
+        if self.team is not None:
+            lines += self.team.describe()
         return lines + self._remarks()
 
     def _remarks(self) -> list[str]:
@@ -152,7 +198,13 @@ class CampaignRun:
             session.exitstatus = pytest.ExitCode.OK
 
     def pytest_unconfigure(self) -> None:
-        """Close what the session holds: sensors, locks, the governor."""
+        """Close what the session and the team hold: sensors, locks, the governor."""
+        self._close_session()
+        if self.team is not None:
+            self.team.close()
+            self.team = None
+
+    def _close_session(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -277,8 +329,12 @@ def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
 
 def _parameter(experiment: Experiment) -> Any:
     training, mode = experiment.foreground, experiment.mode
-    said = {"repo": training.program.name, "model": training.model, "mode": mode}
+    said = {
+        "repo": composed(training.program.name),
+        "model": composed(training.model),
+        "mode": mode,
+    }
     said["arm"] = experiment.arm
-    loads: list[str | None] = [background.model for background in experiment.backgrounds]
+    loads: list[str | None] = [composed(background.model) for background in experiment.backgrounds]
     marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
     return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])

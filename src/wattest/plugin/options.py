@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wattest.session import SessionOptions
 
 _ALLOWED_MISSING = ("cpu", "gpu")
+_CPU_ENERGY = ("exclusive", "shared", "off")
 _SUPERVISION = ("guard", "cgroup", "pid-namespace")
 
 
@@ -41,6 +42,9 @@ def add_options(parser: pytest.Parser) -> None:
          help="refuse to run where neither CPU nor GPU energy can be measured")  # fmt: skip
     both("allow-missing", "args", action="append", choices=_ALLOWED_MISSING,
          help="accept knowingly that this sensor exists and cannot be read")  # fmt: skip
+    both("cpu-energy", choices=_CPU_ENERGY,
+         help="whether the CPU's counters are this session's alone (exclusive; shared where several"
+         " workers outnumber the packages), or not read (off)")  # fmt: skip
     both("supervision", choices=_SUPERVISION, help="how process trees are held")
     both("wait-for-counters", metavar="SECONDS", type=float,
          help="wait so long for another session that measures on this machine")  # fmt: skip
@@ -98,16 +102,33 @@ def session_options(config: pytest.Config) -> SessionOptions:
     from wattest.run import Launcher
     from wattest.session import SessionOptions
 
-    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
     supervision = next(iter(_chosen(config, "supervision", _SUPERVISION)), None)
+    member = workers.member_of(config)
     return SessionOptions(
         results_folder=results_folder(config),
-        sys_root=sys_root(option(config, "sysfs"), origin),
+        sys_root=root_of_sys(config),
         require_energy=bool(option(config, "require-energy")),
         allow_missing=frozenset(_chosen(config, "allow-missing", _ALLOWED_MISSING)),
         wait_seconds=_seconds(option(config, "wait-for-counters")),
         launcher=Launcher.by(supervision, workers.owners(config), run_as(config)),
+        cpu_energy=member.cpu_energy if member else cpu_energy(config) or "exclusive",
+        member=member,
     )
+
+
+def cpu_energy(config: pytest.Config) -> str | None:
+    """Return what ``--cpu-energy`` says; None if it says nothing."""
+    return next(iter(_chosen(config, "cpu-energy", _CPU_ENERGY)), None)
+
+
+def root_of_sys(config: pytest.Config) -> Path:
+    """Return the folder that stands for /sys in this run.
+
+    Raises:
+        ConfigurationError: what was named is no folder.
+    """
+    origin = "--sysfs" if config.getoption("--sysfs") else "wattest_sysfs"
+    return sys_root(option(config, "sysfs"), origin)
 
 
 def sys_root(named: str | None, origin: str = "--sysfs") -> Path:

@@ -66,7 +66,7 @@ def _report_interrupted(item: pytest.Item, headline: Headline) -> None:
     item.config.hook.pytest_runtest_logreport(report=report)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
     """Print one line per experiment: what it was, what it cost, what it gave, whether it counts."""
     headlines = {
         report.wattest["experiment_id"]: report.wattest
@@ -83,6 +83,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(line)
     sessions = {one["session_id"] for one in headlines.values()}
     terminalreporter.write_line(_report_command(terminalreporter.config, sessions))
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        terminalreporter.write_line("to go on: the same command with --resume runs what is missing")
 
 
 def _report_command(config: pytest.Config, sessions: set[str]) -> str:

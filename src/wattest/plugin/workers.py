@@ -1,23 +1,33 @@
-"""Under xdist: what the controller and its one worker tell each other."""
+"""Under xdist: what the controller and its workers tell each other."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wattest.plugin.scheduling import SEAT, UnitScheduling, units_of
+
 if TYPE_CHECKING:
     from wattest.plan.pools import Mutants
+    from wattest.session import Member
 
 CAMPAIGN = "wattest-campaign"
 """The name under which the campaign of a run is registered."""
 
 _SEED, _MUTANTS, _PID = "wattest_seed", "wattest_mutants", "wattest_controller_pid"
 _LINES, _STATUS = "wattest_lines", "wattest_exit_status"
+_MEMBER = "wattest_member"
+# What xdist calls the end of a worker whose connection has broken off.
+_KILLED = "Not properly terminated"
+_HEAR_OUT_SECONDS = 30.0
+_POLL_SECONDS = 0.1
 
 
 class Controller:
@@ -26,38 +36,88 @@ class Controller:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._nodes: list[Any] = []
+        self._down: set[Any] = set()
         self._told: set[str] = set()
+        self._failed_starts = 0
         self._exit_status: int | None = None
+        self._scheduling: UnitScheduling | None = None
+
+    @property
+    def _run(self) -> Any:
+        """The campaign of this run; None where there is none."""
+        return self._config.pluginmanager.get_plugin(CAMPAIGN)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config) -> UnitScheduling | None:
+        """Let a campaign run in the order of its plan; other tests as xdist does."""
+        if (run := self._run) is not None:
+            plan = run.campaign.plan
+            self._scheduling = UnitScheduling(workers_of(config), units_of(plan))
+        return self._scheduling
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker that is about to start our PID, and the plan as it stands."""
+        """Tell a worker that is about to start our PID, the plan as it stands, and its seat."""
         self._nodes.append(node)
         node.workerinput[_PID] = os.getpid()
-        run = self._config.pluginmanager.get_plugin(CAMPAIGN)
-        if run is not None:
+        if (run := self._run) is not None:
             plan = run.campaign.plan
             drawn = {path: [dict(one) for one in mutants] for path, mutants in plan.mutants.items()}
             node.workerinput[_SEED], node.workerinput[_MUTANTS] = plan.seed, drawn
+            if run.team is not None:
+                number, member = run.team.seat_for(node)
+                node.workerinput[SEAT], node.workerinput[_MEMBER] = number, member.as_dict()
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Say what the workers had to say, each line once."""
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Say what a worker had to say, each thing once; replace none that cannot even start."""
+        self._down.add(node)
         output = getattr(node, "workeroutput", {})
         for line in output.get(_LINES, []):
             if line not in self._told:
+                self._told.add(line)
                 tell(self._config, line)
-            self._told.add(line)
         self._exit_status = output.get(_STATUS, self._exit_status)
+        if (run := self._run) is not None and run.team is not None:
+            run.team.leave(node)
+        if error and self._scheduling and not self._scheduling.has_collected(node):
+            self._failed_starts += 1
+            # One that was killed has not failed; but who is killed again and again has.
+            if str(error) != _KILLED or self._failed_starts > workers_of(self._config):
+                session: Any = self._config.pluginmanager.get_plugin("dsession")
+                session._max_worker_restart = 0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Let the CSV of several workers have the row of what has just ended."""
+        headline: dict[str, Any] | None = getattr(report, "wattest", None)
+        if headline is not None and (run := self._run) is not None and run.team is not None:
+            run.team.add(headline["experiment_id"])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """End as the worker asks; what interrupts us reaches it."""
+        """End as a worker asks; what interrupts us reaches them all, and they are heard out."""
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             for node in self._nodes:
                 _interrupt(node)
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._exit_status is not None:
+            self._hear_out()
+        nothing_ran = exitstatus in (pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.OK)
+        if nothing_ran and self._exit_status is not None:
             session.exitstatus = self._exit_status
+
+    def _hear_out(self) -> None:
+        """Take the last reports of interrupted workers: nobody else would name those tests."""
+        session: Any = self._config.pluginmanager.get_plugin("dsession")
+        deadline = time.monotonic() + _HEAR_OUT_SECONDS
+        while set(self._nodes) - self._down and time.monotonic() < deadline:
+            try:
+                name, words = session.queue.get(timeout=_POLL_SECONDS)
+            except Empty:
+                continue
+            if name == "testreport":
+                self._config.hook.pytest_runtest_logreport(report=words["rep"])
+            elif name in ("workerfinished", "errordown", "internal_error"):
+                self._down.add(words["node"])
 
 
 def _interrupt(node: Any) -> None:
@@ -68,6 +128,12 @@ def _interrupt(node: Any) -> None:
     if node.gateway.spec.popen:
         with contextlib.suppress(ProcessLookupError):
             node.gateway._io.popen.terminate()
+
+
+def workers_of(config: pytest.Config) -> int:
+    """Return on how many workers the experiments would run; 0 without xdist."""
+    specs = config.getoption("tx", None) or ()
+    return max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
 
 
 def require_utf8(config: pytest.Config) -> None:
@@ -87,18 +153,19 @@ def require_utf8(config: pytest.Config) -> None:
 
 
 def refuse_several(config: pytest.Config) -> None:
-    """Refuse to measure on several workers: they would share one counter.
+    """Refuse to measure as one of several workers without a seat.
+
+    They have seats where the command line asks for experiments; here they were come upon.
 
     Raises:
-        pytest.UsageError: there are several.
+        pytest.UsageError: this is one of several.
     """
-    specs = config.getoption("tx", None) or ()
-    count = max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
-    count = getattr(config, "workerinput", {}).get("workercount", count)
-    if count > 1:
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    if count > 1 and member_of(config) is None:
         raise pytest.UsageError(
             f"{count} workers would measure on the same counters at once, and each would count"
-            " the other's energy; run with -n 0 or -n 1"
+            " the other's energy; name the experiments on the command line, for one GPU each, or"
+            " run with -n 0 or -n 1"
         )
 
 
@@ -122,6 +189,22 @@ def plan_of_controller(config: pytest.Config) -> tuple[int | None, Mapping[str, 
     """Return the root seed and the mutants that the controller of this worker sent."""
     sent = getattr(config, "workerinput", {})
     return sent.get(_SEED), sent.get(_MUTANTS)
+
+
+def member_of(config: pytest.Config) -> Member | None:
+    """Return which of several workers this is; None where it is none of several."""
+    sent = getattr(config, "workerinput", {}).get(_MEMBER)
+    if sent is None:
+        return None
+    from wattest.session import Member
+
+    return Member.from_dict(sent)
+
+
+def remote_workers(config: pytest.Config) -> list[str]:
+    """Return the workers that would not run on this machine, as they were asked for."""
+    specs: list[str] = config.getoption("tx", None) or []
+    return [spec for spec in specs if not spec.rpartition("*")[2].startswith("popen")]
 
 
 def owners(config: pytest.Config) -> tuple[int, ...]:

@@ -60,8 +60,15 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
         document["load_alone"] = _load_alone(outcome)
     document["plan"] = _planned(experiment, context)
     document["cooldown"] = asdict(outcome.cooldown) if outcome.cooldown else None
+    document["concurrency"] = _concurrency(outcome.last)
     document["environment"] = dict(context.environment)
     return document
+
+
+def _concurrency(attempt: Attempt | None) -> dict[str, Any]:
+    """Return who else trained on shared counters in the window; None where nobody shares any."""
+    named = attempt.neighbours if attempt else None
+    return {"neighbours": None if named is None else [asdict(one) for one in named]}
 
 
 def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -88,7 +89,7 @@ def pairs_of(
     Both halves are of one session, count, and agree in every fact that is not declared to differ.
     """
     kept: list[Pair] = []
-    left: list[LeftOut] = []
+    left = list(_repeated(runs))
     known = {(run.session_id, run.test_id): run for run in _best_last(runs)}
     for loaded, alone, name in _candidates(known):
         half = loaded or alone
@@ -102,6 +103,15 @@ def pairs_of(
         else:
             kept.append(Pair(loaded, alone))
     return tuple(kept), tuple(left)
+
+
+def _repeated(runs: Iterable[Run]) -> Iterator[LeftOut]:
+    """Yield what ran several times in one session, where its other half cannot be told."""
+    times = Counter((run.session_id, run.test_id) for run in runs if run.partner)
+    for (session, name), count in times.items():
+        if count > 1:
+            why = f"ran {count} times in session {session}: only the last that counts is paired"
+            yield LeftOut(name, why)
 
 
 def _best_last(runs: Iterable[Run]) -> list[Run]:

@@ -69,6 +69,7 @@ class Foreground:
             log=files.log,
             energy_folder=files.energy_folder,
             started_at=datetime.now().isoformat(timespec="milliseconds"),
+            estimate_cpus=self._sensors.part.estimate_cpus,
         )
         progress = self._progress_of(experiment, files.log, load)
         if alone is None:
@@ -95,6 +96,7 @@ class Foreground:
             with interruptions_held():
                 patterns = trained.program.log_patterns if alone is None else {}
                 attempt.metrics = read_metrics(files.log, patterns)
+                _name_neighbours(attempt, outcome)
                 judge(attempt, load)
                 attempt.last_lines = last_lines(files.log) if attempt.faults else []
                 outcome.attempts.append(attempt)
@@ -179,6 +181,17 @@ class Foreground:
         self._console.step(what, how if seconds is None else f"{how} after {seconds:.2f} s")
         for flag in attempt.flags:
             self._console.warn(flag)
+
+
+def _name_neighbours(attempt: Attempt, outcome: Outcome) -> None:
+    """Say who else trained in the window: then the CPU's energy is not this training's alone."""
+    window = attempt.measurement
+    if window is None or outcome.span is None:
+        return
+    attempt.neighbours = outcome.span.neighbours(window.opened_ns, window.closed_ns)
+    if attempt.neighbours:
+        told = ", ".join(f"{one.experiment_id} ({one.seconds:.1f} s)" for one in attempt.neighbours)
+        attempt.measurement = window.shared(f"the same counters count other trainings too: {told}")
 
 
 def _watch(

@@ -12,6 +12,7 @@ from typing import Any
 
 from wattest.energy import METRICS, Measurement, Snapshot, estimate
 from wattest.files import give_back, open_new
+from wattest.machine import Neighbour, Span
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
 from wattest.run.metrics import Metrics
@@ -39,6 +40,8 @@ class Attempt:
     `faults` make it invalid; `flags` are to be known by whoever uses the numbers. `trouble` ended
     it before the training did. `gpu_processes` are those seen at the edges (UUID of the GPU by
     PID), `own_pids` those of them that may be ours, `unseen` says why none could be looked for.
+    `estimate_cpus` is for how many CPUs their energy may be estimated, None for not at all;
+    `neighbours` trained in its window too, None where nobody shares the CPU's counters.
     """
 
     number: int
@@ -52,6 +55,8 @@ class Attempt:
     timed_out: bool = False
     interrupted: bool = False
     trouble: str | None = None
+    estimate_cpus: int | None = os.cpu_count() or 1
+    neighbours: list[Neighbour] | None = None
     measurement: Measurement | None = None
     harness_cpu_seconds: float = 0.0
     load_cpu_seconds: float = 0.0
@@ -109,11 +114,13 @@ class Attempt:
         """An estimate of the CPU's energy, where no counter could be read (and only there)."""
         if self.cpu is None or self.measurement is None or self.pid is None:
             return None
-        if self.energy_metrics()["cpu_energy_total_joules"] is not None:
+        is_shared = any(result.status == "shared" for result in self.measurement.results)
+        is_known = self.energy_metrics()["cpu_energy_total_joules"] is not None
+        if is_known or is_shared or self.estimate_cpus is None:
             return None
         return estimate(
             self.measurement.duration_seconds,
-            os.cpu_count() or 1,
+            self.estimate_cpus,
             self.cpu.machine_busy_seconds,
             self.cpu.foreground_seconds if self.exit else None,
         )
@@ -183,6 +190,7 @@ class Outcome:
     cooldown: CoolDown | None = None
     idle: Mapping[str, Any] | None = None
     early_flags: list[str] = field(default_factory=list)
+    span: Span | None = None
 
     @property
     def last(self) -> Attempt | None:

@@ -54,16 +54,20 @@ class Preflight:
     """Knows how the machine was when the session began, and compares.
 
     Where pauses are asked for and no idle baseline, which `remember_idle` would follow, the idle
-    machine is watched for a moment now: that is what the pauses wait for.
+    machine is watched for a moment now: that is what the pauses wait for. Of the CPUs it looks at
+    `cpus` alone, or at all.
     """
 
-    def __init__(self, settings: Settings, sensors: Sensors) -> None:
+    def __init__(
+        self, settings: Settings, sensors: Sensors, cpus: frozenset[int] | None = None
+    ) -> None:
         self._settings = settings
+        self._cpus = cpus
         self._sensors = sensors
         self._memory_used_mb = {gpu.uuid: gpu.memory_used_mb for gpu in sensors.gpu_state()}
         self._experiments_begun = 0
         self._idle = MachineState(0.0)
-        self._cpu_before = machine_cpu(_PROC)
+        self._cpu_before = machine_cpu(_PROC, cpus)
         if settings.cooldown_seconds > 0 and settings.idle_baseline_seconds <= 0:
             time.sleep(REFERENCE_SECONDS)
             self.remember_idle()
@@ -115,7 +119,7 @@ class Preflight:
 
     def _look(self) -> MachineState:
         """Look at the machine: CPU load since the last look, GPU temperature and power now."""
-        now, before = machine_cpu(_PROC), self._cpu_before
+        now, before = machine_cpu(_PROC, self._cpus), self._cpu_before
         self._cpu_before = now
         spent = now.since(before) if now and before else None
         share = spent.busy_seconds / (spent.capacity_seconds or 1.0) if spent else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -11,8 +11,19 @@ from typing import Any
 
 from wattest.errors import RecordError, WattestError
 from wattest.interrupts import interruptions_held
+from wattest.machine import Journal
 from wattest.plan.experiment import Experiment
-from wattest.records import Context, Headline, Table, build, compare, folder, headline, read_record
+from wattest.records import (
+    Context,
+    Headline,
+    Table,
+    build,
+    compare,
+    headline,
+    read_record,
+    reserve,
+    write,
+)  # fmt: skip
 from wattest.records.commit import commit, counted_name
 from wattest.run import CoolDown, LoadAlone, Outcome
 from wattest.session.idle import IdleMachine
@@ -28,8 +39,9 @@ class Recorder:
 
     `known` maps the test ids of finished experiments to their records; it grows with the session,
     so that the second half of a pair finds the first. `publish` gets the headline of each record.
-    `begun` are the test ids of those that ran, in order.
-    A session that goes on with a plan commits its records: others may go on with it, too.
+    `begun` are the test ids of those that ran, in order. `table` is the session's CSV; None where a
+    controller writes it. `journal` is where those who share the CPU's counters note their
+    experiments. A session that goes on with a plan commits its records: others may go on, too.
     """
 
     results: Path
@@ -38,11 +50,13 @@ class Recorder:
     board: ProgressBoard
     preflight: Preflight
     idle: IdleMachine
-    table: Table
+    folder: Path
+    table: Table | None
     known: dict[str, Path]
     publish: Callable[[Headline], None]
     begun: list[str] = field(default_factory=list)
     is_continued: bool = False
+    journal: Journal | None = None
 
     @contextmanager
     def recording(self, experiment: Experiment) -> Iterator[Outcome]:
@@ -56,7 +70,7 @@ class Recorder:
         try:
             outcome.early_flags += self._check_order(experiment) + self.preflight.check(experiment)
             is_begun = True
-            with announced(self.table.file.parent, self.context.plan.digest, experiment):
+            with self._noted(experiment, outcome):
                 yield outcome
         except (WattestError, OSError) as error:
             outcome.trouble = str(error)
@@ -78,6 +92,16 @@ class Recorder:
                     self._leave(experiment, outcome)
                 raise
 
+    @contextmanager
+    def _noted(self, experiment: Experiment, outcome: Outcome) -> Iterator[None]:
+        """Let others know what runs: those who watch, and those who share the CPU's counters."""
+        with ExitStack() as stack:
+            stack.enter_context(announced(self.folder, self.context.plan.digest, experiment))
+            if self.journal is not None:
+                span = self.journal.span(outcome.files.experiment_id)
+                outcome.span = stack.enter_context(span)
+            yield
+
     def _prepare(self, experiment: Experiment) -> Outcome:
         """Wait until the machine is idle again, and reserve the files of the experiment."""
         self.board.begin()
@@ -87,7 +111,7 @@ class Recorder:
         self.console.title(f"{experiment.id}  ({_values(experiment)})")
         return Outcome(
             idle=self.idle.before(experiment),
-            files=folder.reserve(self.results, experiment),
+            files=reserve(self.results, experiment),
             load_alone=self._load_alone(experiment) if experiment.arm == "load" else None,
             cooldown=pause,
         )
@@ -137,17 +161,18 @@ class Recorder:
         document = build(experiment, outcome, self.context)
         document["environment"]["idle"] = outcome.idle
         warnings = self._compare(experiment, document)
-        folder.write(outcome.files.record, document)
+        write(outcome.files.record, document)
         if outcome.succeeded and self.is_continued:
             warnings += self._commit(experiment, outcome.files.record, document)
         self.known[experiment.id] = outcome.files.record
         told = headline(document)
         self.publish(told)
         try:
-            self.table.add(document)
+            if self.table is not None:
+                self.table.add(document)
             outcome.files.give_back()
         except OSError as error:
-            text = f"{error.filename or shown(self.table.file)}: {error.strerror}"
+            text = f"{error.filename or shown(self.folder)}: {error.strerror}"
             warnings.append(f"{text}; the record counts all the same")
         # Nobody reads a console that is gone.
         with suppress(OSError):
@@ -171,7 +196,7 @@ class Recorder:
         text = f"{other} is the record that counts of this experiment: it was committed first"
         document["duplicate_of"] = other
         document.get("foreground_result", document)["quality"]["flags"].append(text)
-        folder.write(file, document)
+        write(file, document)
         return [text]
 
     def _compare(self, experiment: Experiment, document: dict[str, Any]) -> list[str]:

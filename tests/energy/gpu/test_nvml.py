@@ -27,7 +27,7 @@ def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
         "throttled",
         "no temperature",
         "no counter, load from the opening edge",
-        "no counter, burst in the last 200 ms",
+        "no counter, burst at the closing edge",
         "no counter, average lost",
         "short gap of power",
         "another than the named is lost",
@@ -169,7 +169,7 @@ def test_power_that_aliases_a_little_is_flagged_where_there_is_no_counter(outcom
         "no counter",
         "no counter, irregular samples",
         "no counter, load from the opening edge",
-        "no counter, burst in the last 200 ms",
+        "no counter, burst at the closing edge",
     ],
 )
 def test_that_an_average_lags_behind_is_no_aliasing(outcomes, name):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import pytest
 from gpuscenes import SECONDS, Outcome, played
+
+from wattest.energy.gpu.nvml import _NEEDED as NEEDED
+from wattest.energy.gpu.nvml import Nvml
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +105,6 @@ def test_throttling_by_the_hardware_is_flagged_and_a_power_cap_only_recorded(out
     [
         ("throttled, driver 575", ["by_software"], {"by_software", "brake"}),
         ("throttled, early driver 580", ["by_hardware"], {"by_hardware"}),
-        ("throttled, driver 570", ["thermal_slowdown"], {"thermal_slowdown"}),
     ],
 )
 def test_throttling_is_read_by_the_numbers_of_the_driver(outcomes, name, flagged, known):
@@ -114,6 +117,37 @@ def test_throttling_is_read_by_the_numbers_of_the_driver(outcomes, name, flagged
     texts = [one["text"] for one in outcome.found["flags"] if one["gate"] == "throttling"]
     assert len(texts) == len(flagged)
     assert flagged[0].replace("_", " ") in texts[0]
+
+
+class DriverOf:
+    """A module `pynvml` over a driver of some version."""
+
+    def __init__(self, version: object) -> None:
+        vars(self).update({f"nvml{name}": lambda *_: None for name in NEEDED})
+        self.nvmlSystemGetDriverVersion = lambda: version
+
+
+@pytest.mark.parametrize(
+    ("version", "numbers"),
+    [
+        ("470.256.02", (None, None, None)),
+        ("570.124.06", (None, None, None)),
+        ("575.51.03", (251, 252, 253)),
+        ("580.65.06", (251, 252, 253)),
+        ("580.82.07", (269, 270, 271)),
+        ("581.15", (269, 270, 271)),
+        ("590.44.01", (269, 270, 271)),
+        ("", (None, None, None)),
+        ("unknown", (None, None, None)),
+    ],
+)
+def test_a_driver_before_those_counters_leaves_them_unknown(version, numbers, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", DriverOf(version))
+    nvml = Nvml()
+    nvml.open()
+    fields = nvml.throttle_fields
+    assert (fields.pop("power cap"), fields.pop("thermal slowdown")) == (74, 75)
+    assert tuple(fields.values()) == numbers
 
 
 def test_one_slowdown_that_two_counters_tell_is_one_flag(outcomes):

@@ -10,7 +10,7 @@ from pathlib import Path
 from wattest.energy import design
 from wattest.energy.counter import Counter
 from wattest.energy.gpu import nvml
-from wattest.energy.gpu.board import Gpu, read_limit
+from wattest.energy.gpu.board import Gpu, pci_bus_id, read_limit
 from wattest.energy.gpu.sensors import GpuSensors
 from wattest.energy.gpu.visible import Visible, visible_gpus
 from wattest.energy.types import Finding
@@ -44,6 +44,46 @@ def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
     if not found.gpus:
         library.close()
     return found
+
+
+@dataclass(frozen=True)
+class VisibleGpu:
+    """A GPU that `CUDA_VISIBLE_DEVICES` leaves visible, before anything of it is read.
+
+    Attributes:
+        entry: What names it there: an index stays an index, a UUID a UUID; its UUID where the
+            variable is not set.
+        pci_bus_id: Where it sits, such as `00000000:3B:00.0`; None if it does not tell.
+    """
+
+    entry: str
+    uuid: str
+    pci_bus_id: str | None
+
+
+def visible_devices(environment: Mapping[str, str]) -> list[VisibleGpu]:
+    """Return the GPUs that the caller may use, in its order; none where NVML does not start.
+
+    NVML is shut down again.
+    """
+    library = nvml.Nvml()
+    try:
+        library.open()
+        devices = [_identify(library, index) for index in range(library.call("DeviceGetCount"))]
+    except (nvml.NvmlError, nvml.ForeignModuleError):
+        return []
+    else:
+        variable = environment.get("CUDA_VISIBLE_DEVICES")
+        visible = visible_gpus(variable, [device.uuid for device in devices])
+        chosen = [devices[index] for index in visible.indices]
+        uuids = [device.uuid for device in chosen]
+        entries = uuids if variable is None else variable.split(",")
+        return [
+            VisibleGpu(entry.strip(), one.uuid, pci_bus_id(library, one.handle))
+            for entry, one in zip(entries, chosen, strict=False)
+        ]
+    finally:
+        library.close()
 
 
 def _why_absent(error: nvml.NvmlError, proc_root: Path) -> Finding:

@@ -1,0 +1,50 @@
+"""A session that is one of several workers' on this machine, and what their controller told it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from wattest.machine import GovernorState, Seat
+from wattest.names import slug
+
+
+def new_session_id() -> str:
+    """Return the id of a session that begins now in this process, which no other has."""
+    host = slug(socket.gethostname())
+    return f"{datetime.now():%Y%m%d_%H%M%S}_{host}_{os.getpid()}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of several workers.
+
+    Attributes:
+        session_id: The id that all of them share.
+        worker: How xdist calls this one, such as `gw0`; one that replaces another has a new name.
+        workers: How many they are.
+        seat: What of the machine is this one's alone.
+        cpu_energy: What has become of ``--cpu-energy``.
+        governor: What their controller has done about the CPU frequency governor.
+    """
+
+    session_id: str
+    worker: str
+    workers: int
+    seat: Seat
+    cpu_energy: str
+    governor: GovernorState
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as what may be sent to a worker."""
+        return {**vars(self), "seat": self.seat.as_dict(), "governor": asdict(self.governor)}
+
+    @classmethod
+    def from_dict(cls, sent: Mapping[str, Any]) -> Member:
+        """Return what was sent."""
+        seat, governor = Seat.from_dict(sent["seat"]), GovernorState(**sent["governor"])
+        return cls(**{**sent, "seat": seat, "governor": governor})

@@ -1,0 +1,144 @@
+"""One story about what is in a sum, what is not, and by which limits it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.powercap import PowercapTree, PowercapWriter
+from fakes.profile import Profile, steady
+
+from wattest.energy import Measurement, find_sensors
+
+SECONDS = 0.5
+
+
+def measure(
+    root: Path,
+    zones: dict[Path, Profile],
+    found: Callable[[], None] = lambda: None,
+    midway: Callable[[], None] = lambda: None,
+) -> Measurement:
+    """A short window; `found` happens between the search and it, `midway` within it."""
+    with PowercapWriter(zones), find_sensors(root, root / "proc") as sensors:
+        found()
+        window = sensors.open_window(root / "energy")
+        window.wait((), window.opened_ns + int(SECONDS * 0.5e9))
+        midway()
+        window.wait((), window.opened_ns + int(SECONDS * 1e9))
+        return window.close()
+
+
+def dram(measurement: Measurement) -> dict:
+    return measurement.provenance()["domains"]["cpu_ram"]
+
+
+def flags(measurement: Measurement, gate: str) -> list[str]:
+    return [flag.text for flag in measurement.flags if flag.gate == gate]
+
+
+@pytest.mark.parametrize("stands_at_zero", [False, True])
+def test_packages_whose_dram_is_not_in_the_sum_are_named(tmp_path, stands_at_zero):
+    tree = PowercapTree(tmp_path)
+    zones = {tree.add_package(0): steady(60), tree.add_dram(0): steady(5)}
+    zones[tree.add_package(1)] = steady(40)
+    if stands_at_zero:
+        tree.add_dram(1, energy_uj=0)
+    measurement = measure(tmp_path, zones)
+    how = "its DRAM zone stands at 0" if stands_at_zero else "shows no DRAM zone"
+    told = f"cpu_ram: package-1: {how}: its memory is not in this sum"
+    assert flags(measurement, "dram_partial") == [told]
+    assert dram(measurement)["status"] == "measured"
+    (unused,) = dram(measurement)["zones_not_used"]
+    assert unused["zone"] == ("intel-rapl:1:0" if stands_at_zero else "intel-rapl:1")
+
+
+@pytest.mark.parametrize("packages", [1, 2])
+def test_dram_of_every_package_is_the_whole_sum_and_none_at_all_is_an_absence(tmp_path, packages):
+    tree = PowercapTree(tmp_path)
+    zones = {tree.add_package(number): steady(60) for number in range(packages)}
+    absent = measure(tmp_path, zones)
+    assert flags(absent, "dram_partial") == []
+    assert dram(absent)["reason"] == "this machine shows no DRAM domain"
+    (tmp_path / "energy").rename(tmp_path / "before")
+    zones |= {tree.add_dram(number): steady(5) for number in range(packages)}
+    assert flags(measure(tmp_path, zones), "dram_partial") == []
+
+
+def test_a_die_without_dram_is_named(tmp_path):
+    tree = PowercapTree(tmp_path)
+    first = tree.add_package(0, name="package-0-die-0")
+    second = tree.add_package(1, name="package-0-die-1")
+    zones = {first: steady(60), second: steady(30), tree.add_dram(1): steady(5)}
+    (told,) = flags(measure(tmp_path, zones), "dram_partial")
+    assert "package-0-die-0" in told
+
+
+def test_a_dram_zone_that_lies_in_no_package_is_the_reason_of_the_absence(tmp_path):
+    tree = PowercapTree(tmp_path)
+    zones = {tree.add_package(0): steady(60), tree.add_zone("intel-rapl:1", "dram"): steady(5)}
+    domain = dram(measure(tmp_path, zones))
+    (unused,) = domain["zones_not_used"]
+    assert unused["reason"] == "lies in no package, so that nobody knows whose memory it measures"
+    assert domain["reason"] == f"its DRAM zone intel-rapl:1 {unused['reason']}"
+
+
+def test_a_dram_zone_of_a_rejected_zone_is_the_reason_of_the_absence(tmp_path):
+    tree = PowercapTree(tmp_path)
+    package = tree.add_package(0)
+    tree.add_zone("intel-rapl-mmio:0", "package-0")
+    tree.add_zone("intel-rapl-mmio:0:0", "dram")
+    reason = dram(measure(tmp_path, {package: steady(60)}))["reason"]
+    assert "intel-rapl-mmio:0:0 belongs to intel-rapl-mmio:0, which repeats package-0" in reason
+
+
+def set_limit(zone: Path, watts: float) -> Callable[[], None]:
+    return lambda: (zone / "constraint_0_power_limit_uw").write_text(f"{watts * 1e6:.0f}\n")
+
+
+def test_a_limit_that_a_daemon_raised_after_the_search_judges(tmp_path):
+    package = PowercapTree(tmp_path).add_package(0, limit_watts=30)
+    measurement = measure(tmp_path, {package: steady(60)}, found=set_limit(package, 125))
+    assert measurement.faults == ()
+    (zone,) = measurement.provenance()["domains"]["cpu_pkg"]["zones"]
+    assert zone["limit_watts"] == 125
+
+
+def test_a_limit_that_a_daemon_raised_within_the_window_judges(tmp_path):
+    package = PowercapTree(tmp_path).add_package(0, limit_watts=30)
+    measurement = measure(tmp_path, {package: steady(60)}, midway=set_limit(package, 125))
+    assert measurement.faults == ()
+
+
+def test_a_limit_that_a_daemon_lowered_within_the_window_does_not_judge_what_was_before(tmp_path):
+    package = PowercapTree(tmp_path).add_package(0, limit_watts=125)
+    measurement = measure(tmp_path, {package: steady(60)}, midway=set_limit(package, 15))
+    assert measurement.faults == ()
+
+
+def test_a_limit_that_never_moved_still_refuses(tmp_path):
+    package = PowercapTree(tmp_path).add_package(0, limit_watts=30)
+    measurement = measure(tmp_path, {package: steady(60)})
+    assert [fault.gate for fault in measurement.faults] == ["power_range"]
+
+
+def test_an_idle_baseline_that_is_interrupted_leaves_no_window_open(tmp_path, monkeypatch):
+    package = PowercapTree(tmp_path).add_package(0)
+    closed = []
+    with PowercapWriter({package: steady(60)}), find_sensors(tmp_path) as sensors:
+        opened = sensors.open_window
+
+        def interrupted(folder):
+            window = opened(folder)
+            leave = window.abandon
+            monkeypatch.setattr(window, "abandon", lambda: (closed.append(True), leave()))
+            monkeypatch.setattr(window, "wait", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            return window
+
+        monkeypatch.setattr(sensors, "open_window", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sensors.measure_idle(1.0, tmp_path / "idle")
+        assert closed
+        monkeypatch.undo()
+        assert sensors.measure_idle(0.3)["package-0"] == pytest.approx(60, rel=0.2)

@@ -1,0 +1,154 @@
+"""Several workers on one server: one GPU each, no joule counted twice, refusals before a start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+import pytest
+from gpuserver import gpu_server, gpus_of, result_of, seen_gpu, uuid, window_of
+from livesession import LiveSession
+
+from conftest import TOY, Project
+from wattest.config.schema import schema_faults
+from wattest.energy import VisibleGpu
+from wattest.machine.counters import gpu_counter
+from wattest.machine.lease import take
+from wattest.plugin import team
+from wattest.process.owner import Owner
+
+
+def campaign(project: Project, seconds: float, count: int) -> None:
+    project.settings({**TOY, "hyperparameters": {"seconds": seconds}, "repetitions": count}, seed=3)
+
+
+def test_each_record_is_of_one_gpu_and_no_joule_is_counted_twice(project: Project) -> None:
+    """Three of four GPUs, named in an order of the caller's own, one by its UUID."""
+    with gpu_server(project, variable=f"{uuid(2)},{uuid(0)},{uuid(3)}") as server:
+        campaign(project, 1.2, 7)
+        result = project.run("-n", "auto", "--junit-xml", "junit.xml")
+        assert result.ret == 0, result.stdout.str()
+        result.stdout.fnmatch_lines(["workers: 3, one GPU each: *; CPU energy shared"])
+        records = project.records()
+        assert len(records) == 7
+        for record in records:
+            assert schema_faults(record, "result", "record") == []
+            (gpu,) = gpus_of(record)
+            assert seen_gpu(project.path / "results", record) == gpu
+            joules = record["energy_metrics"]["gpu_energy_total_joules"]
+            assert joules == pytest.approx(server.gpu_joules(record), rel=0.03)
+            assert record["environment"]["concurrency"]["own_counters"] == [gpu]
+        assert {gpu for record in records for gpu in gpus_of(record)} == {
+            uuid(0),
+            uuid(2),
+            uuid(3),
+        }
+        measured = 0.0
+        for record in records:
+            domain = record["energy_provenance"]["domains"]["cpu_pkg"]
+            neighbours = record["concurrency"]["neighbours"]
+            opened, closed = window_of(record)
+            others = {
+                one["experiment_id"]
+                for one in records
+                if one is not record
+                and min(closed, window_of(one)[1]) > max(opened, window_of(one)[0])
+            }
+            assert others <= {one["experiment_id"] for one in neighbours}
+            if neighbours:
+                assert domain["status"] == "shared"
+                assert record["energy_metrics"]["cpu_energy_total_joules"] is None
+                assert domain["shared_joules"] == pytest.approx(
+                    server.package_joules(opened, closed), rel=0.1
+                )
+                assert record["energy_estimate"] is None
+                assert all(0 < one["seconds"] <= (closed - opened) / 1e9 for one in neighbours)
+            else:
+                assert domain["status"] == "measured"
+                measured += domain["energy_joules"]
+        # The seventh begins when the others have ended.
+        assert measured > 0
+        edges = [edge for record in records for edge in window_of(record)]
+        assert measured < server.package_joules(min(edges), max(edges))
+    rows = project.rows()
+    assert {row["experiment_id"] for row in rows} == {one["experiment_id"] for one in records}
+    assert {one["plan"]["session_id"] for one in records} == {rows[0]["session_id"]}
+    for gpu in (uuid(0), uuid(2), uuid(3)):
+        lane = [one["plan"]["position"] for one in records if gpus_of(one) == [gpu]]
+        assert lane == sorted(lane)
+    names = ET.parse(project.path / "junit.xml").iter("testcase")
+    assert len(list(names)) == 7
+
+
+def test_a_killed_worker_is_replaced_and_what_it_trained_is_resumed(project: Project) -> None:
+    with gpu_server(project, gpus=2):
+        campaign(project, 1.2, 4)
+        arguments = ("-n", "2", "--junit-xml", "junit.xml")
+        with LiveSession(project, *arguments) as session:
+            session.until(lambda: len(running(project)) == 2, "two trainings run")
+            victim = running(project)[0]
+            os.kill(victim, signal.SIGKILL)
+            assert session.wait(60) == 1, session.output()
+            assert session.left() == []
+        names = list(ET.parse(project.path / "junit.xml").iter("testcase"))
+        assert len(names) == 4
+        records = project.records()
+        assert len(records) == 3
+        for name in (uuid(0), uuid(1)):
+            windows = sorted(window_of(one) for one in records if gpus_of(one) == [name])
+            assert all(one[1] <= after[0] for one, after in pairwise(windows))
+        again = project.run("-n", "2", "--resume")
+        assert again.ret == 0, again.stdout.str()
+        assert again.stdout.str().count("resume: 3 of 4 experiments found finished, 1 left") == 1
+    assert len({one["plan"]["test_id"] for one in project.records()}) == 4
+
+
+def running(project: Project) -> list[int]:
+    """Return the PIDs of the workers that are training, by what they say of it."""
+    files = sorted((project.path / "results/sessions").glob("*/gw*/running.json"))
+    return [Owner.parse(json.loads(file.read_text())["owner"]).pid for file in files]
+
+
+def test_more_workers_than_free_gpus_are_refused_before_one_starts(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = [
+        VisibleGpu(str(number), uuid(number), f"00000000:0{number}:00.0") for number in range(4)
+    ]
+    monkeypatch.setattr(team, "visible_devices", lambda environment: gpus)
+
+    def refused(said: str, *arguments: str) -> None:
+        result = project.refusal(*arguments)
+        result.stderr.fnmatch_lines([f"ERROR: {said}*"])
+        assert "created:" not in result.stdout.str()
+
+    with gpu_server(project):
+        campaign(project, 0.5, 6)
+        refused("5 workers need a GPU each, and only 4 are visible", "-n", "5")
+        root = project.path / "sys"
+        held = [gpu_counter(gpu.uuid, gpu.pci_bus_id, root).reserve() for gpu in gpus]
+        with take(held):
+            said = f"need a GPU each, and 0 of 4 are free (PID {os.getpid()} already measures on"
+            refused(f"2 workers {said}", "-n", "2")
+            refused(f"4 workers {said}", "-n", "auto")
+        refused("--cpu-energy exclusive: 2 workers", "-n", "2", "--cpu-energy", "exclusive")
+        refused("--tx ssh=elsewhere: a worker on another host", "-d", "--tx", "ssh=elsewhere")
+    assert project.records() == []
+
+
+def test_without_any_energy_any_number_of_workers_may_rehearse(project: Project) -> None:
+    with gpu_server(project, gpus=1, variable=""):
+        campaign(project, 0.2, 4)
+        result = project.run("-n", "2", "--cpu-energy", "off")
+    assert result.ret == 0, result.stdout.str()
+    records = project.records()
+    assert len(records) == 4
+    for record in records:
+        domain = result_of(record)["energy_provenance"]["domains"]["cpu_pkg"]
+        assert (domain["status"], domain["energy_joules"]) == ("unavailable", None)
+        assert domain["reason"] == "cpu: left out by --cpu-energy off"
+        assert record["energy_estimate"] is None
+        assert record["concurrency"]["neighbours"] is None
