@@ -22,6 +22,12 @@ class LoadRun(NamedTuple):
     started_seconds: float
     ended_seconds: float | None
     exit_code: int | None
+    signal: int | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Tell whether it ended as a training that is done does not."""
+        return bool(self.exit_code) or self.signal is not None
 
 
 class Gate(NamedTuple):
@@ -34,12 +40,17 @@ class Gate(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """One epoch of the foreground: when its end was seen, and what it took (None: not known)."""
+    """One epoch of the foreground: when its end was seen, and what it took; None is not known.
+
+    Its ends were seen late by up to `uncertainty_seconds`. Energy includes that of the load.
+    """
 
     number: float
-    seen_seconds: float
+    seen_seconds: float | None
+    seconds: float | None
     cpu_joules: float | None
     gpu_joules: float | None
+    uncertainty_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class Sheet:
     alive_share: float | None
     gates: Sequence[Gate]
     epochs: Sequence[Epoch]
+    epochs_note: str | None
 
     @property
     def headline(self) -> str:
@@ -100,6 +112,7 @@ def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
         alive_share=window.get("alive_share"),
         gates=list(_gates(result, window, info is not None)),
         epochs=_epochs(result),
+        epochs_note=result.get("epochs_note"),
     )
 
 
@@ -150,6 +163,7 @@ def _load_runs(window: Mapping[str, Any]) -> list[LoadRun] | None:
             float(one["started_seconds"]),
             one.get("ended_seconds"),
             one.get("exit_code"),
+            one.get("signal"),
         )
         for number, one in enumerate(told, start=1)
         if isinstance(one, dict) and one.get("started_seconds") is not None
@@ -158,10 +172,11 @@ def _load_runs(window: Mapping[str, Any]) -> list[LoadRun] | None:
 
 def _epochs(result: Mapping[str, Any]) -> list[Epoch]:
     told = result.get("epochs")
+    names = ("seen_seconds", "seconds", "cpu_joules", "gpu_joules", "uncertainty_seconds")
     return [
-        Epoch(one["epoch"], one["seen_seconds"], one.get("cpu_joules"), one.get("gpu_joules"))
+        Epoch(one["epoch"], *(one.get(name) for name in names))
         for one in (told if isinstance(told, list) else [])
-        if isinstance(one, dict) and {"epoch", "seen_seconds"} <= one.keys()
+        if isinstance(one, dict) and isinstance(one.get("epoch"), int | float)
     ]
 
 
