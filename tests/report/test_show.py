@@ -209,3 +209,16 @@ def test_epochs_are_listed_with_what_they_took(
 
 def test_a_run_that_a_signal_ended_has_failed() -> None:
     assert load_line([LoadRun(1, 0, 4, None, 9)], 10, 5) == "██✗··"
+
+
+def test_of_several_loads_the_least_alive_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    further = {"repo": "lazy", "model": "tiny", "window": {"alive_share": 0.2}}
+    path = Campaign(tmp_path).run(
+        {}, Figures(), "parallel", load_runs=[(0, None, None)],
+        change=lambda one: one.update(further_backgrounds=[further]),
+    )  # fmt: skip
+    told = shown(capsys, path)
+    assert "busy/large + lazy/tiny, alive for 20 % of the window, 1 run of the first" in told
+    assert re.search(r"✗ load alive +20 %", told)

@@ -55,9 +55,13 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that `wattest show` tells of one run."""
+    """All that `wattest show` tells of one run.
+
+    Of several loads `load_runs` are those of the first, and `alive_share` is the least.
+    """
 
     experiment_id: str
+    mode: str
     verdict: str
     reasons: Sequence[str]
     flags: Sequence[str]
@@ -96,21 +100,24 @@ def read_sheet(path: Path) -> Sheet:
 def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
     """Return the sheet of a record that lies in `folder`, with its traces."""
     result = record.get("foreground_result", record)
-    info = record.get("background_info")
-    window = (info or {}).get("window") or {}
+    first = record.get("background_info")
+    loads = [] if first is None else [first, *record.get("further_backgrounds", ())]
+    windows = [one.get("window") or {} for one in loads]
+    shares = [one["alive_share"] for one in windows if one.get("alive_share") is not None]
     seconds = _window_seconds(result)
     return Sheet(
         experiment_id=record["experiment_id"],
+        mode=record["mode"],
         verdict=result["quality"]["verdict"],
         reasons=[str(reason) for reason in result["quality"]["reasons"]],
         flags=result["quality"]["flags"],
         facts=list(_facts(record, result, seconds)),
         window_seconds=seconds,
         traces=power_traces(record, folder),
-        load=None if info is None else f"{info['repo']}/{info['model']}",
-        load_runs=_load_runs(window),
-        alive_share=window.get("alive_share"),
-        gates=list(_gates(result, window, info is not None)),
+        load=" + ".join(f"{one['repo']}/{one['model']}" for one in loads) or None,
+        load_runs=_load_runs(windows[0]) if windows else None,
+        alive_share=min(shares, default=None),
+        gates=list(_gates(result, min(shares, default=None), bool(loads))),
         epochs=_epochs(result),
         epochs_note=result.get("epochs_note"),
     )
@@ -180,12 +187,12 @@ def _epochs(result: Mapping[str, Any]) -> list[Epoch]:
     ]
 
 
-def _gates(result: Mapping[str, Any], window: Mapping[str, Any], loaded: bool) -> Iterator[Gate]:
+def _gates(result: Mapping[str, Any], share: float | None, loaded: bool) -> Iterator[Gate]:
     """Yield what the rules of a window found, by the thresholds that the record keeps."""
     limits = result["quality"].get("thresholds") or {}
     provenance = result["energy_provenance"] or {}
     if loaded:
-        share, least = window.get("alive_share"), limits.get("load_alive_share_min", 0.9)
+        least = limits.get("load_alive_share_min", 0.9)
         mark: Mark = "unknown" if share is None else "ok" if share >= least else "refused"
         yield Gate("load alive", percent(share), f"at least {percent(least)}", mark)
     for name, domain in (provenance.get("domains") or {}).items():

@@ -82,8 +82,13 @@ def _draw_load(axes: Axes, sheet: Sheet, scale: float) -> None:
     axes.set_ylabel("load", rotation=0, ha="right", va="center", labelpad=8)
     runs = sheet.load_runs or ()
     if not runs:
-        told = "no load: this run was alone" if sheet.load is None else load_sentence(sheet)
-        axes.text(0.0, 0.5, readable(told, _LETTERS), transform=axes.transAxes, va="center")
+        axes.text(
+            0.0,
+            0.5,
+            readable(load_sentence(sheet), _LETTERS),
+            transform=axes.transAxes,
+            va="center",
+        )
     for index, run in enumerate(runs):
         start, end = _span(run, sheet.window_seconds)
         if end <= start:

@@ -110,7 +110,7 @@ def load_line(runs: Sequence[LoadRun], seconds: float, columns: int) -> str:
 def load_sentence(sheet: Sheet) -> str:
     """Return what the load did, in one sentence."""
     if sheet.load is None:
-        return "none: this run was alone"
+        return f"none: {'the load itself' if sheet.mode == 'load' else 'this run'} was alone"
     alive = f"alive for {percent(sheet.alive_share)} of the window"
     if sheet.alive_share is None:
         alive = "not known to have been alive in the window"
@@ -119,7 +119,8 @@ def load_sentence(sheet: Sheet) -> str:
     count = len(sheet.load_runs)
     failed = sum(run.has_failed for run in sheet.load_runs)
     ended = f", {failed} ended in failure" if failed else ""
-    return f"{sheet.load}, {alive}, {count} run{'s' * (count != 1)}{ended}"
+    of_which = " of the first" if " + " in sheet.load else ""
+    return f"{sheet.load}, {alive}, {count} run{'s' * (count != 1)}{of_which}{ended}"
 
 
 def _gate_rows(sheet: Sheet) -> Iterator[str]:
