@@ -50,7 +50,8 @@ def smallest(estimate: Estimate) -> str:
     if estimate.smallest is None:
         return ""
     if estimate.kind == "ratio":
-        return f"{100 * estimate.smallest:.2g} %"
+        share = 100 * estimate.smallest
+        return f"{share:.2g} %" if share < 99.5 else f"{share:.0f} %"
     return f"{estimate.smallest:.2g}"
 
 
