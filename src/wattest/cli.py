@@ -8,11 +8,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from wattest.errors import EnergyError, WattestError
 from wattest.plugin.options import seed, sys_root
-from wattest.report.arguments import add_compare, add_report, add_show
+from wattest.report.arguments import add_attribute, add_compare, add_report, add_show
 
 if TYPE_CHECKING:
     from wattest.plan.load import Campaign
@@ -38,8 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """One for which bad arguments are bad input, and nothing that a gate says."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(4, f"ERROR: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="wattest", description="Energy experiments on trainings: what is not a test run."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -69,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_compare(commands)
     add_show(commands)
+    add_attribute(commands)
     init = commands.add_parser("init", help="make the project of a campaign in a new folder")
     init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
     init.set_defaults(run=_init)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -30,4 +31,12 @@ def test_a_commit_is_that_of_its_folder_whatever_git_told_the_session(
     monkeypatch.setenv(name, str(tmp_path / "other/.git"))
     assert facts.git_state(tmp_path / "mine") == {"commit": mine, "dirty": False}
     (tmp_path / "mine/new").touch()
+    assert facts.git_state(tmp_path / "mine") == {"commit": mine, "dirty": True}
+
+
+def test_a_file_whose_name_is_no_utf8_makes_a_checkout_dirty_and_no_trouble(tmp_path: Path) -> None:
+    mine = commit(tmp_path / "mine", "one")
+    plainly = ["git", "-C", str(tmp_path / "mine"), "config", "core.quotePath", "false"]
+    subprocess.run(plainly, check=True)
+    (tmp_path / "mine" / os.fsdecode(b"\xe9")).touch()
     assert facts.git_state(tmp_path / "mine") == {"commit": mine, "dirty": True}

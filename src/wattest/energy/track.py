@@ -26,7 +26,6 @@ class CounterTrack:
         samples: Readings that gave a value; those that `failed` gave none, or one that the next
             reading took back.
         fault: Why the number is refused; None as long as it stands.
-        flags: What the reader must know although it stands.
         limit_watts: The highest power limit that was stated, which a daemon may change meanwhile.
         opened_ns: Monotonic time of the opening reading; None without one.
         longest_gap_ns: Longest time between two readings.
@@ -272,12 +271,13 @@ class CounterTrack:
         still_ns = watched_ns - self._moved_ns
         self.longest_still_ns = max(self.longest_still_ns, still_ns)
         lost_joules = sum(odd.lost_joules() for odd in self._odd)
-        text, longest_seconds = "frozen: the counter", self.longest_still_ns / NS
+        longest_seconds = self.longest_still_ns / NS
         if still_ns >= self.frozen_ns:
-            text += f" did not move in {still_ns / NS:.1f} s up to the end"
+            text = f"frozen: the counter did not move in {still_ns / NS:.1f} s up to the end"
             self.refuse("counter_frozen", text, longest_seconds)
         elif lost_joules > self.joules * design.FROZEN_LOSS_PERCENT / 100:
-            text += f" stood still for {self._paused_seconds:.1f} s and did not catch up"
+            stood = f"stood still for {self._paused_seconds:.1f} s"
+            text = f"frozen: the counter {stood} and did not catch up"
             self.refuse("counter_frozen", text, longest_seconds)
         elif self._total == 0:
             self.refuse("window_short", "the counter did not move within the window")

@@ -8,13 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from wattest.energy.gates import (
-    machine_slept,
-    stolen_time,
-    wall_clock_stepped,
-    window_is_short,
-)
-from wattest.energy.machine import Clocks, MachineCpu, machine_cpu, read_clocks
+from wattest.energy.gates import machine_slept, stolen_time, wall_clock_stepped, window_is_short
+from wattest.energy.machine import machine_cpu, read_clocks
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
 from wattest.energy.recording import Recording
 from wattest.energy.schedule import SamplingLoop, Schedule
@@ -134,6 +129,7 @@ class Window:
             schedule.close(closed_ns)
             recording.finish(self.opened_ns, ended_ns)
         slept_seconds = clocks.slept_seconds(self._clocks)
+        stepped_seconds = clocks.stepped_seconds(self._clocks)
         slept = machine_slept(slept_seconds)
         results = self._results() if slept is None else _refused(self._results(), slept)
         seconds = (ended_ns - self.opened_ns) / NS
@@ -151,14 +147,19 @@ class Window:
                 *filter(None, [slept]),
                 *(fault for result in results for fault in result.faults),
             ),
-            flags=self._flags(results, seconds, spent, clocks),
+            flags=self._flags(
+                results,
+                window_is_short(seconds),
+                stolen_time(spent) if spent else None,
+                wall_clock_stepped(stepped_seconds),
+            ),
             meter_cost=self._cost((closed_ns - self.opened_ns) / NS),
             machine_cpu=spent,
             clocks={
                 "opened_at": self._clocks.utc(self.opened_ns),
                 "closed_at": clocks.utc(closed_ns),
                 "slept_seconds": slept_seconds,
-                "wall_clock_step_seconds": clocks.stepped_seconds(self._clocks),
+                "wall_clock_step_seconds": stepped_seconds,
             },
         )
 
@@ -185,19 +186,12 @@ class Window:
         )
 
     def _flags(
-        self,
-        results: Sequence[DomainResult],
-        seconds: float,
-        spent: MachineCpu | None,
-        clocks: Clocks,
+        self, results: Sequence[DomainResult], short: Reason | None, *others: Reason | None
     ) -> tuple[Reason, ...]:
         flags: list[Reason | None] = [flag for result in results for flag in result.flags]
         if any(result.status == "measured" for result in results):
-            flags.append(window_is_short(seconds))
-        flags.append(stolen_time(spent) if spent else None)
-        flags.append(wall_clock_stepped(clocks.stepped_seconds(self._clocks)))
-        known = filter(None, [*flags, *self._traces.flags()])
-        return tuple(dict.fromkeys(known))
+            flags.append(short)
+        return tuple(dict.fromkeys(filter(None, [*flags, *others, *self._traces.flags()])))
 
 
 def _refused(results: Sequence[DomainResult], why: Reason) -> tuple[DomainResult, ...]:

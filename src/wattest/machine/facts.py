@@ -23,7 +23,7 @@ _MODEL_KEYS = ("model name", "Model", "Hardware", "cpu", "uarch", "cpu model")
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "NVIDIA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF",
-    "TF_FORCE_GPU_ALLOW_GROWTH", "WATTEST_SYSFS",
+    "TF_FORCE_GPU_ALLOW_GROWTH", "WATTEST_SYSFS", "CUDA_MPS_PIPE_DIRECTORY",
 )  # fmt: skip
 
 
@@ -93,8 +93,8 @@ def _git(folder: Path, *words: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-c", "safe.directory=*", "-C", str(folder), *words],
-            capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL,
-            env=for_git(os.environ),
+            capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True,
+            stdin=subprocess.DEVNULL, env=for_git(os.environ),
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

@@ -102,8 +102,8 @@ def call(*command: str) -> str:
     """
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_CALL_SECONDS, check=True,
-            stdin=subprocess.DEVNULL,
+            command, capture_output=True, text=True, errors="replace", check=True,
+            timeout=_CALL_SECONDS, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except FileNotFoundError:
         raise WattestError(

@@ -23,8 +23,7 @@ def own_folder() -> Path:
     Raises:
         ProcessError: there is no cgroup v2 here, or this process lies outside of what is mounted.
     """
-    mounted = _hierarchy()
-    if mounted is None:
+    if (mounted := _hierarchy()) is None:
         raise ProcessError("no cgroup v2 file system is mounted")
     point, root = mounted
     for line in _lines("/proc/self/cgroup"):

@@ -145,6 +145,7 @@ class Tree(Supervision):
         self._exit: Exit | None = None
         self._main = -1
         self._end_seen_ns: int | None = None
+        self._oom_kills = oom_kills()
         output = _open_log(log, _log_owner(command))
         job = {"job": "one-shot", "output": output, "linger_ns": int(linger_seconds * 1e9)}
         try:
@@ -163,7 +164,6 @@ class Tree(Supervision):
         """
         if most_seconds is not None:
             self._deadline_ns = time.monotonic_ns() + int(most_seconds * 1e9)
-        self._oom_kills = oom_kills()
         pid = super().start()
         # It may have ended already.
         with suppress(OSError):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from wattest.errors import ConfigurationError
+from wattest.report.attribution import attribute
 from wattest.report.belief import belief_of
 from wattest.report.effects import load_rows
 from wattest.report.facts import at, text_at
@@ -37,7 +38,9 @@ def answer(reading: Reading, options: Options | None = None) -> Answers:
     options = options or Options()
     _check_metrics(reading.runs, options)
     pairs, left_out = pairs_of(reading.runs, options.across)
-    made = materials(reading.runs, pairs)
+    trained = [run for run in reading.runs if run.arm != "load"]
+    made = materials(trained, pairs)
+    has_load = len(trained) < len(reading.runs)
     studies = tuple(_study(material, options) for material in made)
     is_estimated = not any(_has_measured(run) for run in reading.runs)
     answers = Answers(
@@ -49,6 +52,7 @@ def answer(reading: Reading, options: Options | None = None) -> Answers:
         studies=studies,
         belief=belief_of(reading, studies, left_out, options.across),
         methods="",
+        attributions=attribute(reading.runs) if has_load else (),
     )
     return replace(answers, methods=methods_of(answers))
 
@@ -129,7 +133,7 @@ def _title(studies: Sequence[Study], is_estimated: bool) -> str:
 def _facts(runs: Sequence[Run], is_estimated: bool) -> Iterator[tuple[str, str]]:
     valid = sum(run.is_valid for run in runs)
     yield "runs", f"{valid} of {len(runs)} count"
-    yield "programs", _few(run.program for run in runs)
+    yield "programs", _few(run.program for run in runs if run.arm != "load")
     if loads := _few(run.load for run in runs if run.load):
         yield "under load of", loads
     if gpus := _few(name for run in runs for name in gpu_names(run)):

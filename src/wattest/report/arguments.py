@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wattest.report.commands import FORMATS, compare, report, show
+from wattest.report.commands import FORMATS, attribute, compare, report, show
 
 _REPORT = """\
 What did the load cost, what does each hyper-parameter cost and give, can it be believed, and what
@@ -31,6 +31,12 @@ examples:
   wattest compare main/results branch/results --by commit --anchor learning_rate=0.1 \\
       --fail-if 'gpu_energy>1.05' --fail-if 'test_accuracy<-0.5'
   wattest compare results-580 results-590 --by driver"""
+
+
+_ATTRIBUTE = """\
+Counters are machine-wide, so the energy of a training under a load is that of both. This gives the
+defensible answers to "how much of it was the training's?", each over the blocks of the campaign
+with its 95 % interval, or the reason for having none. It needs all arms: "baseline": "both"."""
 
 
 def add_report(commands: Any) -> None:
@@ -113,6 +119,26 @@ def add_compare(commands: Any) -> None:
     parser.set_defaults(run=compare)
 
 
+def add_attribute(commands: Any) -> None:
+    """Add `attribute` to the subcommands of the command line."""
+    parser = commands.add_parser(
+        "attribute",
+        help="whose energy it was under a load: several definitions, each with its interval",
+        description=_ATTRIBUTE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "results", type=Path, nargs="+", metavar="RECORDS", help="results folders, or records"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else the terminal")
+    parser.add_argument("--format", choices=("markdown", "latex", "json"), default="markdown")
+    parser.add_argument("--session", metavar="ID", help="only the records of this session")
+    parser.add_argument(
+        "--model", choices=("cpu-time",), help="add the share by CPU time: a model, with a ~"
+    )
+    parser.set_defaults(run=attribute)
+
+
 def add_show(commands: Any) -> None:
     """Add `show` to the subcommands of the command line."""
     parser = commands.add_parser(
@@ -143,7 +169,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _margin(text: str) -> float:
-    number = float(text.strip().removesuffix("%")) / (100 if "%" in text else 1)
+    """Return a margin such as `5%` as a share of 1."""
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = 0.0
     if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a margin is above 0 % and below 100 %")
+        raise argparse.ArgumentTypeError(f"{text!r} is no margin above 0 and below 100 %; write 5%")
     return number

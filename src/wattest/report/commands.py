@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -114,6 +115,26 @@ def compare(options: argparse.Namespace) -> int:
         sides = [(str(place), one) for place, one in zip(places, readings, strict=True)]
         sys.stdout.write(_rendered(comparison_outline(compared, told, sides), options.format))
     return exit_code(told)
+
+
+def attribute(options: argparse.Namespace) -> int:
+    """Run `wattest attribute`."""
+    from wattest.report.attribution import attribute as found_in
+    from wattest.report.outline import Heading, attribution_blocks
+    from wattest.report.tables import plain_data
+
+    reading = _read(options.results, options.session)
+    found = found_in(reading.runs, model=options.model == "cpu-time")
+    if options.format == "json":
+        text = json.dumps([plain_data(one) for one in found], indent=1, ensure_ascii=False) + "\n"
+    else:
+        blocks = [Heading(1, "Whose energy?"), *attribution_blocks(found)]
+        text = _rendered(blocks, options.format)
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        _write(options.output, text)
+    return 0
 
 
 def _options(options: argparse.Namespace) -> Options:

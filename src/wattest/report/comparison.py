@@ -90,10 +90,8 @@ def compare(
         own = [[run for run in side if run.program == program] for side in valid]
         made.append(Sides(own[0], own[1], by, anchor, options))
     if anchor is not None and not any(map(anchor_key, made)):
-        told = (
-            f"--anchor {anchor}: no such configuration ran in both; name one as learning_rate=0.1"
-        )
-        raise ConfigurationError([told])
+        told = "no such configuration ran in both A and B; write it as learning_rate=0.1"
+        raise ConfigurationError([f"--anchor {anchor}: {told}"])
     return [_comparison(program, sides) for program, sides in zip(shared, made, strict=True)]
 
 

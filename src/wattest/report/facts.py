@@ -31,7 +31,9 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, str]:
     result = record.get("foreground_result", record)
     info = record.get("background_info") or {}
     environment, planned = record["environment"], record["plan"]
-    repo, load = result["repository"], info.get("repo")
+    load = info.get("repo")
+    # Of a load alone the training is that of the load.
+    repo = None if record["mode"] == "load" else result["repository"]
     found = {
         "gpu": _joined(_uuids(result, environment)),
         "driver": text_at(environment, "gpus", "driver_version"),

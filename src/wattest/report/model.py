@@ -293,6 +293,40 @@ class Belief:
 
 
 @dataclass(frozen=True)
+class Attributed:
+    """One estimand of one configuration: mean joules a run, over its blocks.
+
+    Attributes:
+        key: Such as `combined`, `alone`, `shapley`.
+        title: As people read it.
+        estimate: In joules; its reason where it is refused.
+        values: Those of the blocks, in joules.
+    """
+
+    key: str
+    title: str
+    estimate: Estimate
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Whose the energy of one domain was, for one configuration under one load.
+
+    Attributes:
+        domain: `gpu_energy`, `cpu_energy`, or `energy` where both were measured.
+        blocks: Over how many blocks.
+    """
+
+    program: str
+    load: str
+    configuration: str
+    domain: str
+    blocks: int
+    rows: tuple[Attributed, ...]
+
+
+@dataclass(frozen=True)
 class Answers:
     """Everything that a report says.
 
@@ -311,3 +345,4 @@ class Answers:
     studies: tuple[Study, ...]
     belief: Belief
     methods: str
+    attributions: tuple[Attribution, ...] = ()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from wattest.report import numbers
 from wattest.report.model import (
     Answers,
+    Attributed,
+    Attribution,
     Belief,
     Effect,
     Estimate,
@@ -23,6 +25,17 @@ from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
 COMBINED = "Energy under load is combined: that of the training and of its load together."
+MOST_ATTRIBUTIONS = 12
+NOT_ATTRIBUTED = (
+    "Energy of a run under a load is that of both trainings together, and no number here is the"
+    " foreground's share of it. To attribute it, the training alone and the load alone are needed:"
+    ' "baseline": "both" in the settings.'
+)
+NO_ONE_TRUTH = (
+    "Counters are machine-wide; these are different questions, and none of the answers is the one"
+    " truth. Extra at the same time is 0 where both saturate the machine: it is never the"
+    " training's cost. The Shapley shares and idle add up to combined."
+)
 
 
 @dataclass(frozen=True)
@@ -85,12 +98,42 @@ def _below(answers: Answers) -> Iterator[Block]:
     for study in answers.studies:
         yield from _named(answers, study)
         yield from _configurations(study)
+    yield Heading(2, "Whose energy?")
+    yield from attribution_blocks(answers.attributions, MOST_ATTRIBUTIONS)
     yield Heading(2, "Every run")
     for study in answers.studies:
         yield from _named(answers, study)
         yield _runs(study)
     yield Heading(2, "Methods")
     yield Paragraph(answers.methods)
+
+
+def attribution_blocks(found: Sequence[Attribution], most: int | None = None) -> Iterator[Block]:
+    """Yield who used how much, under each definition, or why that is not known."""
+    if not found:
+        yield Paragraph(NOT_ATTRIBUTED)
+        return
+    yield Paragraph(NO_ONE_TRUTH)
+    if most is not None and len(found) > most:
+        left = len(found) - most
+        yield Paragraph(f"The first {most} are shown; wattest attribute shows {left} more.")
+    for one in found[:most]:
+        yield Heading(3, attributed_title(one))
+        yield Table(("", "mean of a run", "n", ""), tuple(map(_attributed_row, one.rows)))
+
+
+def attributed_title(one: Attribution) -> str:
+    """Return what is attributed: the domain, the program with its values, the load."""
+    what = {"gpu_energy": "GPU", "cpu_energy": "CPU", "energy": "CPU + GPU"}[one.domain]
+    return f"{what} energy of {one.program} ({one.configuration}) under load of {one.load}"
+
+
+def _attributed_row(row: Attributed) -> tuple[str, ...]:
+    one = row.estimate
+    value = numbers.joules(one.value, row.key == "cpu_time_share")
+    if one.low is not None and one.high is not None:
+        value += f" [{numbers.joules(one.low)}, {numbers.joules(one.high)}]"
+    return row.title, value, f"{counted(one.n, 'blocks')}" if one.n else "-", remark(one)
 
 
 def _named(answers: Answers, study: Study) -> Iterator[Block]:

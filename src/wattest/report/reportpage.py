@@ -22,7 +22,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
-from wattest.report.outline import belief_lines, cell, titled
+from wattest.report.outline import MOST_ATTRIBUTIONS, attribution_blocks, belief_lines, cell, titled
 from wattest.report.page import render
 from wattest.report.sentences import change, grounds, smallest
 from wattest.report.sheet import sheet_of
@@ -47,7 +47,7 @@ def report_page(answers: Answers) -> str:
         answers=answers,
         pages=[_study_page(study, number) for number, study in enumerate(answers.studies, 1)],
         belief=list(belief_lines(answers.belief)),
-        attribution=[],
+        attribution=list(attribution_blocks(answers.attributions, MOST_ATTRIBUTIONS)),
         traces=list(_traces(answers)),
         traces_left_out=f" {left} more are not shown; wattest show draws each." if left > 0 else "",
         rows=[_row(run) for run in answers.runs],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from wattest.energy import design
 from wattest.energy.counter import Counter
 from wattest.energy.cpu.perf import EVENTS
+from wattest.energy.cpu.powercap import most_watts
 from wattest.energy.cpu.search import CpuSensors
 from wattest.energy.gates import mean_power, sampling, too_few_periods
 from wattest.energy.recording import Recording, read
@@ -25,7 +27,7 @@ class CpuRecording(Recording):
     def __init__(
         self, cpu: CpuSensors, idle_watts: Mapping[str, float], traces: TraceFolder
     ) -> None:
-        tracks = [CounterTrack(counter) for counter in cpu.counters]
+        tracks = [CounterTrack(_by_its_limit(counter)) for counter in cpu.counters]
         self._limits_due_ns = 0
         super().__init__(tracks, _period_seconds(cpu.counters))
         self._source = cpu.source
@@ -174,6 +176,11 @@ class CpuRecording(Recording):
             watts, idle_watts = track.joules / seconds, self._idle_watts.get(label)
             found.append(mean_power(domain, label, watts, idle_watts, track.limit_watts))
         return tuple(reason for reason in found if reason is not None)
+
+
+def _by_its_limit(counter: Counter) -> Counter:
+    """A counter by whose limit of now a wrap is told from a reset."""
+    return replace(counter, most_watts=max(counter.most_watts, most_watts(counter.limit_watts)))
 
 
 def _not_covered(one: Mapping[str, str]) -> Reason:

@@ -130,8 +130,7 @@ def _identify(library: nvml.Nvml, index: int) -> _Device:
         return _Device(index, library.call("DeviceGetUUID", handle), handle)
     except nvml.NvmlError as error:
         name = f"gpu {index}"
-        fault = _fault(name, "it does not answer", error)
-        return _Device(index, name, fault=fault)
+        return _Device(index, name, fault=_fault(name, "it does not answer", error))
 
 
 def _choose(found: GpuSensors, devices: Sequence[_Device], environment: Mapping[str, str]) -> None:
@@ -139,27 +138,22 @@ def _choose(found: GpuSensors, devices: Sequence[_Device], environment: Mapping[
     variable = environment.get("CUDA_VISIBLE_DEVICES")
     visible = visible_gpus(variable, [device.uuid for device in devices])
     silent = _silent(variable, visible, devices)
-    absent = ""
     if not devices:
-        absent = "NVML sees no GPU"
-    elif not visible.indices and not silent and not visible.mig:
-        note = visible.note or f"CUDA_VISIBLE_DEVICES={variable!r}"
-        absent = f"{note}: no GPU is visible"
-    if absent:
-        found.absences.append(Finding("gpu", "gpu", "unavailable", absent))
-        return
-    if visible.mig:
+        found.absences.append(Finding("gpu", "gpu", "unavailable", "NVML sees no GPU"))
+    elif visible.mig:
         reason = f"{visible.note}: the energy of a board is not that of one of its MIG instances"
         found.absences.append(Finding("gpu", "gpu", "rejected", reason))
+    elif not visible.indices and not silent:
+        note = visible.note or f"CUDA_VISIBLE_DEVICES={variable!r}"
+        reason = f"{note}: no GPU is visible"
+        found.absences.append(Finding("gpu", "gpu", "unavailable", reason))
+    if found.absences:
         return
-    for index in visible.indices:
-        one = _look_at(found.nvml, devices[index])
+    for one in (*(_look_at(found.nvml, devices[index]) for index in visible.indices), *silent):
         if isinstance(one, Gpu):
             found.gpus.append(one)
         else:
             found.leave_out(one)
-    for fault in silent:
-        found.leave_out(fault)
     if visible.note and not silent:
         found.notes.append(visible.note)
     is_by_bus = environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections import deque
+from collections import defaultdict, deque
 
 from .endings import how_it_ended
 from .kernel import MILLISECOND_NS
@@ -108,7 +108,8 @@ class Endless(Supervisor):
         self._gaps: deque[int] = deque(maxlen=_GAPS_KEPT)
         counts = ("started_ns", "runs_started", "runs_completed", "failures", "current_run")
         self._tally: Message = dict.fromkeys((*counts, "alive_ns"), 0)
-        self._tally |= {"exit_codes": {}, "gap_max_ns": None}
+        self._tally["gap_max_ns"] = None
+        self._exit_codes: defaultdict[str, int] = defaultdict(int)
         self.say_ready()
 
     def start(self, request: Message) -> None:
@@ -125,6 +126,7 @@ class Endless(Supervisor):
             **super().status(),
             **self._tally,
             "now_ns": now_ns,
+            "exit_codes": dict(self._exit_codes),
             "alive_ns": self._tally["alive_ns"] + lived_ns,
             "gap_median_ns": gaps[len(gaps) // 2] if gaps else None,
         }
@@ -133,14 +135,12 @@ class Endless(Supervisor):
         """Count the start, and the gap before it."""
         if not run.is_settled or run.refusal is not None:
             return
-        tally = self._tally
-        tally["runs_started"] += 1
+        self._tally["runs_started"] += 1
         if self._ended_ns:
-            gap_ns = run.started_ns - self._ended_ns
-            self._gaps.append(gap_ns)
-            tally["gap_max_ns"] = max(gap_ns, tally["gap_max_ns"] or 0)
+            self._gaps.append(run.started_ns - self._ended_ns)
+            self._tally["gap_max_ns"] = max(self._gaps[-1], self._tally["gap_max_ns"] or 0)
         if self._request is not None:
-            tally["started_ns"] = run.started_ns
+            self._tally["started_ns"] = run.started_ns
             self.control.reply(self._request, pid=run.pid, started_ns=run.started_ns)
             self._request = None
 
@@ -154,7 +154,7 @@ class Endless(Supervisor):
         self._tally["alive_ns"] += duration_ns
         self._ended_ns = run.ended_ns
         code = run.exit_code
-        self._count_exit(f"signal {-code}" if code < 0 else str(code))
+        self._exit_codes[f"signal {-code}" if code < 0 else str(code)] += 1
         if self.is_stopping:
             return
         if code == 0:
@@ -183,7 +183,7 @@ class Endless(Supervisor):
             self.control.reply(self._request, **why)
             self._request = None
             return
-        self._count_exit("not started")
+        self._exit_codes["not started"] += 1
         self._failed(0, why["text"])
 
     def _completed(self, duration_ns: int) -> None:
@@ -220,10 +220,6 @@ class Endless(Supervisor):
         if not self._is_ineffective:
             self.news.event("ineffective", reason=reason)
         self._is_ineffective = True
-
-    def _count_exit(self, name: str) -> None:
-        codes = self._tally["exit_codes"]
-        codes[name] = codes.get(name, 0) + 1
 
 
 JOBS = {"one-shot": OneShot, "endless": Endless}
