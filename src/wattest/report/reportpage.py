@@ -152,15 +152,13 @@ def _lines(row: HyperparameterRow) -> Iterator[tuple[str, str, str]]:
     for one in row.effects:
         yield _line(one)
         if one.power is not None:
-            tilde = "~" * one.quantity.estimated
-            told = tilde + change(one.power), grounds(one.power)
-            yield f"{tilde}mean power ({one.quantity.title})", *told
+            title = f"mean power ({titled(one.quantity)})"
+            yield title, change(one.power, one.quantity), grounds(one.power)
 
 
 def _line(one: ForestRow | Effect) -> tuple[str, str, str]:
     """Return what changed, by how much, and what that rests on."""
-    tilde = "~" * one.quantity.estimated
-    return titled(one.quantity), tilde + change(one.estimate), grounds(one.estimate)
+    return titled(one.quantity), change(one.estimate, one.quantity), grounds(one.estimate)
 
 
 def _runs_to_trace(answers: Answers) -> list[Run]:
