@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wattest.report import numbers
+from wattest.report.blocks import cell, titled
 from wattest.report.drawing import Picture
 from wattest.report.figures import (
     configurations_picture,
@@ -22,7 +23,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
-from wattest.report.outline import MOST_ATTRIBUTIONS, attribution_blocks, belief_lines, cell, titled
+from wattest.report.outline import MOST_ATTRIBUTIONS, attribution_blocks, belief_lines
 from wattest.report.page import render
 from wattest.report.sentences import change, grounds, smallest
 from wattest.report.sheet import sheet_of
