@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from wattest.report import numbers
+from wattest.report.blocks import cell, titled
 from wattest.report.drawing import INK, MODES, Picture, drawing, readable
 from wattest.report.model import (
     Effect,
@@ -21,7 +22,6 @@ from wattest.report.model import (
     Quantity,
     Study,
 )
-from wattest.report.outline import cell, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

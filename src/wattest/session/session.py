@@ -127,10 +127,7 @@ class Session:
             WattestError: the counters are taken, or a file cannot be written.
         """
         plan = self._campaign.plan
-        self._signals.install()
-        self._closing.callback(self._signals.restore)
-        for swept in sweep():
-            self._console.warn(f"a dead session had left {swept}; ended it")
+        self._take_over()
         self.take_counters()
         governor = self._set_governor()
         self._board.total = len(selected)
@@ -142,7 +139,13 @@ class Session:
         rows = [] if is_shard else [one.row for one in finished.values()]
         self._recorder = Recorder(
             results=self._options.results_folder,
-            context=Context(self.session_id, plan, self._campaign.registry.file, environment),
+            context=Context(
+                self.session_id,
+                plan,
+                self._campaign.registry.file,
+                environment,
+                self._options.launcher.versions(one.foreground for one in plan.experiments),
+            ),
             console=self._console,
             board=self._board,
             preflight=preflight,
@@ -153,6 +156,13 @@ class Session:
             publish=lambda told: None,
             is_continued=self._campaign.is_stored or is_shard,
         )
+
+    def _take_over(self) -> None:
+        """Take the signals, and end what dead sessions have left."""
+        self._signals.install()
+        self._closing.callback(self._signals.restore)
+        for swept in sweep():
+            self._console.warn(f"a dead session had left {swept}; ended it")
 
     def take_counters(self) -> None:
         """Take the counters for this session, unless it has them; wait for them if so asked.
