@@ -128,7 +128,12 @@ class UnitScheduling:
         self._pending = sorted({*self._pending, *tests}, key=lambda test: self._order[test])
 
     def _feed(self, node: Any) -> None:
-        """See that a worker knows what it runs next; one for which there is nothing may end."""
+        """See that a worker knows what it runs next; one for which there is nothing may end.
+
+        One that has not told its tests yet is waited for.
+        """
+        if node not in self._index:
+            return
         while not node.shutting_down and len(self._running[node]) < _LOOK_AHEAD:
             if not self._send(node):
                 node.shutdown()

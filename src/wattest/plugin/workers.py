@@ -86,6 +86,7 @@ class Controller:
             if str(error) != _KILLED or self._failed_starts > workers_of(self._config):
                 session: Any = self._config.pluginmanager.get_plugin("dsession")
                 session._max_worker_restart = 0
+                self._exit_status = int(pytest.ExitCode.USAGE_ERROR)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -133,25 +133,28 @@ class Session:
             self._console.warn(f"a dead session had left {swept}; ended it")
         self.take_counters()
         governor = self._set_governor()
-        if governor.status in ("denied", "unavailable"):
-            self._console.warn(f"governor {governor.requested!r}: {governor.reason}")
         self._board.total = len(selected)
         preflight = Preflight(plan.settings, self._sensors, self._sensors.part.cpus)
         idle = IdleMachine(plan.settings, self._sensors, self._folder, self._console, preflight)
         idle.begin()
         environment = {**self._environment(), "governor": asdict(governor)}
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
+        rows = [] if is_shard else [one.row for one in finished.values()]
         self._recorder = Recorder(
             results=self._options.results_folder,
-            context=Context(self.session_id, plan, self._campaign.registry.file, environment),
+            context=Context(
+                self.session_id,
+                plan,
+                self._campaign.registry.file,
+                environment,
+                self._options.launcher.versions(one.foreground for one in plan.experiments),
+            ),
             console=self._console,
             board=self._board,
             preflight=preflight,
             folder=self._folder,
             idle=idle,
-            table=self._leave_files(
-                environment, [] if is_shard else [one.row for one in finished.values()]
-            ),
+            table=self._leave_files(environment, rows),
             known={ids[key]: one.path for key, one in finished.items()},
             publish=lambda told: None,
             is_continued=self._campaign.is_stored or is_shard,
@@ -201,10 +204,14 @@ class Session:
 
     def _set_governor(self) -> GovernorState:
         """Set the governor; the controller of several workers has done that for all of them."""
-        if self._options.member is not None:
-            return self._options.member.governor
-        wanted = self._campaign.plan.settings.governor
-        return set_governor(wanted, self._options.sys_root, self._closing)
+        wanted, member = self._campaign.plan.settings.governor, self._options.member
+        if member is not None:
+            state = member.governor
+        else:
+            state = set_governor(wanted, self._options.sys_root, self._closing)
+        if state.status in ("denied", "unavailable"):
+            self._console.warn(f"governor {state.requested!r}: {state.reason}")
+        return state
 
     def _concurrency(self) -> dict[str, Any]:
         """Return what of the machine is this session's, and what it shares."""
