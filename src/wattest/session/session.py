@@ -75,7 +75,7 @@ class Session:
             self.close()
             told = self._sensors.describe()
             raise EnergyError(f"--require-energy: no energy can be measured: {told}")
-        self._board = ProgressBoard(console)
+        self._board = ProgressBoard(console, is_one_of_several=options.member is not None)
         self.session_id = options.member.session_id if options.member else new_session_id()
         self._folder = options.results_folder / "sessions" / self.session_id
         if options.member:
@@ -127,10 +127,7 @@ class Session:
             WattestError: the counters are taken, or a file cannot be written.
         """
         plan = self._campaign.plan
-        self._signals.install()
-        self._closing.callback(self._signals.restore)
-        for swept in sweep():
-            self._console.warn(f"a dead session had left {swept}; ended it")
+        self._take_over()
         self.take_counters()
         governor = self._set_governor()
         self._board.total = len(selected)
@@ -159,6 +156,13 @@ class Session:
             publish=lambda told: None,
             is_continued=self._campaign.is_stored or is_shard,
         )
+
+    def _take_over(self) -> None:
+        """Take the signals, and end what dead sessions have left."""
+        self._signals.install()
+        self._closing.callback(self._signals.restore)
+        for swept in sweep():
+            self._console.warn(f"a dead session had left {swept}; ended it")
 
     def take_counters(self) -> None:
         """Take the counters for this session, unless it has them; wait for them if so asked.
