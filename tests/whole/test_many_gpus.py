@@ -85,12 +85,13 @@ def test_each_record_is_of_one_gpu_and_no_joule_is_counted_twice(project: Projec
 
 def test_a_killed_worker_is_replaced_and_what_it_trained_is_resumed(project: Project) -> None:
     with gpu_server(project, gpus=2):
-        campaign(project, 1.2, 4)
+        campaign(project, 2.2, 4)
         arguments = ("-n", "2", "--junit-xml", "junit.xml")
-        with LiveSession(project, *arguments) as session:
+        with LiveSession(project, *arguments, terminal=True) as session:
             session.until(lambda: len(running(project)) == 2, "two trainings run")
-            victim = running(project)[0]
-            os.kill(victim, signal.SIGKILL)
+            session.await_text("gw1  toy-small-default-")
+            session.await_text("\x1b[1A\x1b[J")
+            os.kill(running(project)[0], signal.SIGKILL)
             assert session.wait(60) == 1, session.output()
             assert session.left() == []
         names = list(ET.parse(project.path / "junit.xml").iter("testcase"))

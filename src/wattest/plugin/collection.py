@@ -100,13 +100,7 @@ class CampaignRun:
 
     def _form_team(self) -> None:
         """Reserve what several workers need, before one starts."""
-        if remote := workers.remote_workers(self._config):
-            raise ConfigurationError(
-                [
-                    f"--tx {remote[0]}: a worker on another host is not offered, since nobody here"
-                    " could end what it starts; let each host run a part of the plan: --shard K/N"
-                ]
-            )
+        workers.refuse_remote(self._config)
         count = workers.workers_of(self._config)
         if count > 1:
             from wattest.plugin.team import Team
@@ -116,13 +110,13 @@ class CampaignRun:
             self.team = Team(self.campaign, count, options, wanted, say)
 
     def pytest_sessionstart(self) -> None:
-        """Leave the files that several workers have in common."""
+        """Leave the files that several workers have in common, and show their live lines."""
         if self.team is not None:
-            resumed: dict[str, Finished] = {}
-            if self._config.getoption("--resume") and self._shard is None:
-                resumed = finished_experiments(results_folder(self._config), self.campaign.plan)
+            from wattest.plugin.live import live_lines
+
+            self.team.live = live_lines(self._config, _console(self._config))
             with usage_errors():
-                self.team.begin(one.row for one in resumed.values())
+                self.team.begin(resumes=self._config.getoption("--resume") and self._shard is None)
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""
@@ -296,6 +290,10 @@ def usage_errors() -> Iterator[None]:
 
 
 def _console(config: pytest.Config) -> Console:
+    if (address := workers.live_address(config)) is not None:
+        from wattest.plugin.live import SentConsole
+
+        return SentConsole(*address)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
     uncaptured = capture.global_and_fixture_disabled if capture else nullcontext

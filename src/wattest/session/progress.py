@@ -13,10 +13,15 @@ from wattest.terminal import Console
 
 
 class ProgressBoard:
-    """Knows how many experiments there are and how long they took; shows one line on a terminal."""
+    """Knows how many experiments there are and how long they took; shows one line on a terminal.
 
-    def __init__(self, console: Console) -> None:
+    One of several workers does not know how many of them are its own, and forecasts none but the
+    present one.
+    """
+
+    def __init__(self, console: Console, *, is_one_of_several: bool = False) -> None:
         self._console = console
+        self._counts = not is_one_of_several
         self.total = 1
         self._begun = 0
         self._durations: list[float] = []
@@ -42,7 +47,7 @@ class ProgressBoard:
             left = epochs.left(elapsed_seconds, done, of)
             rest, run = self._campaign_left(elapsed_seconds, left), load.current_run()
             parts = [
-                f"[{self._begun}/{self.total}]",
+                f"[{self._begun}/{self.total}]" if self._counts else None,
                 experiment.id,
                 None if done is None else f"epoch {done}/{of}" if of else f"epoch {done}",
                 clock(elapsed_seconds),
@@ -51,7 +56,7 @@ class ProgressBoard:
                 _with(snapshot.gpu_temperature_celsius, "{:.0f} C"),
                 _with(run, "load run {}"),
                 None if left is None else f"left {clock(left)}",
-                None if rest is None else f"all {clock(rest)}",
+                None if rest is None or not self._counts else f"all {clock(rest)}",
             ]
             self._console.live("  ".join(part for part in parts if part is not None))
 

@@ -75,7 +75,7 @@ class Session:
             self.close()
             told = self._sensors.describe()
             raise EnergyError(f"--require-energy: no energy can be measured: {told}")
-        self._board = ProgressBoard(console)
+        self._board = ProgressBoard(console, is_one_of_several=options.member is not None)
         self.session_id = options.member.session_id if options.member else new_session_id()
         self._folder = options.results_folder / "sessions" / self.session_id
         if options.member:
