@@ -175,6 +175,8 @@ class RunningLoad:
 
     def stop(self, patience: AbstractContextManager[float]) -> None:
         """End it with every process of it, in the grace period that `patience` leaves."""
+        if self.marks is not None:
+            self.marks.close()
         with suppress(ProcessError):
             self._last = self.loop.status()
         try:
