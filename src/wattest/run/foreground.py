@@ -75,13 +75,7 @@ class Foreground:
             estimate_cpus=self._sensors.part.estimate_cpus,
         )
         progress = self._progress_of(experiment, load)
-        if alone is None:
-            self._console.step("command", " ".join(command.argv))
-            self._console.step("in", shown(command.cwd))
-            self._console.step("log", shown(files.log))
-        else:
-            self._console.step("measuring", f"the load alone for {alone.seconds:.1f} s")
-        self._console.step("traces", f"{shown(files.energy_folder)}/")
+        self._announce(command, outcome)
         try:
             if alone is None:
                 pattern = trained.program.progress
@@ -101,12 +95,18 @@ class Foreground:
             with interruptions_held():
                 patterns = trained.program.log_patterns if alone is None else {}
                 attempt.metrics = read_metrics(files.log, patterns)
-                _name_neighbours(attempt, outcome)
-                judge(attempt, load)
-                attempt.last_lines = last_lines(files.log) if attempt.faults else []
-                outcome.attempts.append(attempt)
-                outcome.trouble = attempt.trouble
+                _conclude(attempt, outcome, load)
         return attempt
+
+    def _announce(self, command: Command, outcome: Outcome) -> None:
+        files, alone = outcome.files, outcome.load_alone
+        if alone is None:
+            self._console.step("command", " ".join(command.argv))
+            self._console.step("in", shown(command.cwd))
+            self._console.step("log", shown(files.log))
+        else:
+            self._console.step("measuring", f"the load alone for {alone.seconds:.1f} s")
+        self._console.step("traces", f"{shown(files.energy_folder)}/")
 
     def _run(
         self, command: Command, attempt: Attempt, load: ActiveLoad, progress: Progress | None
@@ -273,7 +273,17 @@ def _read_last_marks(attempt: Attempt, measured: Measurement) -> None:
         )
         ended_ns = attempt.exit.ended_ns if attempt.exit else measured.closed_ns
         attempt.marks.look(ended_ns, lambda: whole, is_last=True)
+
+
+def _conclude(attempt: Attempt, outcome: Outcome, load: ActiveLoad) -> None:
+    """Judge an attempt whose metrics are read, and keep it."""
+    if attempt.marks is not None:
         attempt.marks.close()
+    _name_neighbours(attempt, outcome)
+    judge(attempt, load)
+    attempt.last_lines = last_lines(attempt.log) if attempt.faults else []
+    outcome.attempts.append(attempt)
+    outcome.trouble = attempt.trouble
 
 
 def _close_window(attempt: Attempt, load: ActiveLoad) -> None:
