@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wattest.energy import Snapshot
 from wattest.files import open_regular
-from wattest.patterns import BoundedPattern, OutOfTimeError
+from wattest.patterns import Budget, OutOfTimeError
 from wattest.run.numbers import number
 
 # A log is read beside the samples of energy: what takes longer is given up.
@@ -54,7 +54,7 @@ class MarkReader:
         self.marks: list[Mark] = []
         self.of: int | None = None
         self.problem = ""
-        self._pattern = BoundedPattern(pattern, _LIMIT_SECONDS)
+        self._pattern, self._budget = pattern, Budget(_LIMIT_SECONDS)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._kept = ""
         self._offset = self._behind = self._looked_ns = 0
@@ -92,9 +92,9 @@ class MarkReader:
         text = self._kept + self._read(_MOST_BEHIND if is_last else 1)
         if text == self._kept and not is_last:
             return
-        self._pattern.allow(_SECONDS_PER_CHARACTER * len(text))
+        self._budget.allow(_SECONDS_PER_CHARACTER * len(text))
         taken, last = 0, self.marks[-1].epoch if self.marks else None
-        for match in self._pattern.matches(text):
+        for match in self._budget.matches(self._pattern, text):
             # More of the number may come.
             if match.end() == len(text) and not is_last:
                 break

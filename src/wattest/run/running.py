@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import LoadError, ProcessError
-from wattest.patterns import BoundedPattern, OutOfTimeError
+from wattest.patterns import Budget, OutOfTimeError
 from wattest.plan.experiment import Training
 from wattest.process import Loop, LoopStatus, StopReport, how_it_ended, likely_cause
 from wattest.run import liveness
@@ -88,10 +88,11 @@ class RunningLoad:
         """
         pattern = self.training.ready_pattern
         if pattern is not None and not self._has_matched and (log := self._newest_log()):
-            bounded = BoundedPattern(pattern)
+            budget = Budget()
             texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
             try:
-                self._has_matched = any(True for text in texts for _ in bounded.matches(text))
+                found = (budget.matches(pattern, text) for text in texts)
+                self._has_matched = any(True for matches in found for _ in matches)
             except OutOfTimeError as error:
                 raise LoadError(f"{called(self.training)}: its ready_pattern {error}") from None
         return pattern is None or self._has_matched

@@ -139,13 +139,7 @@ class Session:
         rows = [] if is_shard else [one.row for one in finished.values()]
         self._recorder = Recorder(
             results=self._options.results_folder,
-            context=Context(
-                self.session_id,
-                plan,
-                self._campaign.registry.file,
-                environment,
-                self._options.launcher.versions(one.foreground for one in plan.experiments),
-            ),
+            context=self._context(environment),
             console=self._console,
             board=self._board,
             preflight=preflight,
@@ -156,6 +150,11 @@ class Session:
             publish=lambda told: None,
             is_continued=self._campaign.is_stored or is_shard,
         )
+
+    def _context(self, environment: dict[str, Any]) -> Context:
+        plan, registry = self._campaign.plan, self._campaign.registry.file
+        versions = self._options.launcher.versions(one.foreground for one in plan.experiments)
+        return Context(self.session_id, plan, registry, environment, versions)
 
     def _take_over(self) -> None:
         """Take the signals, and end what dead sessions have left."""
