@@ -7,9 +7,10 @@ import os
 import signal
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from gpuserver import gpu_server, gpus_of, result_of, seen_gpu, uuid, window_of
+from gpuserver import PACKAGE_WATTS, gpu_server, gpus_of, result_of, seen_gpu, uuid, window_of
 from livesession import LiveSession
 
 from conftest import TOY, Project
@@ -39,7 +40,7 @@ def test_each_record_is_of_one_gpu_and_no_joule_is_counted_twice(project: Projec
             (gpu,) = gpus_of(record)
             assert seen_gpu(project.path / "results", record) == gpu
             joules = record["energy_metrics"]["gpu_energy_total_joules"]
-            assert joules == pytest.approx(server.gpu_joules(record), rel=0.03)
+            assert joules == pytest.approx(server.gpu_joules(record), rel=0.05)
             assert record["environment"]["concurrency"]["own_counters"] == [gpu]
         assert {gpu for record in records for gpu in gpus_of(record)} == {
             uuid(0),
@@ -61,18 +62,17 @@ def test_each_record_is_of_one_gpu_and_no_joule_is_counted_twice(project: Projec
             if neighbours:
                 assert domain["status"] == "shared"
                 assert record["energy_metrics"]["cpu_energy_total_joules"] is None
+                late = sum(map(server.writer.late_seconds, (opened, closed)))
                 assert domain["shared_joules"] == pytest.approx(
-                    server.package_joules(opened, closed), rel=0.1
+                    server.package_joules(opened, closed), abs=PACKAGE_WATTS * (0.1 + late)
                 )
                 assert record["energy_estimate"] is None
                 assert all(0 < one["seconds"] <= (closed - opened) / 1e9 for one in neighbours)
             else:
                 assert domain["status"] == "measured"
                 measured += domain["energy_joules"]
-        # The seventh begins when the others have ended.
-        assert measured > 0
         edges = [edge for record in records for edge in window_of(record)]
-        assert measured < server.package_joules(min(edges), max(edges))
+        assert measured <= server.package_joules(min(edges), max(edges))
     rows = project.rows()
     assert {row["experiment_id"] for row in rows} == {one["experiment_id"] for one in records}
     assert {one["plan"]["session_id"] for one in records} == {rows[0]["session_id"]}
@@ -138,6 +138,18 @@ def test_more_workers_than_free_gpus_are_refused_before_one_starts(
         refused("--cpu-energy exclusive: 2 workers", "-n", "2", "--cpu-energy", "exclusive")
         refused("--tx ssh=elsewhere: a worker on another host", "-d", "--tx", "ssh=elsewhere")
     assert project.records() == []
+
+
+def test_who_shares_the_cpu_and_runs_alone_measures_it(project: Project, sysfs: Path) -> None:
+    campaign(project, 0.5, 1)
+    result = project.run_here("--cpu-energy", "shared", "--sysfs", str(sysfs))
+    assert result.ret == 0, result.stdout.str()
+    record = project.record()
+    assert record["concurrency"] == {"neighbours": []}
+    assert record["energy_provenance"]["domains"]["cpu_pkg"]["status"] == "measured"
+    told = record["environment"]["concurrency"]
+    assert (told["workers"], told["cpu_energy"], told["own_counters"]) == (None, "shared", [])
+    assert [name.partition(" ")[0] for name in told["shared_counters"]] == ["intel-rapl:0"]
 
 
 def test_without_any_energy_any_number_of_workers_may_rehearse(project: Project) -> None:
