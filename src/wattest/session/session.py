@@ -154,7 +154,7 @@ class Session:
             ),
             known={ids[key]: one.path for key, one in finished.items()},
             publish=lambda told: None,
-            is_continued=self._campaign.is_stored or is_shard,
+            is_continued=self._campaign.is_stored or is_shard or bool(finished),
         )
 
     def take_counters(self) -> None:
