@@ -17,6 +17,14 @@ def test_the_settings_reference_is_that_of_the_schemas() -> None:
     assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == render()
 
 
+def test_the_record_reference_is_that_of_the_schema() -> None:
+    render = runpy.run_path(str(ROOT / "docs/generate_record.py"))["render"]
+    page = render()
+    assert (ROOT / "docs/record.md").read_text(encoding="utf-8") == page
+    for key in ("experiment_id", "training_success", "opened_at", "configuration_key", "epochs"):
+        assert re.search(rf"^\| `{key}` \|[^|]*\| [^|]+ \|$", page, re.MULTILINE), key
+
+
 def test_every_option_is_in_the_readme() -> None:
     source = (ROOT / "src/wattest/plugin/options.py").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from fakes.powercap import PowercapTree
 
-from conftest import ROOT
+from conftest import ROOT, TOY, Project
 from wattest.cli import main
 from wattest.energy import Finding, find_sensors
 from wattest.errors import SensorPermissionError
@@ -36,6 +36,35 @@ def test_counters_that_cannot_be_read_make_pytest_refuse_and_doctor_says_so(
     assert output.count("mend it: ") == 1, "three zones have one remedy"
     assert "  pytest will refuse to start: mend it, or pass --allow-missing cpu\n" in output
     assert NOTHING not in output
+
+
+def test_settings_are_held_against_what_is_here(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(TOY)
+    settings = str(project.path / "settings/test.json")
+    words = ["doctor", "--config", settings, "--root", str(project.path)]
+    assert main(words) == 0
+    output = capsys.readouterr().out
+    assert output.endswith("test.json needs, and does not find:\n  nothing: all of it is here\n")
+    assert f"  campaign: project in {project.path}\n" in output
+    assert "  workers: no GPU that is measured; one experiment at a time\n" in output
+    project.settings(TOY, governor="performance")
+    project.describe("toy", train_script="./gone.sh", gpu_memory_mb=4000)
+    assert main([*words, "--sysfs", str(project.path / "no_sysfs")]) == 1
+    lacking = capsys.readouterr().out.partition("does not find:\n")[2]
+    assert "gone.sh" in lacking
+    assert "toy needs GPU memory (gpu_memory_mb), and no GPU is measured here\n" in lacking
+    assert "governor 'performance': this machine offers no control" in lacking
+
+
+def test_a_folder_that_is_no_project_is_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conftest.py").write_text("")
+    for root, said in ((tmp_path, "it is no project"), (tmp_path / "x", "wattest init FOLDER")):
+        assert main(["doctor", "--sysfs", str(tmp_path), "--root", str(root)]) == 0
+        assert said in capsys.readouterr().out
 
 
 def test_a_package_that_another_one_keeps_out_of_the_sum_is_not_called_unreadable(

@@ -55,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", help="say what can be measured here, what cannot, why, and what would mend it"
     )
     doctor.add_argument("--sysfs", metavar="DIR", help=_SYSFS)
-    doctor.set_defaults(run=_doctor)
+    told = "exit with 1 where these settings lack something here"
+    doctor.add_argument("--config", dest="settings", metavar="SETTINGS", help=told)
+    doctor.add_argument("--models-config", metavar="REGISTRY", help="registry")
+    doctor.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
+    doctor.set_defaults(run=_doctor, seed=None, results_dir=None)
     calibrate = commands.add_parser(
         "calibrate", help="measure known loads, and set this machine's counters against each other"
     )
@@ -162,8 +166,12 @@ def _init(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from wattest.doctor import examine
 
-    sys.stdout.write("\n".join(examine(sys_root(options.sysfs))) + "\n")
-    return 0
+    campaign, root = None, options.root or _project_root(Path.cwd())
+    if options.settings is not None:
+        campaign, root, _ = _campaign(options)
+    lines, is_complete = examine(sys_root(options.sysfs), root, campaign)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if is_complete else 1
 
 
 def _seconds(text: str) -> float:

@@ -44,35 +44,32 @@ def compile_pattern(text: str, flags: int = re.MULTILINE) -> re.Pattern[str]:
     return pattern
 
 
-class BoundedPattern:
-    """A pattern that has so many seconds of CPU time for all texts together; `allow` adds to it."""
+class Budget:
+    """Seconds of CPU time for the matching of some patterns in all of their texts."""
 
-    def __init__(self, pattern: re.Pattern[str], limit_seconds: float | None = None) -> None:
-        self._engine = _engine(pattern)
-        self._left_seconds = LIMIT_SECONDS if limit_seconds is None else limit_seconds
-        self._limit_seconds = self._left_seconds
+    def __init__(self, seconds: float | None = None) -> None:
+        self._limit = self._left = LIMIT_SECONDS if seconds is None else seconds
 
     def allow(self, seconds: float) -> None:
-        """Give it more time, for more text."""
-        self._limit_seconds += seconds
-        self._left_seconds += seconds
+        """Give more of it, for more text."""
+        self._limit, self._left = self._limit + seconds, self._left + seconds
 
-    def matches(self, text: str, start: int = 0) -> Iterator[Match]:
-        """Yield its matches from `start` on.
+    def matches(self, pattern: re.Pattern[str], text: str, start: int = 0) -> Iterator[Match]:
+        """Yield the matches of a pattern from `start` on.
 
         Raises:
-            OutOfTimeError: its time is used up.
+            OutOfTimeError: the budget is used up.
         """
         began = time.process_time()
         try:
-            if self._left_seconds <= 0:
+            if self._left <= 0:
                 raise TimeoutError
-            yield from self._engine.finditer(text, start, timeout=self._left_seconds)
+            yield from _engine(pattern).finditer(text, start, timeout=self._left)
         except TimeoutError:
-            self._left_seconds = 0.0
-            raise OutOfTimeError(self._limit_seconds) from None
+            self._left = 0.0
+            raise OutOfTimeError(self._limit) from None
         finally:
-            self._left_seconds -= time.process_time() - began
+            self._left -= time.process_time() - began
 
 
 @cache

@@ -124,7 +124,11 @@ def test_broken_settings_stop_pytest_with_exit_4(project: Project, name: str) ->
 
 
 UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda path: None, r"no such file"),
+    "missing": (lambda path: None, r"no such file .*; check the name and the directory"),
+    "misspelt": (
+        lambda path: path.with_name("tset.json").touch(),
+        r"no such file .*; did you mean tset.json\?",
+    ),
     "directory": (lambda path: path.mkdir(), r"is a directory"),
     "empty": (lambda path: path.write_text(""), r"is not JSON: .* line 1"),
     "not JSON": (lambda path: path.write_text('{"experiments": [}'), r"is not JSON: .*line 1"),

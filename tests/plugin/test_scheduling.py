@@ -171,3 +171,17 @@ def test_a_seat_that_nobody_takes_any_more_keeps_nothing_back() -> None:
     table.scheduling.remove_node(table.nodes[0])
     table.run([1])
     assert sorted(test for _, test in table.ran) == TESTS[1:6]
+
+
+def test_one_that_has_not_told_its_tests_yet_is_waited_for() -> None:
+    table = Table(TESTS, 3)
+    late = Node(1, TESTS)
+    for node in table.nodes[:2]:
+        table.scheduling.remove_node(node)
+    table.scheduling.add_node(late)
+    table.nodes[0] = table.seat(0, TESTS)
+    table.scheduling.schedule()
+    assert not late.shutting_down
+    table.scheduling.add_node_collection(late, late.tests)
+    table.scheduling.schedule()
+    assert late.sent == [TESTS[4], TESTS[7]]

@@ -40,3 +40,4 @@ def test_an_interval_is_told_only_where_there_is_one() -> None:
     told = numbers.estimate(Estimate(-0.3, -0.5, 0.1, kind="difference"))
     assert told == "-0.3 [-0.5, +0.1]"
     assert numbers.estimate(Estimate(None)) == "-"
+    assert numbers.estimate(Estimate(1e5, 999.9, 1e7)) == "×1e+05 [999.9000, 1e+07]"

@@ -181,3 +181,10 @@ def test_a_pair_of_two_drivers_is_left_out_with_both_values(
     assert "580.95" in text
     assert "590.10" in text
     assert "| GPU energy | ×1.2981 [1.2035, 1.4001] | 5 pairs |" in text
+
+
+def test_the_page_tells_every_run_with_its_metrics(tmp_path: Path) -> None:
+    paired_campaign(tmp_path, [1.2])
+    output = tmp_path / "page.html"
+    assert main(["report", str(tmp_path), "-o", str(output)]) == 0
+    assert "accuracy=91.4" in output.read_text()

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.campaigns import Campaign, Figures, bumpy
 from wattest.cli import main
-from wattest.report.sheet import LoadRun, read_sheet
+from wattest.report.sheet import LoadRun
 from wattest.report.sparkline import for_encoding, load_line, power_line
 from wattest.report.traces import PowerTrace, power_traces, thinned
 
@@ -190,7 +190,35 @@ def test_a_terminal_that_knows_only_ascii_is_told_in_ascii() -> None:
 def test_epochs_are_listed_with_what_they_took(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    epochs = [{"epoch": 1, "seen_seconds": 3.0, "cpu_joules": None, "gpu_joules": 600.0}]
-    path = Campaign(tmp_path).run({}, Figures(), change=lambda one: one.update(epochs=epochs))
-    assert read_sheet(path).epochs[0].gpu_joules == 600
-    assert "1 seen at 3 s: GPU 600 J, CPU -" in shown(capsys, path)
+    one = {"epoch": 1, "seen_seconds": 3.0, "seconds": 3.0, "cpu_joules": None, "gpu_joules": 600.0,
+           "uncertainty_seconds": 0.1}  # fmt: skip
+    epochs = [{**one, "epoch": number} for number in range(1, 31)]
+    epochs[1] = {"epoch": 2, "seen_seconds": None}
+    told = {"epochs": epochs, "epochs_note": "some lines came in blocks"}
+    path = Campaign(tmp_path).run({}, Figures(), power=bumpy(), change=lambda doc: doc.update(told))
+    shown_lines = shown(capsys, path)
+    assert "epochs      1 at 3 s: 3 s ±0.1 s, GPU 600 J, CPU -\n" in shown_lines
+    assert "2: came together with others" in shown_lines
+    assert "… 18 more …" in shown_lines
+    assert "some lines came in blocks" in shown_lines
+    for suffix in (".svg", ".html"):
+        assert main(["show", str(path), "-o", str(tmp_path / f"a{suffix}")]) == 0
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page.count("±0.1 s, GPU 600 J") == 29
+
+
+def test_a_run_that_a_signal_ended_has_failed() -> None:
+    assert load_line([LoadRun(1, 0, 4, None, 9)], 10, 5) == "██✗··"
+
+
+def test_of_several_loads_the_least_alive_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    further = {"repo": "lazy", "model": "tiny", "window": {"alive_share": 0.2}}
+    path = Campaign(tmp_path).run(
+        {}, Figures(), "parallel", load_runs=[(0, None, None)],
+        change=lambda one: one.update(further_backgrounds=[further]),
+    )  # fmt: skip
+    told = shown(capsys, path)
+    assert "busy/large + lazy/tiny, alive for 20 % of the window, 1 run of the first" in told
+    assert re.search(r"✗ load alive +20 %", told)

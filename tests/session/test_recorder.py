@@ -74,3 +74,28 @@ def test_an_experiment_that_cannot_begin_leaves_a_record_and_says_why(project: P
     assert "didn't yield" not in result.stdout.str()
     (record,) = project.records()
     assert record["error_message"].startswith(reason)
+
+
+def test_threads_of_one_session_are_measured_one_after_the_other(project: Project) -> None:
+    """Plugins run one test in several threads, and one counter sees all that they train."""
+    project.settings({**TOY, "hyperparameters": {"seconds": 0.3}})
+    with (project.path / "conftest.py").open("a", encoding="utf-8") as file:
+        file.write(TWICE)
+    result = project.run_here()
+    assert result.ret == 0, result.stdout.str()
+    windows = [one["energy_provenance"]["window"] for one in project.records()]
+    first, second = sorted(windows, key=lambda window: window["opened_ns"])
+    assert first["closed_ns"] <= second["opened_ns"]
+
+
+TWICE = """
+import threading, pytest
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    names = pyfuncitem._fixtureinfo.argnames
+    call = lambda: pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    [one.start() for one in threads]
+    [one.join() for one in threads]
+    return True
+"""

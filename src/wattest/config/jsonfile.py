@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
@@ -81,7 +82,7 @@ def _parsed(path: Path, shown: str) -> Any:
             parse_int=lambda word: int(word) if len(word) <= _LONGEST_INTEGER else _no_number(word),
         )
     except FileNotFoundError:
-        raise _fault(shown, f"no such file ({path}); check the name and the directory") from None
+        raise _fault(shown, f"no such file ({path}); {_guess(path)}") from None
     except IsADirectoryError:
         raise _fault(shown, "is a directory; name the JSON file in it") from None
     except OSError as error:
@@ -155,6 +156,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_number(word: str) -> _Unusable:
     shown = word if len(word) <= _LONGEST_INTEGER else f"{word[:10]}..."
     return _Unusable(f"{shown} is no number that can be used; write a finite one")
+
+
+def _guess(path: Path) -> str:
+    """Return what may have been meant by a file that is not there."""
+    there = [one.name for one in path.parent.glob("*.json")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.8)
+    return f"did you mean {near[0]}?" if near else "check the name and the directory"
 
 
 def _fault(shown: str, text: str) -> ConfigurationError:

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from wattest.config.jsonfile import read_json
@@ -146,12 +146,7 @@ _LEAVES = (
 
 def _leaves(text: str) -> bool:
     """Tell whether a relative path climbs above where it starts (absolute ones say so openly)."""
-    depth = 0
-    for part in PurePosixPath(text).parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0:
-            return True
-    return False
+    return os.path.normpath(text).split("/")[0] == ".."
 
 
 def _folder(text: str, roots: Sequence[Path]) -> Path:

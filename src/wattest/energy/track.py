@@ -28,8 +28,7 @@ class CounterTrack:
         fault: Why the number is refused; None as long as it stands.
         limit_watts: The highest power limit that was stated, which a daemon may change meanwhile.
         opened_ns: Monotonic time of the opening reading; None without one.
-        longest_gap_ns: Longest time between two readings.
-        longest_still_ns: Longest time for which it was seen not to move.
+        longest_gap_ns: Longest time between two readings; in `longest_still_ns` it did not move.
         max_watts: Highest power over any movement; `last_watts` is that over the last one.
     """
 
@@ -271,14 +270,13 @@ class CounterTrack:
         still_ns = watched_ns - self._moved_ns
         self.longest_still_ns = max(self.longest_still_ns, still_ns)
         lost_joules = sum(odd.lost_joules() for odd in self._odd)
-        longest_seconds = self.longest_still_ns / NS
+        how = ""
         if still_ns >= self.frozen_ns:
-            text = f"frozen: the counter did not move in {still_ns / NS:.1f} s up to the end"
-            self.refuse("counter_frozen", text, longest_seconds)
+            how = f"did not move in {still_ns / NS:.1f} s up to the end"
         elif lost_joules > self.joules * design.FROZEN_LOSS_PERCENT / 100:
-            stood = f"stood still for {self._paused_seconds:.1f} s"
-            text = f"frozen: the counter {stood} and did not catch up"
-            self.refuse("counter_frozen", text, longest_seconds)
+            how = f"stood still for {self._paused_seconds:.1f} s and did not catch up"
+        if how:
+            self.refuse("counter_frozen", f"frozen: the counter {how}", self.longest_still_ns / NS)
         elif self._total == 0:
             self.refuse("window_short", "the counter did not move within the window")
 

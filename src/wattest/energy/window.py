@@ -11,7 +11,7 @@ from pathlib import Path
 from wattest.energy.gates import machine_slept, stolen_time, wall_clock_stepped, window_is_short
 from wattest.energy.machine import machine_cpu, read_clocks
 from wattest.energy.measurement import DOMAINS, Measurement, Snapshot
-from wattest.energy.recording import Recording
+from wattest.energy.recording import Recording, read
 from wattest.energy.schedule import SamplingLoop, Schedule
 from wattest.energy.traces import TraceFolder, cpu_report
 from wattest.energy.types import NS, DomainResult, Reason
@@ -100,6 +100,15 @@ class Window:
         for recording in self._recordings:
             values.update(recording.live())
         return Snapshot((time.monotonic_ns() - self.opened_ns) / NS, **values)
+
+    def read(self) -> Snapshot:
+        """Read every counter now, beside the schedule; return what had been counted by then."""
+        started_ns = time.thread_time_ns()
+        for recording in self._recordings:
+            for track in recording.tracks:
+                read(track)
+        self._loop_cpu_ns += time.thread_time_ns() - started_ns
+        return self.latest()
 
     def close(self, ended_ns: int | None = None) -> Measurement:
         """Read every source at once, then judge; a second call gives the same measurement.

@@ -7,18 +7,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import wattest
 from wattest.files import read_text
+from wattest.machine.software import own_versions
 from wattest.machine.variables import for_git
 
-# Frameworks whose version decides what a training costs.
-_PACKAGES = (
-    "torch", "tensorflow", "jax", "numpy", "scipy", "scikit-learn", "pytest", "nvidia-ml-py",
-)  # fmt: skip
 _MODEL_KEYS = ("model name", "Model", "Hardware", "cpu", "uarch", "cpu model")
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "NVIDIA_VISIBLE_DEVICES",
@@ -50,12 +46,6 @@ def host(sys_root: Path) -> dict[str, Any]:
     }
 
 
-def software() -> dict[str, str | None]:
-    """Return the versions of Python, of wattest and of what trains, without importing any."""
-    own = {"python": platform.python_version(), "wattest": wattest.__version__}
-    return {**own, **{package: _version(package) for package in _PACKAGES}}
-
-
 def git_state(folder: Path) -> dict[str, Any]:
     """Return commit and dirty flag of the checkout around `folder`; both None outside of one."""
     commit = _git(folder, "rev-parse", "HEAD")
@@ -64,13 +54,13 @@ def git_state(folder: Path) -> dict[str, Any]:
 
 
 def environment(programs: Mapping[str, Path], sys_root: Path) -> dict[str, Any]:
-    """Return the environment of a record: host, software, code and variables.
+    """Return the environment of a record: host, the harness's software, code and variables.
 
     `programs` maps each trained repository to its folder.
     """
     return {
         "host": host(sys_root),
-        "software": software(),
+        "harness_software": {"wattest": wattest.__version__, **own_versions()},
         "code": {
             "harness": git_state(Path(__file__).parent),
             "programs": {name: git_state(folder) for name, folder in programs.items()},
@@ -80,13 +70,6 @@ def environment(programs: Mapping[str, Path], sys_root: Path) -> dict[str, Any]:
         "interpreter": sys.executable,
         "command": sys.argv,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _git(folder: Path, *words: str) -> str | None:

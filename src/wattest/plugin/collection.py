@@ -14,10 +14,11 @@ from wattest.errors import ConfigurationError, WattestError
 from wattest.interrupts import OrderlySignals
 from wattest.machine.slurm import Job
 from wattest.names import composed
-from wattest.plan.experiment import Experiment, Plan
+from wattest.plan.experiment import Plan
 from wattest.plan.load import Places, load_campaign
 from wattest.plan.shards import Shard, parse_shard
 from wattest.plugin import workers
+from wattest.plugin.items import experiments_among, leave_out, parameter_of, put_in_order
 from wattest.plugin.options import (
     cpu_energy,
     option,
@@ -25,6 +26,7 @@ from wattest.plugin.options import (
     results_folder,
     run_as,
     session_options,
+    session_to_resume,
 )  # fmt: skip
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
@@ -61,7 +63,7 @@ class CampaignRun:
                 config.getoption("--seed") if seed is None else seed,
                 results_folder(config),
                 resume=config.getoption("--resume") or config.getoption("--shard") is not None,
-                session=_session_to_resume(config),
+                session=session_to_resume(config),
                 is_finished=self._is_finished,
                 drawn=drawn,
             )
@@ -98,13 +100,7 @@ class CampaignRun:
 
     def _form_team(self) -> None:
         """Reserve what several workers need, before one starts."""
-        if remote := workers.remote_workers(self._config):
-            raise ConfigurationError(
-                [
-                    f"--tx {remote[0]}: a worker on another host is not offered, since nobody here"
-                    " could end what it starts; let each host run a part of the plan: --shard K/N"
-                ]
-            )
+        workers.refuse_remote(self._config)
         count = workers.workers_of(self._config)
         if count > 1:
             from wattest.plugin.team import Team
@@ -114,20 +110,22 @@ class CampaignRun:
             self.team = Team(self.campaign, count, options, wanted, say)
 
     def pytest_sessionstart(self) -> None:
-        """Leave the files that several workers have in common."""
+        """Leave the files that several workers have in common, and show their live lines."""
         if self.team is not None:
-            resumed: dict[str, Finished] = {}
-            if self._config.getoption("--resume") and self._shard is None:
-                resumed = finished_experiments(results_folder(self._config), self.campaign.plan)
+            from wattest.plugin.live import live_lines
+
+            self.team.live = live_lines(self._config, _console(self._config))
             with usage_errors():
-                self.team.begin(one.row for one in resumed.values())
+                self.team.begin(resumes=self._config.getoption("--resume") and self._shard is None)
 
     def parameters(self) -> list[Any]:
         """Return one parameter for every planned experiment, with its id and its marks."""
-        return [_parameter(experiment) for experiment in self.campaign.plan.experiments]
+        return [parameter_of(experiment) for experiment in self.campaign.plan.experiments]
 
     def pytest_report_header(self) -> list[str]:
-        """Say what will run, on what machine, with which sensors."""
+        """Say what will run, on what machine, with which sensors; nobody reads a worker's."""
+        if workers.is_worker(self._config):
+            return []
         plan, count = self.campaign.plan, len(self.campaign.plan.experiments)
         lines = [
             f"wattest: {self.campaign.settings.file}, {count} experiment{'s' * (count != 1)}"
@@ -149,9 +147,8 @@ class CampaignRun:
         """Tell whether all of a plan has counted; the shards of one must all choose the same."""
         if self._config.getoption("--shard") is not None:
             return False
-        return len(finished_experiments(results_folder(self._config), plan)) == len(
-            plan.experiments
-        )
+        finished = finished_experiments(results_folder(self._config), plan)
+        return len(finished) == len(plan.experiments)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -184,7 +181,7 @@ class CampaignRun:
         Positions and blocks are true in that order alone, whatever command line and plugins ask.
         """
         before = list(session.items)
-        _put_in_order(session.items, self.campaign.plan)
+        put_in_order(session.items, self.campaign.plan)
         if session.items != before:
             workers.tell(self._config, "the experiments run in the order of the plan")
         yield
@@ -210,14 +207,13 @@ class CampaignRun:
             self._session = None
 
     def _begin(self, items: list[pytest.Item]) -> None:
-        selected = [experiment for _, experiment in _ours(items)]
+        selected = [experiment for _, experiment in experiments_among(items)]
         if not selected or self._config.getoption("collectonly"):
             return
         workers.refuse_several(self._config)
         with usage_errors():
             if faults := self.campaign.faults(selected, run_as(self._config)):
                 raise ConfigurationError(faults)
-        with usage_errors():
             self.session.begin(selected, self._finished, is_shard=self._shard is not None)
         self._watch_time()
 
@@ -256,17 +252,15 @@ class CampaignRun:
         if self._shard is None:
             return
         keys = self._shard.keys(self.campaign.plan)
-        others = [item for item, experiment in _ours(items) if experiment.key not in keys]
-        if others:
-            self._config.hook.pytest_deselected(items=others)
-            gone = set(others)
-            items[:] = [item for item in items if item not in gone]
+        ours = experiments_among(items)
+        others = [item for item, experiment in ours if experiment.key not in keys]
+        leave_out(self._config, items, others)
         total = len(self.campaign.plan.experiments)
         told = f"{len(keys)} of the plan's {total} experiments"
         workers.tell(self._config, f"shard {self._shard}: {told}")
 
     def _leave_out_finished(self, items: list[pytest.Item]) -> None:
-        config, plan, ours = self._config, self.campaign.plan, _ours(items)
+        config, plan, ours = self._config, self.campaign.plan, experiments_among(items)
         collect_only, results = config.getoption("collectonly"), results_folder(config)
         if ours and not collect_only:
             # What another session finishes while this one waits for the counters is done, too.
@@ -274,13 +268,10 @@ class CampaignRun:
                 self.session.take_counters()
         self._finished = finished_experiments(results, plan)
         done = [item for item, experiment in ours if experiment.key in self._finished]
-        if done:
-            config.hook.pytest_deselected(items=done)
-            gone = set(done)
-            items[:] = [item for item in items if item not in gone]
+        leave_out(config, items, done)
         left = len(ours) - len(done)
-        told = f"{len(done)} of {len(ours)} experiments found finished, {left} left"
-        workers.tell(config, f"resume: {told}")
+        told = f"resume: {len(done)} of {len(ours)} experiments found finished, {left} left"
+        workers.tell(config, told)
         if done and not left and not collect_only and self._shard is None:
             with usage_errors():
                 completed = complete_csv(results, self._finished, plan)
@@ -288,13 +279,6 @@ class CampaignRun:
                 workers.tell(config, f"resume: {completed} was cut short and is complete now")
         if workers.is_worker(config) and done and not left:
             workers.end_with(config, pytest.ExitCode.OK)
-
-
-def _session_to_resume(config: pytest.Config) -> str | None:
-    session: str | None = config.getoption("--session")
-    if session is not None and not config.getoption("--resume"):
-        raise ConfigurationError([f"--session {session}: add --resume to continue its campaign"])
-    return session
 
 
 @contextmanager
@@ -307,35 +291,11 @@ def usage_errors() -> Iterator[None]:
 
 
 def _console(config: pytest.Config) -> Console:
+    if (address := workers.live_address(config)) is not None:
+        from wattest.plugin.live import SentConsole
+
+        return SentConsole(*address)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
     uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
     return Console(reporter, config.get_verbosity(), uncaptured)
-
-
-def _ours(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
-    """Return the items that run an experiment, each with it."""
-    planned = [(item, getattr(item, "callspec", None)) for item in items]
-    found = [(item, spec.params.get("experiment")) for item, spec in planned if spec is not None]
-    return [(item, one) for item, one in found if isinstance(one, Experiment)]
-
-
-def _put_in_order(items: list[pytest.Item], plan: Plan) -> None:
-    """Sort the experiments among `items` as planned; what else is there stays where it stands."""
-    places = {experiment.id: place for place, experiment in enumerate(plan.experiments)}
-    ours = sorted(_ours(items), key=lambda one: places.get(one[1].id, len(places)))
-    sequence, is_ours = iter(ours), {item for item, _ in ours}
-    items[:] = [next(sequence)[0] if item in is_ours else item for item in items]
-
-
-def _parameter(experiment: Experiment) -> Any:
-    training, mode = experiment.foreground, experiment.mode
-    said = {
-        "repo": composed(training.program.name),
-        "model": composed(training.model),
-        "mode": mode,
-    }
-    said["arm"] = experiment.arm
-    loads: list[str | None] = [composed(background.model) for background in experiment.backgrounds]
-    marks = [pytest.mark.experiment(**said, background=load) for load in loads or [None]]
-    return pytest.param(experiment, id=experiment.id, marks=[getattr(pytest.mark, mode), *marks])

@@ -97,6 +97,14 @@ def results_folder(config: pytest.Config) -> Path:
     return folder / os.path.expanduser(named)  # noqa: PTH111
 
 
+def session_to_resume(config: pytest.Config) -> str | None:
+    """Return the session whose campaign `--resume` shall continue; None leaves the choice."""
+    session: str | None = config.getoption("--session")
+    if session is not None and not config.getoption("--resume"):
+        raise ConfigurationError([f"--session {session}: add --resume to continue its campaign"])
+    return session
+
+
 def session_options(config: pytest.Config) -> SessionOptions:
     """Return what the options say of the session; a value of no use is a WattestError."""
     from wattest.run import Launcher

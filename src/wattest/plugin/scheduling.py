@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wattest.plan.shards import unit_id
-
 if TYPE_CHECKING:
     from wattest.plan.experiment import Plan
 
@@ -128,7 +126,12 @@ class UnitScheduling:
         self._pending = sorted({*self._pending, *tests}, key=lambda test: self._order[test])
 
     def _feed(self, node: Any) -> None:
-        """See that a worker knows what it runs next; one for which there is nothing may end."""
+        """See that a worker knows what it runs next; one for which there is nothing may end.
+
+        One that has not told its tests yet is waited for.
+        """
+        if node not in self._index:
+            return
         while not node.shutting_down and len(self._running[node]) < _LOOK_AHEAD:
             if not self._send(node):
                 node.shutdown()
@@ -152,6 +155,8 @@ def _seat(node: Any) -> object:
 
 def units_of(plan: Plan) -> Callable[[str], str]:
     """Return what tells the unit of a test of the plan by its node id."""
+    from wattest.plan.shards import unit_id
+
     units = {experiment.id: unit_id(experiment) for experiment in plan.experiments}
 
     def unit_of(test: str) -> str:

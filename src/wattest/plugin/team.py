@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,12 @@ from wattest.machine import Journal, Leasable, set_governor, take
 from wattest.machine.counters import gpu_counter, shared_cpu
 from wattest.machine.seats import is_free, make_seats, reserve_gpus
 from wattest.plan import store
-from wattest.records import Row, Table, read_record
+from wattest.records import Table, finished_experiments, read_record
 from wattest.session import Member, new_session_id
 
 if TYPE_CHECKING:
     from wattest.plan.load import Campaign
+    from wattest.plugin.live import LiveLines
     from wattest.session import SessionOptions
 
 Announce = Callable[[str], None]
@@ -37,6 +38,9 @@ class Team:
         wanted: What ``--cpu-energy`` says; None if it says nothing.
         announce: Is told who is waited for.
 
+    Attributes:
+        live: Shows their live lines; None where there is no terminal.
+
     Raises:
         LeaseError: they cannot all measure; in words.
     """
@@ -52,6 +56,7 @@ class Team:
         self._campaign = campaign
         self._options = options
         self._session_id = new_session_id()
+        self.live: LiveLines | None = None
         self._taken: dict[object, int] = {}
         self._table: Table | None = None
         self._written: set[str] = set()
@@ -97,17 +102,20 @@ class Team:
         told = f", one GPU each: {', '.join(gpus)}" if gpus else ""
         return [f"workers: {len(self.seats)}{told}; CPU energy {self._cpu_energy}"]
 
-    def begin(self, rows: Iterable[Row]) -> None:
-        """Leave the plan, and the CSV with the rows of what is finished already.
+    def begin(self, *, resumes: bool) -> None:
+        """Leave the plan, and the CSV; where this resumes a campaign, with what is finished.
 
         Raises:
             RecordError: they cannot be written.
         """
         results, plan = self._options.results_folder, self._campaign.plan
+        finished = finished_experiments(results, plan) if resumes else {}
         folder = results / "sessions" / self._session_id
         try:
             store.store(results, plan, folder)
-            self._table = Table(folder / "experiments.csv", plan, rows)
+            self._table = Table(
+                folder / "experiments.csv", plan, [one.row for one in finished.values()]
+            )
         except OSError as error:
             raise RecordError(f"{error.filename}: cannot be written: {error.strerror}") from None
 

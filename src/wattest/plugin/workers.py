@@ -23,7 +23,7 @@ CAMPAIGN = "wattest-campaign"
 
 _SEED, _MUTANTS, _PID = "wattest_seed", "wattest_mutants", "wattest_controller_pid"
 _LINES, _STATUS = "wattest_lines", "wattest_exit_status"
-_MEMBER = "wattest_member"
+_MEMBER, _LIVE = "wattest_member", "wattest_live"
 # What xdist calls the end of a worker whose connection has broken off.
 _KILLED = "Not properly terminated"
 _HEAR_OUT_SECONDS = 30.0
@@ -67,6 +67,8 @@ class Controller:
             if run.team is not None:
                 number, member = run.team.seat_for(node)
                 node.workerinput[SEAT], node.workerinput[_MEMBER] = number, member.as_dict()
+                if run.team.live is not None:
+                    node.workerinput[_LIVE] = run.team.live.address
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -86,6 +88,7 @@ class Controller:
             if str(error) != _KILLED or self._failed_starts > workers_of(self._config):
                 session: Any = self._config.pluginmanager.get_plugin("dsession")
                 session._max_worker_restart = 0
+                self._exit_status = int(pytest.ExitCode.USAGE_ERROR)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -201,10 +204,24 @@ def member_of(config: pytest.Config) -> Member | None:
     return Member.from_dict(sent)
 
 
-def remote_workers(config: pytest.Config) -> list[str]:
-    """Return the workers that would not run on this machine, as they were asked for."""
-    specs: list[str] = config.getoption("tx", None) or []
-    return [spec for spec in specs if not spec.rpartition("*")[2].startswith("popen")]
+def live_address(config: pytest.Config) -> tuple[str, str] | None:
+    """Return where this worker's live line goes, and its name; None where nobody shows it."""
+    sent = getattr(config, "workerinput", {})
+    return (sent[_LIVE], sent["workerid"]) if _LIVE in sent else None
+
+
+def refuse_remote(config: pytest.Config) -> None:
+    """Refuse workers that would not run on this machine.
+
+    Raises:
+        pytest.UsageError: there is one.
+    """
+    for spec in config.getoption("tx", None) or ():
+        if not spec.rpartition("*")[2].startswith("popen"):
+            raise pytest.UsageError(
+                f"--tx {spec}: a worker on another host is not offered, since nobody here could end"
+                " what it starts; let each host run a part of the plan: --shard K/N"
+            )
 
 
 def owners(config: pytest.Config) -> tuple[int, ...]:

@@ -122,7 +122,6 @@ class Tree(Supervision):
     writing.
 
     Args:
-        command: what to run.
         log: file for standard output and standard error.
         rung: what holds the tree together; ask `probe` what there is.
         owners: PIDs beside this process whose end also ends the tree.
@@ -221,9 +220,9 @@ class Loop(Supervision):
     each, are news: this is no load.
 
     Args:
-        command: what to run.
         log_folder: created if need be.
         rung, owners: as for a `Tree`.
+        notes_runs: whether the begin and end of every run are noted in `runs.csv` in that folder.
         log_cap_bytes: size at which a log loses its middle.
         logs_cap_bytes: size of all logs at which the oldest go, but never the first.
         backoff_seconds, longest_backoff_seconds: the first pause, which doubles up to the longest
@@ -244,6 +243,7 @@ class Loop(Supervision):
         *,
         rung: Rung = Rung.GUARD,
         owners: Sequence[int] = (),
+        notes_runs: bool = False,
         log_cap_bytes: int = 16 << 20,
         logs_cap_bytes: int = 256 << 20,
         backoff_seconds: float = 0.1,
@@ -254,6 +254,7 @@ class Loop(Supervision):
             "job": "endless",
             "log_folder": str(log_folder.absolute()),
             "log_owner": _log_owner(command),
+            "notes_runs": notes_runs,
             "log_cap_bytes": log_cap_bytes,
             "logs_cap_bytes": logs_cap_bytes,
             "backoff_ns": int(backoff_seconds * 1e9),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from wattest.plan.experiment import Experiment, Plan
 from wattest.run.liveness import LOAD_THRESHOLDS
 from wattest.run.outcome import Attempt, Outcome
 
+RECORD_VERSION = 2
+"""Counts what was added to records; those without one are of the first version."""
 SUCCESS = "Training completed successfully"
 LOAD_SUCCESS = "The load alone was measured"
 _COMBINED = (
@@ -34,17 +36,19 @@ _ATTRIBUTIONS = {
 
 @dataclass(frozen=True)
 class Context:
-    """What is the same in all records of one session."""
+    """What is the same in all records of one session; `software` is that of each program."""
 
     session_id: str
     plan: Plan
     registry_file: str
     environment: Mapping[str, Any]
+    software: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
 
 
 def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[str, Any]:
     """Return the document of an experiment: flat, or with `foreground_result` in parallel mode."""
     document: dict[str, Any] = {
+        "record_version": RECORD_VERSION,
         "experiment_id": outcome.files.experiment_id,
         "timestamp": outcome.files.started_at.isoformat(timespec="microseconds"),
         "mode": experiment.mode,
@@ -61,7 +65,8 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
     document["plan"] = _planned(experiment, context)
     document["cooldown"] = asdict(outcome.cooldown) if outcome.cooldown else None
     document["concurrency"] = _concurrency(outcome.last)
-    document["environment"] = dict(context.environment)
+    software = context.software.get(experiment.foreground.program.name)
+    document["environment"] = {**context.environment, "software": software or {}}
     return document
 
 
@@ -89,6 +94,10 @@ def _planned(experiment: Experiment, context: Context) -> dict[str, Any]:
         "position": [one.id for one in plan.experiments].index(experiment.id) + 1,
         "block": experiment.block,
         "repetition": experiment.repetition,
+        "repetitions": experiment.repetitions,
+        "configuration_key": experiment.configuration_key,
+        "arm": experiment.arm,
+        "design": experiment.design,
         "mutated": sorted(experiment.mutated),
         "better": dict(experiment.foreground.program.better),
         "partner": experiment.partner,
@@ -126,6 +135,7 @@ def _result(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "energy_provenance": last.provenance() if last else None,
         "energy_estimate": last.estimate if last else None,
         "meter": last.measurement.meter_cost if last and last.measurement else None,
+        **_epochs(last),
         "cpu_use": asdict(last.cpu) if last and last.cpu else None,
         "attempts": [_attempt(one, outcome.files.record.parent) for one in outcome.attempts],
     }
@@ -142,6 +152,13 @@ def _load_alone(outcome: Outcome) -> dict[str, Any]:
         "half_cpu_joules": half.cpu_joules if half else None,
         "half_gpu_joules": half.gpu_joules if half else None,
     }
+
+
+def _epochs(attempt: Attempt | None) -> dict[str, Any]:
+    told = attempt.epochs() if attempt else None
+    epochs, note = told or (None, None)
+    listed = None if epochs is None else [asdict(one) for one in epochs]
+    return {"epochs": listed, "epochs_note": note}
 
 
 def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:

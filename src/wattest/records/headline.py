@@ -53,12 +53,19 @@ def headline(record: Mapping[str, Any]) -> Headline:
 
 
 def junit_properties(told: Headline) -> list[tuple[str, str]]:
-    """Return the properties of a test case; what is unknown is left out, never 0."""
+    """Return the properties of a test case; what is unknown is left out, never 0.
+
+    A metric has its own name, or ``metric_NAME`` where that is the name of another property.
+    """
     flat = {
         **{name: value for name, value in vars(told).items() if name not in _NOT_FLAT},
-        **told.performance_metrics,
         **{f"mutated_{name}": value for name, value in told.mutated.items()},
         "reasons": "; ".join(told.reasons) or None,
         "flags": "; ".join(told.flags) or None,
     }
+    for metric, value in told.performance_metrics.items():
+        name = metric
+        while name in flat:
+            name = f"metric_{name}"
+        flat[name] = value
     return [(name, str(value)) for name, value in flat.items() if value is not None]

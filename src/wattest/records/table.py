@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ _TAIL = (
     "estimated_cpu_joules", "attribution", "flags", "session_id", "root_seed", "plan_digest",
 )  # fmt: skip
 _PAIR = ("slowdown", "cpu_energy_ratio", "gpu_energy_ratio")
+# What later versions have added, behind all that earlier ones had.
+_ADDED = (
+    "is_parallel", "arm", "verdict", "reasons", "configuration_key", "energy_total_joules",
+    "cpu_energy_source", "gpu_energy_source", "gpu_uuids", "gpu_driver", "host", "harness_commit",
+    "repo_commit", "fg_cpu_seconds", "bg_cpu_seconds", "bg_work", "cpu_idle_watts",
+    "gpu_idle_watts", "cpu_edge_uncertainty_joules", "gpu_edge_uncertainty_joules",
+    "gpu_throttled_seconds", "pair_experiment_id",
+)  # fmt: skip
 
 
 class Table:
@@ -76,17 +84,24 @@ def text_of(names: Sequence[str], rows: Iterable[Row]) -> str:
 def columns(plan: Plan) -> list[str]:
     """Return the columns of a plan's CSV: the same for every session with the same programs."""
     programs = [experiment.foreground.program for experiment in plan.experiments]
-    parameters = {f"hyperparam_{name}" for program in programs for name in program.hyperparameters}
-    metrics = {f"perf_{name}" for program in programs for name in program.log_patterns}
-    return [*_HEAD, *sorted(parameters), *sorted(metrics), *_ENERGY, *_TAIL]
+    loads = [load.program for experiment in plan.experiments for load in experiment.backgrounds]
+    metrics = {name for program in programs for name in program.log_patterns}
+    return _columns(
+        {f"hyperparam_{name}" for program in programs for name in program.hyperparameters}
+        | {f"bg_hyperparam_{name}" for program in loads for name in program.hyperparameters}
+        | {f"{group}_{name}" for name in metrics for group in ("perf", "pair_diff")}
+    )
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:
     """Return the columns of these rows, in the order of a CSV."""
-    names = {name for row in rows for name in row}
-    groups = ("hyperparam_", "perf_")
-    found = [sorted(name for name in names if name.startswith(group)) for group in groups]
-    return [*_HEAD, *found[0], *found[1], *_ENERGY, *_TAIL]
+    return _columns({name for row in rows for name in row})
+
+
+def _columns(names: Set[str]) -> list[str]:
+    groups = ("hyperparam_", "perf_", "bg_hyperparam_", "pair_diff_")
+    values, metrics, *added = (sorted(one for one in names if one.startswith(g)) for g in groups)
+    return [*_HEAD, *values, *metrics, *_ENERGY, *_TAIL, *_ADDED, *added[0], *added[1]]
 
 
 def row_of(record: Mapping[str, Any]) -> Row:
@@ -113,7 +128,73 @@ def row_of(record: Mapping[str, Any]) -> Row:
         "estimated_cpu_joules": estimate.get("machine_joules"),
         "attribution": result["energy_metrics"]["attribution"],
         "flags": "; ".join(result["quality"]["flags"]),
+        **_added(record, result, loads),
     }
+
+
+def _added(
+    record: Mapping[str, Any], result: Mapping[str, Any], loads: Sequence[Mapping[str, Any]]
+) -> Row:
+    """Return what later versions have added; records of earlier ones lack some of it."""
+    planned, pair, quality = record["plan"], record.get("pair") or {}, result["quality"]
+    energy, use = result["energy_metrics"], result.get("cpu_use") or {}
+    environment, domains = record["environment"], _at(result, "energy_provenance", "domains")
+    totals = energy["cpu_energy_total_joules"], energy["gpu_energy_total_joules"]
+    others = {pair.get(f"{half}_experiment_id") for half in ("loaded", "alone")}
+    return {
+        "is_parallel": record["mode"] == "parallel",
+        "arm": planned.get("arm", "parallel" if record["mode"] == "parallel" else "alone"),
+        "verdict": quality["verdict"],
+        "reasons": "; ".join(" ".join(reason.split()) for reason in quality["reasons"]),
+        "configuration_key": planned.get("configuration_key"),
+        "energy_total_joules": None if None in totals else sum(totals),
+        "cpu_energy_source": _at(domains, "cpu_pkg", "source"),
+        "gpu_energy_source": _at(domains, "gpu", "source"),
+        "gpu_uuids": "; ".join(_at(domains, "gpu", "uuids") or ()),
+        "gpu_driver": _at(environment, "gpus", "driver_version"),
+        "host": _at(environment, "host", "hostname"),
+        "harness_commit": _at(environment, "code", "harness", "commit"),
+        "repo_commit": _at(environment, "code", "programs", result["repository"], "commit"),
+        "fg_cpu_seconds": use.get("foreground_seconds"),
+        "bg_cpu_seconds": use.get("background_seconds") if loads else None,
+        "bg_work": _at(loads[0], "window", "work", "amount") if len(loads) == 1 else None,
+        **_idle(_at(environment, "idle", "watts") or {}),
+        "cpu_edge_uncertainty_joules": _at(domains, "cpu_pkg", "edge_uncertainty_joules"),
+        "gpu_edge_uncertainty_joules": _at(domains, "gpu", "edge_uncertainty_joules"),
+        "gpu_throttled_seconds": _throttled(_at(domains, "gpu", "gpus") or ()),
+        "pair_experiment_id": next(iter(others - {record["experiment_id"], None}), None),
+        **{
+            f"bg_hyperparam_{name}": value
+            for load in reversed(loads)
+            for name, value in (load.get("hyperparameters") or {}).items()
+        },
+        **{f"pair_diff_{name}": v for name, v in (pair.get("metric_differences") or {}).items()},
+    }
+
+
+def _at(told: Any, *keys: str) -> Any:
+    """Return what a document holds at a place; None where it has none."""
+    for key in keys:
+        told = told.get(key) if isinstance(told, Mapping) else None
+    return told
+
+
+def _idle(watts: Mapping[str, float]) -> Row:
+    """Return the idle power of all CPUs and all GPUs; the sensors of GPUs are named by UUID."""
+    parts = {"gpu": [], "cpu": []}  # type: dict[str, list[float | None]]
+    for name, value in watts.items():
+        parts["gpu" if name.startswith(("GPU-", "MIG-")) else "cpu"].append(value)
+    return {f"{part}_idle_watts": _sum(values) for part, values in parts.items()}
+
+
+def _throttled(gpus: Iterable[Mapping[str, Any]]) -> float | None:
+    return _sum(value for gpu in gpus for value in (gpu.get("throttled_seconds") or {}).values())
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """Return the sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _least_share(loads: Sequence[Mapping[str, Any]]) -> float | None:

@@ -120,7 +120,8 @@ def compare(options: argparse.Namespace) -> int:
 def attribute(options: argparse.Namespace) -> int:
     """Run `wattest attribute`."""
     from wattest.report.attribution import attribute as found_in
-    from wattest.report.outline import Heading, attribution_blocks
+    from wattest.report.blocks import Heading
+    from wattest.report.outline import attribution_blocks
     from wattest.report.tables import plain_data
 
     reading = _read(options.results, options.session)

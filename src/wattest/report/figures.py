@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from wattest.report import numbers
+from wattest.report.blocks import cell, titled
 from wattest.report.drawing import INK, MODES, Picture, drawing, readable
 from wattest.report.model import (
     Effect,
@@ -21,7 +22,6 @@ from wattest.report.model import (
     Quantity,
     Study,
 )
-from wattest.report.outline import cell, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +87,7 @@ def configurations_picture(row: ForestRow, name: str) -> Picture | None:
         )
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
+        axes.xaxis.set_major_formatter(_tick)
         axes.set_xlabel(_axis_of(row))
     values = [point.value for point in points]
     told = f"{len(points)} configurations, from {min(values):.4g} to {max(values):.4g}"
@@ -136,6 +137,7 @@ def front_picture(front: Front, name: str) -> Picture | None:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / scale:.4g}")
         tilde = "~" if front.energy.estimated else ""
         axes.set_xlabel(f"{front.energy.title}, {tilde}{unit}")
+        axes.yaxis.set_major_formatter(_tick)
         axes.set_ylabel(readable(front.metric.title, _LETTERS))
         axes.margins(0.08)
         axes.locator_params(nbins=5)
@@ -150,6 +152,10 @@ def front_picture(front: Front, name: str) -> Picture | None:
     )
     title = f"{front.energy.title} against {front.metric.title}"
     return Picture(name, title, f"On the front: {told or 'not decided'}", figure)
+
+
+def _tick(value: float, _: float) -> str:
+    return f"{value:.6g}"
 
 
 def _draw_forest(axes: Axes, rows: Sequence[ForestRow]) -> None:
@@ -169,6 +175,7 @@ def _draw_forest(axes: Axes, rows: Sequence[ForestRow]) -> None:
     _draw_reference(axes, rows[0])
     axes.grid(axis="x")
     axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(_tick)
     axes.set_xlabel(_axis_of(rows[0]))
 
 
@@ -204,7 +211,7 @@ def _draw_effect(axes: Axes, row: HyperparameterRow, effect: Effect) -> None:
     axes.set_title(readable(f"{titled(effect.quantity)}{unit}", 26), fontweight="normal")
     axes.set_xlabel(readable(row.name, 26))
     axes.locator_params(axis="y", nbins=4)
-    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.yaxis.set_major_formatter(_tick)
     axes.margins(0.1)
     axes.grid()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from wattest.report.blocks import Block, Heading, Items, Paragraph, Table
 from wattest.report.drawing import readable
-from wattest.report.outline import Block, Heading, Items, Paragraph, Table
 
 _HEAD = r"""\documentclass[a4paper]{article}
 \usepackage{longtable}

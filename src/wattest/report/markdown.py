@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from wattest.report.blocks import Block, Heading, Items, Paragraph, Table
 from wattest.report.drawing import readable
-from wattest.report.outline import Block, Heading, Items, Paragraph, Table
 
 # What is special only at its place is left alone elsewhere: names and gates stay readable.
 _SPECIAL = re.compile(

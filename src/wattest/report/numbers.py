@@ -54,7 +54,11 @@ def _scaled(value: float, unit: str) -> str:
 
 def ratio(value: float | None) -> str:
     """Return a ratio as `×1.2981`."""
-    return UNKNOWN if value is None else f"×{value:.4f}"
+    return UNKNOWN if value is None else f"×{_factor(value)}"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.4f}" if 0.001 <= value < 1000 else f"{value:.4g}"
 
 
 def difference(value: float | None) -> str:
@@ -73,8 +77,9 @@ def interval_of(one: Estimate) -> str:
     """Return `[1.2035, 1.4001]`; empty where there is no interval."""
     if one.low is None or one.high is None:
         return ""
-    form = ".4f" if one.kind == "ratio" else "+.4g"
-    return f"[{one.low:{form}}, {one.high:{form}}]"
+    if one.kind == "ratio":
+        return f"[{_factor(one.low)}, {_factor(one.high)}]"
+    return f"[{one.low:+.4g}, {one.high:+.4g}]"
 
 
 def amount(value: float | None, quantity: Quantity) -> str:

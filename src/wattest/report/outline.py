@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from wattest.report import numbers
+from wattest.report.blocks import (
+    Block,
+    Heading,
+    Items,
+    Paragraph,
+    Table,
+    cell,
+    found,
+    remark,
+    titled,
+)
 from wattest.report.model import (
     Answers,
     Attributed,
     Attribution,
     Belief,
     Effect,
-    Estimate,
     ForestRow,
     Front,
     HyperparameterRow,
-    Quantity,
     Run,
     Study,
 )
-from wattest.report.sentences import smallest
 from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
@@ -38,42 +45,11 @@ NO_ONE_TRUTH = (
 )
 
 
-@dataclass(frozen=True)
-class Heading:
-    """A heading; level 1 is the title."""
-
-    level: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """Sentences."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list."""
-
-    texts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows below a head; the first column is of names."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-Block = Heading | Paragraph | Items | Table
-
-
 def outline(answers: Answers) -> Iterator[Block]:
     """Yield the blocks of a report: the first screen, then what it rests on."""
     yield Heading(1, answers.title)
+    if answers.is_estimated:
+        yield Paragraph("No energy was measured: what is told of it is an estimate, marked ~.")
     yield Items(tuple(f"{label}: {text}" for label, text in answers.facts))
     yield Heading(2, "What did the load cost?")
     for study in answers.studies:
@@ -144,30 +120,6 @@ def _named(answers: Answers, study: Study) -> Iterator[Block]:
 def name_of(study: Study) -> str:
     """Return a study's name: its program, and its load."""
     return study.program + (f" under load of {study.load}" if study.load else "")
-
-
-def titled(quantity: Quantity) -> str:
-    """Return a quantity's title; that of an estimate has a `~`."""
-    return "~" * quantity.estimated + quantity.title
-
-
-def cell(estimate: Estimate | None, quantity: Quantity) -> str:
-    """Return an estimate as a cell of a table: its number with its interval."""
-    if estimate is None or estimate.value is None:
-        return numbers.UNKNOWN
-    return "~" * quantity.estimated + numbers.estimate(estimate)
-
-
-def found(estimate: Estimate) -> str:
-    """Return the smallest effect that such a campaign finds with 80 % power."""
-    return smallest(estimate) or numbers.UNKNOWN
-
-
-def remark(estimate: Estimate) -> str:
-    """Return what is to be said beside an estimate."""
-    p = None if estimate.p_value is None else f"p = {estimate.p_value:.2g} (Holm)"
-    told = (estimate.reason, estimate.note, estimate.equivalence, p)
-    return "; ".join(one for one in told if one)
 
 
 def _load(study: Study) -> Iterator[Block]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from wattest.errors import ExtraError
-from wattest.report import numbers
 from wattest.report.drawing import inline_svg, readable
 from wattest.report.sheet import Sheet
 from wattest.report.sheetfigure import sheet_picture
+from wattest.report.sparkline import epoch_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+_BREAK = re.compile("([/_])(?=[^/_])")
 
 
 def sheet_page(sheet: Sheet) -> str:
@@ -56,12 +59,10 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "plain": numbers.plain,
-        "joules": numbers.joules,
-        "duration": numbers.duration,
-        "percent": numbers.percent,
-        "estimate": numbers.estimate,
+        "epoch_words": epoch_words,
         "readable": readable,
+        # Names of programs and hyper-parameters may go on in the next line.
+        "breakable": lambda text: Markup(_BREAK.sub(r"\1<wbr>", html.escape(text))),
         # Quotes need no escape in a text, and a page of numbers is full of them.
         "as_text": lambda text: Markup(html.escape(text, quote=False)),
         "inline": lambda picture: Markup(inline_svg(picture)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wattest.report import numbers
+from wattest.report.blocks import cell, titled
 from wattest.report.drawing import Picture
 from wattest.report.figures import (
     configurations_picture,
@@ -22,7 +23,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
-from wattest.report.outline import MOST_ATTRIBUTIONS, attribution_blocks, belief_lines, cell, titled
+from wattest.report.outline import MOST_ATTRIBUTIONS, attribution_blocks, belief_lines
 from wattest.report.page import render
 from wattest.report.sentences import change, grounds, smallest
 from wattest.report.sheet import sheet_of
@@ -152,15 +153,13 @@ def _lines(row: HyperparameterRow) -> Iterator[tuple[str, str, str]]:
     for one in row.effects:
         yield _line(one)
         if one.power is not None:
-            tilde = "~" * one.quantity.estimated
-            told = tilde + change(one.power), grounds(one.power)
-            yield f"{tilde}mean power ({one.quantity.title})", *told
+            title = f"mean power ({titled(one.quantity)})"
+            yield title, change(one.power, one.quantity), grounds(one.power)
 
 
 def _line(one: ForestRow | Effect) -> tuple[str, str, str]:
     """Return what changed, by how much, and what that rests on."""
-    tilde = "~" * one.quantity.estimated
-    return titled(one.quantity), tilde + change(one.estimate), grounds(one.estimate)
+    return titled(one.quantity), change(one.estimate, one.quantity), grounds(one.estimate)
 
 
 def _runs_to_trace(answers: Answers) -> list[Run]:
@@ -199,7 +198,7 @@ def _row(run: Run) -> dict[str, Any]:
         "gpu": numbers.joules(run.amounts.get("gpu_energy")),
         "cpu": numbers.joules(run.estimated_cpu_joules if cpu is None else cpu, cpu is None),
         "metrics": ", ".join(
-            f"{name}={numbers.plain(run.amounts.get(name))}" for name in run.metrics
+            f"{name}={numbers.plain(run.amounts.get(f'metric:{name}'))}" for name in run.metrics
         ),
         "verdict": "; ".join(("invalid", *run.reasons)) if not run.is_valid else _flags(run),
     }

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from wattest.report.model import Estimate
+from wattest.report.model import Estimate, Quantity
 
 
-def change(estimate: Estimate) -> str:
-    """Return by how much: `30 % higher`, `the same`, `not found to differ`, `not known`."""
+def change(estimate: Estimate, quantity: Quantity) -> str:
+    """Return by how much: `30 % higher`, `the same`, `not found to differ`, `not known`.
+
+    A number of what was only estimated has a `~`.
+    """
     if estimate.value is None:
         return "not known"
     if estimate.has_interval and not is_clear(estimate):
         return "not found to differ"
     if estimate.value == nothing(estimate):
         return "the same"
-    return _by(estimate.value, estimate)
+    return "~" * quantity.estimated + _by(estimate.value, estimate)
 
 
 def grounds(estimate: Estimate) -> str:
@@ -47,7 +50,8 @@ def smallest(estimate: Estimate) -> str:
     if estimate.smallest is None:
         return ""
     if estimate.kind == "ratio":
-        return f"{100 * estimate.smallest:.2g} %"
+        share = 100 * estimate.smallest
+        return f"{share:.2g} %" if share < 99.5 else f"{share:.0f} %"
     return f"{estimate.smallest:.2g}"
 
 

@@ -22,6 +22,12 @@ class LoadRun(NamedTuple):
     started_seconds: float
     ended_seconds: float | None
     exit_code: int | None
+    signal: int | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Tell whether it ended as a training that is done does not."""
+        return bool(self.exit_code) or self.signal is not None
 
 
 class Gate(NamedTuple):
@@ -34,19 +40,28 @@ class Gate(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """One epoch of the foreground: when its end was seen, and what it took (None: not known)."""
+    """One epoch of the foreground: when its end was seen, and what it took; None is not known.
+
+    Its ends were seen late by up to `uncertainty_seconds`. Energy includes that of the load.
+    """
 
     number: float
-    seen_seconds: float
+    seen_seconds: float | None
+    seconds: float | None
     cpu_joules: float | None
     gpu_joules: float | None
+    uncertainty_seconds: float | None
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that `wattest show` tells of one run."""
+    """All that `wattest show` tells of one run.
+
+    Of several loads `load_runs` are those of the first, and `alive_share` is the least.
+    """
 
     experiment_id: str
+    mode: str
     verdict: str
     reasons: Sequence[str]
     flags: Sequence[str]
@@ -58,6 +73,7 @@ class Sheet:
     alive_share: float | None
     gates: Sequence[Gate]
     epochs: Sequence[Epoch]
+    epochs_note: str | None
 
     @property
     def headline(self) -> str:
@@ -84,22 +100,26 @@ def read_sheet(path: Path) -> Sheet:
 def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
     """Return the sheet of a record that lies in `folder`, with its traces."""
     result = record.get("foreground_result", record)
-    info = record.get("background_info")
-    window = (info or {}).get("window") or {}
+    first = record.get("background_info")
+    loads = [] if first is None else [first, *record.get("further_backgrounds", ())]
+    windows = [one.get("window") or {} for one in loads]
+    shares = [one["alive_share"] for one in windows if one.get("alive_share") is not None]
     seconds = _window_seconds(result)
     return Sheet(
         experiment_id=record["experiment_id"],
+        mode=record["mode"],
         verdict=result["quality"]["verdict"],
         reasons=[str(reason) for reason in result["quality"]["reasons"]],
         flags=result["quality"]["flags"],
         facts=list(_facts(record, result, seconds)),
         window_seconds=seconds,
         traces=power_traces(record, folder),
-        load=None if info is None else f"{info['repo']}/{info['model']}",
-        load_runs=_load_runs(window),
-        alive_share=window.get("alive_share"),
-        gates=list(_gates(result, window, info is not None)),
+        load=" + ".join(f"{one['repo']}/{one['model']}" for one in loads) or None,
+        load_runs=_load_runs(windows[0]) if windows else None,
+        alive_share=min(shares, default=None),
+        gates=list(_gates(result, min(shares, default=None), bool(loads))),
         epochs=_epochs(result),
+        epochs_note=result.get("epochs_note"),
     )
 
 
@@ -150,6 +170,7 @@ def _load_runs(window: Mapping[str, Any]) -> list[LoadRun] | None:
             float(one["started_seconds"]),
             one.get("ended_seconds"),
             one.get("exit_code"),
+            one.get("signal"),
         )
         for number, one in enumerate(told, start=1)
         if isinstance(one, dict) and one.get("started_seconds") is not None
@@ -158,19 +179,20 @@ def _load_runs(window: Mapping[str, Any]) -> list[LoadRun] | None:
 
 def _epochs(result: Mapping[str, Any]) -> list[Epoch]:
     told = result.get("epochs")
+    names = ("seen_seconds", "seconds", "cpu_joules", "gpu_joules", "uncertainty_seconds")
     return [
-        Epoch(one["epoch"], one["seen_seconds"], one.get("cpu_joules"), one.get("gpu_joules"))
+        Epoch(one["epoch"], *(one.get(name) for name in names))
         for one in (told if isinstance(told, list) else [])
-        if isinstance(one, dict) and {"epoch", "seen_seconds"} <= one.keys()
+        if isinstance(one, dict) and isinstance(one.get("epoch"), int | float)
     ]
 
 
-def _gates(result: Mapping[str, Any], window: Mapping[str, Any], loaded: bool) -> Iterator[Gate]:
+def _gates(result: Mapping[str, Any], share: float | None, loaded: bool) -> Iterator[Gate]:
     """Yield what the rules of a window found, by the thresholds that the record keeps."""
     limits = result["quality"].get("thresholds") or {}
     provenance = result["energy_provenance"] or {}
     if loaded:
-        share, least = window.get("alive_share"), limits.get("load_alive_share_min", 0.9)
+        least = limits.get("load_alive_share_min", 0.9)
         mark: Mark = "unknown" if share is None else "ok" if share >= least else "refused"
         yield Gate("load alive", percent(share), f"at least {percent(least)}", mark)
     for name, domain in (provenance.get("domains") or {}).items():

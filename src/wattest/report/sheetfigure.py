@@ -70,6 +70,8 @@ def _draw_power(axes: Axes, trace: PowerTrace, sheet: Sheet, scale: float, colum
         if end > start:
             axes.axvspan(start / scale, end / scale, color=shade, alpha=0.10, linewidth=0)
     for epoch in sheet.epochs:
+        if epoch.seen_seconds is None:
+            continue
         axes.axvline(epoch.seen_seconds / scale, color=INK, linewidth=0.6, linestyle=":")
 
 
@@ -80,13 +82,18 @@ def _draw_load(axes: Axes, sheet: Sheet, scale: float) -> None:
     axes.set_ylabel("load", rotation=0, ha="right", va="center", labelpad=8)
     runs = sheet.load_runs or ()
     if not runs:
-        told = "no load: this run was alone" if sheet.load is None else load_sentence(sheet)
-        axes.text(0.0, 0.5, readable(told, _LETTERS), transform=axes.transAxes, va="center")
+        axes.text(
+            0.0,
+            0.5,
+            readable(load_sentence(sheet), _LETTERS),
+            transform=axes.transAxes,
+            va="center",
+        )
     for index, run in enumerate(runs):
         start, end = _span(run, sheet.window_seconds)
         if end <= start:
             continue
-        failed = bool(run.exit_code)
+        failed = run.has_failed
         axes.broken_barh(
             [(start / scale, (end - start) / scale)], (0.05, 0.9), linewidth=0.8,
             facecolor="none" if failed else MODES["load"][0], hatch="xxxx" if failed else None,

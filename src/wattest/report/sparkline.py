@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from wattest.report.numbers import duration, joules, percent
-from wattest.report.sheet import LoadRun, Sheet, power_range
+from wattest.report.sheet import Epoch, LoadRun, Sheet, power_range
 from wattest.report.traces import PowerTrace
 
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -15,6 +15,7 @@ _ASCII = {"▁": "_", "▂": ".", "▃": "-", "▄": "~", "▅": "=", "▆": "+"
           "▓": "=", "·": ".", "±": "+-", "✓": "ok", "✗": "x"}  # fmt: skip
 _MARKS = {"ok": "✓", "flag": "!", "refused": "✗", "unknown": "-"}
 _LABEL = 12
+_MOST_EPOCHS = 12
 
 
 def sheet_lines(sheet: Sheet, width: int) -> Iterator[str]:
@@ -40,7 +41,7 @@ def sheet_lines(sheet: Sheet, width: int) -> Iterator[str]:
     yield _row("" if sheet.load_runs else "load", load_sentence(sheet))
     yield ""
     yield from (_row(label, text) for label, text in sheet.facts)
-    yield from (_row("epoch", _epoch(*one)) for one in sheet.epochs)
+    yield from _epoch_rows(sheet)
     yield ""
     yield from _gate_rows(sheet)
     yield from (_row("flag", flag) for flag in sheet.flags)
@@ -101,7 +102,7 @@ def load_line(runs: Sequence[LoadRun], seconds: float, columns: int) -> str:
         last = min(int(end / seconds * columns), columns - 1)
         for column in range(min(first, columns - 1), last + 1):
             line[column] = "█▓"[index % 2]
-        if run.exit_code:
+        if run.has_failed:
             line[last] = "✗"
     return "".join(line)
 
@@ -109,16 +110,17 @@ def load_line(runs: Sequence[LoadRun], seconds: float, columns: int) -> str:
 def load_sentence(sheet: Sheet) -> str:
     """Return what the load did, in one sentence."""
     if sheet.load is None:
-        return "none: this run was alone"
+        return f"none: {'the load itself' if sheet.mode == 'load' else 'this run'} was alone"
     alive = f"alive for {percent(sheet.alive_share)} of the window"
     if sheet.alive_share is None:
         alive = "not known to have been alive in the window"
     if sheet.load_runs is None:
         return f"{sheet.load}, {alive}; this record does not tell its single runs"
     count = len(sheet.load_runs)
-    failed = sum(bool(run.exit_code) for run in sheet.load_runs)
+    failed = sum(run.has_failed for run in sheet.load_runs)
     ended = f", {failed} ended in failure" if failed else ""
-    return f"{sheet.load}, {alive}, {count} run{'s' * (count != 1)}{ended}"
+    of_which = " of the first" if " + " in sheet.load else ""
+    return f"{sheet.load}, {alive}, {count} run{'s' * (count != 1)}{of_which}{ended}"
 
 
 def _gate_rows(sheet: Sheet) -> Iterator[str]:
@@ -130,8 +132,30 @@ def _gate_rows(sheet: Sheet) -> Iterator[str]:
         yield _row(label, told)
 
 
-def _epoch(number: float, seen: float, cpu: float | None, gpu: float | None) -> str:
-    return f"{number:g} seen at {duration(seen)}: GPU {joules(gpu)}, CPU {joules(cpu)}"
+def _epoch_rows(sheet: Sheet) -> Iterator[str]:
+    """Yield what each epoch took; of many the first and the last ones."""
+    half = _MOST_EPOCHS // 2
+    shown = sheet.epochs
+    if len(shown) > _MOST_EPOCHS:
+        shown = [*shown[:half], *shown[-half:]]
+    for index, one in enumerate(shown):
+        if index == half and len(sheet.epochs) > _MOST_EPOCHS:
+            yield _row("", f"… {len(sheet.epochs) - _MOST_EPOCHS} more …")
+        yield _row("epochs" * (index == 0), epoch_words(one))
+    if sheet.epochs_note:
+        yield _row("" if shown else "epochs", sheet.epochs_note)
+
+
+def epoch_words(epoch: Epoch) -> str:
+    """Return what one epoch took, in words."""
+    if epoch.seen_seconds is None:
+        return f"{epoch.number:g}: came together with others, so that its time is not known"
+    told = f"{epoch.number:g} at {duration(epoch.seen_seconds)}"
+    if epoch.seconds is None:
+        return told
+    late = epoch.uncertainty_seconds
+    told += f": {duration(epoch.seconds)}{'' if late is None else f' ±{late:.2g} s'}"
+    return f"{told}, GPU {joules(epoch.gpu_joules)}, CPU {joules(epoch.cpu_joules)}"
 
 
 def _row(label: str, text: str) -> str:

@@ -80,8 +80,15 @@ class ActiveLoad:
         looks = zip(self.loops, self.opened, before, self._looked, strict=True)
         return _first(one.falls_short(*states) for one, *states in looks)
 
-    def close_window(self) -> None:
-        """Read the closing edge; raises as `statuses` does."""
+    def has_marks(self) -> bool:
+        """Tell whether the log of any loop is looked at for its progress."""
+        return any(one.marks is not None for one in self.loops)
+
+    def close_window(self, edges_ns: tuple[int, int] | None = None) -> None:
+        """Read the closing edge; raises as `statuses` does.
+
+        `edges_ns` are the opening and the closing edge of the energy, on the monotonic clock.
+        """
         self.closed = self.statuses()
         for one, before, after in zip(self.loops, self.opened, self.closed, strict=True):
             one.window = LoadWindow(
@@ -90,6 +97,7 @@ class ActiveLoad:
                 runs_completed=after.runs_completed - before.runs_completed,
                 restarts=after.runs_started - before.runs_started,
                 failures=after.failures - before.failures,
+                **one.told_between(*(edges_ns or (before.now_ns, after.now_ns))),
             )
 
     def judge(self) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ from wattest.process import Command
 from wattest.run.activeload import ActiveLoad
 from wattest.run.command import Launcher
 from wattest.run.liveness import READY_LIMIT_SECONDS
+from wattest.run.marks import LoadMarks
 from wattest.run.outcome import Outcome
 from wattest.run.running import RunningLoad, called
 from wattest.run.warmup import warm_up
@@ -72,7 +73,9 @@ class BackgroundLoad:
             loop = self._launcher.loop(command, folder)
         except ProcessError as error:
             raise LoadError(f"{called(training)}: {error}") from error
-        one = RunningLoad(training, command.argv, folder, loop)
+        pattern = training.program.progress
+        marks = None if pattern is None else LoadMarks(folder, pattern)
+        one = RunningLoad(training, command.argv, folder, loop, marks)
         self._open.append(one)
         try:
             one.pid = loop.start()

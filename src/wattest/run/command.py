@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.config.program import interpreter_of
 from wattest.errors import ProcessError
+from wattest.machine.software import Versions, versions_of
 from wattest.machine.variables import for_training
 from wattest.plan.experiment import Training
 from wattest.process import Command, Loop, Rung, Tree, probe
@@ -64,13 +66,23 @@ class Launcher:
         variables.update(program.environment)
         return Command(argv_of(training), program.folder, variables, self.run_as)
 
+    def versions(self, trainings: Iterable[Training]) -> dict[str, Versions]:
+        """Return the versions of what trains, by program; every interpreter is asked once."""
+        asked, found = dict[Path, Versions](), dict[str, Versions]()
+        for training in trainings:
+            python = interpreter_of(training.program)
+            if python not in asked:
+                asked[python] = versions_of(python, self.command(training).environment, self.run_as)
+            found[training.program.name] = asked[python]
+        return found
+
     def tree(self, command: Command, log: Path) -> Tree:
         """Return a process tree for one run of a command; it is not started yet."""
         return Tree(command, log, rung=self.rung, owners=self.owners)
 
     def loop(self, command: Command, log_folder: Path) -> Loop:
         """Return an endless loop of runs of a command; it is not started yet."""
-        return Loop(command, log_folder, rung=self.rung, owners=self.owners)
+        return Loop(command, log_folder, rung=self.rung, owners=self.owners, notes_runs=True)
 
 
 def argv_of(training: Training) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from wattest.energy import Sensors, Snapshot, Window
+from wattest.energy import Measurement, Sensors, Snapshot, Window
 from wattest.errors import EnergyError, LoadError, ProcessError, SpawnError
 from wattest.files import make_folder
 from wattest.interrupts import interruptions_held
@@ -18,16 +18,19 @@ from wattest.process import Command, Tree, ending
 from wattest.run.activeload import ActiveLoad
 from wattest.run.command import Launcher
 from wattest.run.log import last_lines
+from wattest.run.marks import LOOK_NS, MarkReader
 from wattest.run.metrics import read_metrics
 from wattest.run.outcome import Attempt, Outcome
 from wattest.run.verdict import judge
 from wattest.terminal import Console, shown
 
 _PROGRESS_NS = 1_000_000_000
+# Logs are looked at when the energy has just been sampled.
+_BEHIND_SAMPLE_NS = 3_000_000
 # The supervisor ends what is out of time so much later, should a driver or a terminal hold us up.
 _HELD_UP_SECONDS = 1.0
-Progress = Callable[[float, Snapshot], None]
-ProgressOf = Callable[[Experiment, Path, ActiveLoad], Progress | None]
+Progress = Callable[[float, Snapshot, MarkReader | None], None]
+ProgressOf = Callable[[Experiment, ActiveLoad], Progress | None]
 
 
 class Foreground:
@@ -71,16 +74,12 @@ class Foreground:
             started_at=datetime.now().isoformat(timespec="milliseconds"),
             estimate_cpus=self._sensors.part.estimate_cpus,
         )
-        progress = self._progress_of(experiment, files.log, load)
-        if alone is None:
-            self._console.step("command", " ".join(command.argv))
-            self._console.step("in", shown(command.cwd))
-            self._console.step("log", shown(files.log))
-        else:
-            self._console.step("measuring", f"the load alone for {alone.seconds:.1f} s")
-        self._console.step("traces", f"{shown(files.energy_folder)}/")
+        progress = self._progress_of(experiment, load)
+        self._announce(command, outcome)
         try:
             if alone is None:
+                pattern = trained.program.progress
+                attempt.marks = None if pattern is None else MarkReader(files.log, pattern)
                 self._run(command, attempt, load, progress)
             else:
                 self._measure_load(alone.seconds, attempt, load, progress)
@@ -96,12 +95,18 @@ class Foreground:
             with interruptions_held():
                 patterns = trained.program.log_patterns if alone is None else {}
                 attempt.metrics = read_metrics(files.log, patterns)
-                _name_neighbours(attempt, outcome)
-                judge(attempt, load)
-                attempt.last_lines = last_lines(files.log) if attempt.faults else []
-                outcome.attempts.append(attempt)
-                outcome.trouble = attempt.trouble
+                _conclude(attempt, outcome, load)
         return attempt
+
+    def _announce(self, command: Command, outcome: Outcome) -> None:
+        files, alone = outcome.files, outcome.load_alone
+        if alone is None:
+            self._console.step("command", " ".join(command.argv))
+            self._console.step("in", shown(command.cwd))
+            self._console.step("log", shown(files.log))
+        else:
+            self._console.step("measuring", f"the load alone for {alone.seconds:.1f} s")
+        self._console.step("traces", f"{shown(files.energy_folder)}/")
 
     def _run(
         self, command: Command, attempt: Attempt, load: ActiveLoad, progress: Progress | None
@@ -153,6 +158,7 @@ class Foreground:
                 ended_ns = attempt.exit.ended_ns if attempt.exit else None
                 attempt.measurement = window.close(ended_ns)
                 attempt.harness_cpu_seconds = time.process_time() - own_began
+                _read_last_marks(attempt, attempt.measurement)
                 self._look_at_gpus(attempt, load)
                 _close_window(attempt, load)
 
@@ -218,11 +224,14 @@ def _watch(
         if attempt.trouble is not None:
             tree.stop()
             return
+        if attempt.marks is not None:
+            attempt.marks.look(now_ns, window.read)
         if now_ns >= progress_ns:
             progress_ns = now_ns + _PROGRESS_NS
             if progress is not None:
-                progress((now_ns - opened_ns) / 1e9, window.latest())
-        window.wait([*tree.filenos(), *loads], until_ns=min(deadline_ns, progress_ns))
+                progress((now_ns - opened_ns) / 1e9, window.latest(), attempt.marks)
+        wake_ns = min(deadline_ns, progress_ns, _next_look(attempt, load, window, now_ns))
+        window.wait([*tree.filenos(), *loads], until_ns=wake_ns)
 
 
 def _watch_load(
@@ -238,16 +247,51 @@ def _watch_load(
         if now_ns >= progress_ns:
             progress_ns = now_ns + _PROGRESS_NS
             if progress is not None:
-                progress((now_ns - opened_ns) / 1e9, window.latest())
-        wake_ns = end_ns if attempt.half else middle_ns
-        window.wait(load.filenos(), until_ns=min(wake_ns, progress_ns))
+                progress((now_ns - opened_ns) / 1e9, window.latest(), None)
+        wake_ns = min(end_ns if attempt.half else middle_ns, progress_ns)
+        look_ns = _next_look(attempt, load, window, now_ns)
+        window.wait(load.filenos(), until_ns=min(wake_ns, look_ns))
         attempt.trouble = load.watch()
+
+
+def _next_look(attempt: Attempt, load: ActiveLoad, window: Window, now_ns: int) -> int:
+    """Return when logs are looked at next: right behind a sample; never where none has marks."""
+    if attempt.marks is None and not load.has_marks():
+        return now_ns + _PROGRESS_NS
+    since_ns = now_ns - _BEHIND_SAMPLE_NS - window.opened_ns
+    return window.opened_ns + _BEHIND_SAMPLE_NS + (since_ns // LOOK_NS + 1) * LOOK_NS
+
+
+def _read_last_marks(attempt: Attempt, measured: Measurement) -> None:
+    """Read what the training said at last; by then the whole window had been counted."""
+    if attempt.marks is not None:
+        energy = attempt.energy_metrics()
+        whole = Snapshot(
+            measured.duration_seconds,
+            cpu_joules=energy["cpu_energy_total_joules"],
+            gpu_joules=energy["gpu_energy_total_joules"],
+        )
+        ended_ns = attempt.exit.ended_ns if attempt.exit else measured.closed_ns
+        attempt.marks.look(ended_ns, lambda: whole, is_last=True)
+
+
+def _conclude(attempt: Attempt, outcome: Outcome, load: ActiveLoad) -> None:
+    """Judge an attempt whose metrics are read, and keep it."""
+    if attempt.marks is not None:
+        attempt.marks.close()
+    _name_neighbours(attempt, outcome)
+    judge(attempt, load)
+    attempt.last_lines = last_lines(attempt.log) if attempt.faults else []
+    outcome.attempts.append(attempt)
+    outcome.trouble = attempt.trouble
 
 
 def _close_window(attempt: Attempt, load: ActiveLoad) -> None:
     """Read the load at the closing edge; one that does not answer any more was none."""
+    measured = attempt.measurement
+    edges = (measured.opened_ns, measured.closed_ns) if measured else None
     try:
-        load.close_window()
+        load.close_window(edges)
     except LoadError as error:
         attempt.trouble = attempt.trouble or str(error)
     attempt.load_cpu_seconds = load.cpu_seconds()

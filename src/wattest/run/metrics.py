@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wattest.patterns import BoundedPattern, Match, OutOfTimeError, compile_pattern
+from wattest.patterns import Budget, Match, OutOfTimeError, compile_pattern
 from wattest.run.log import pieces
 from wattest.run.numbers import number, whole
 
@@ -65,9 +65,8 @@ class _Reader:
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self.value: float | None = None
-        self._text = pattern.pattern
         self.problem = f"did not match: {pattern.pattern}"
-        self._pattern = BoundedPattern(pattern)
+        self._pattern, self._budget = pattern, Budget()
         parts = _parts(pattern.pattern)
         self._says_what_follows = parts is not None and not _WILD.match(parts[2])
         self._beginning = _beginning(*parts[:2], pattern.flags) if parts else None
@@ -83,13 +82,13 @@ class _Reader:
             self._is_over, self.value, self.problem = True, None, str(error)
 
     def _read(self, offset: int, text: str) -> None:
-        self._pattern.allow(_SECONDS_PER_CHARACTER * len(text))
-        for last in deque(self._pattern.matches(text), maxlen=1):
+        self._budget.allow(_SECONDS_PER_CHARACTER * len(text))
+        for last in deque(self._budget.matches(self._pattern, text), maxlen=1):
             self._end = offset + last.end()
             self._take(last, text)
         if self._beginning is not None:
-            self._beginning.allow(_SECONDS_PER_CHARACTER * len(text))
-            for hit in self._beginning.matches(text, max(0, self._end - offset)):
+            start = max(0, self._end - offset)
+            for hit in self._budget.matches(self._beginning, text, start):
                 self._take_later(hit, text)
 
     def _take(self, match: Match, text: str) -> None:
@@ -114,10 +113,12 @@ class _Reader:
         if is_none or self.value is not None:
             said = f"{begun.rpartition(chr(10))[2][-_LONGEST_SHOWN:]}{rest.rstrip()}"
             self.value = None if is_none else self.value
-            self.problem = f"did not match where the log says at last {said!r}: {self._text}"
+            self.problem = (
+                f"did not match where the log says at last {said!r}: {self._pattern.pattern}"
+            )
 
 
-def _beginning(head: str, group: str, flags: int) -> BoundedPattern | None:
+def _beginning(head: str, group: str, flags: int) -> re.Pattern[str] | None:
     """Return a pattern that finds where a match begins, with its number or without.
 
     None where nothing but wild cards stands before the number.
@@ -128,10 +129,9 @@ def _beginning(head: str, group: str, flags: int) -> BoundedPattern | None:
     if not re.search(r"\w", words):
         return None
     try:
-        found = compile_pattern(f"{start}(?:{wild[0] if wild else ''}{group})?", flags)
+        return compile_pattern(f"{start}(?:{wild[0] if wild else ''}{group})?", flags)
     except ValueError:
         return None
-    return BoundedPattern(found)
 
 
 def _parts(pattern: str) -> tuple[str, str, str] | None:

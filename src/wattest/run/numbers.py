@@ -22,8 +22,9 @@ _BEHIND = re.compile(
     r"|\s?(?:[\u00d7\u00b7]\s?10|\*\s?10(?:\^|\*\*))\S*"
     r"|[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2150-\u215e]+"
 )
-# What does so unless the pattern takes it, too: a unit, a decimal comma, another separator.
-_GLUED = re.compile(r"[^\W\d_]\w*|,\d+(?:[.,]\d+)*|[_'\u2019]\d\w*")
+# What does so unless the pattern takes it, too: a factor without a unit, an exponent that is cut
+# short, a decimal comma, another separator. A unit (`12ms`) is no part of the number.
+_GLUED = re.compile(r"(?:[kKMGTPeEdD](?!\w)|[^\W\d_]+[\d_]\w*)|,\d+(?:[.,]\d+)*|[_'\u2019]\d\w*")
 _BEFORE_COMMA = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}\.\d{3})")
 
 

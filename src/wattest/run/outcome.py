@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from wattest.files import give_back, open_new
 from wattest.machine import Neighbour, Span
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
+from wattest.run.marks import IN_BLOCKS, Epoch, MarkReader, epochs_of
 from wattest.run.metrics import Metrics
 
 
@@ -67,6 +68,7 @@ class Attempt:
     faults: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     last_lines: list[str] = field(default_factory=list)
+    marks: MarkReader | None = None
     half: Snapshot | None = None
     """Of a load alone: what had been counted in the middle of the window."""
 
@@ -96,6 +98,25 @@ class Attempt:
     def provenance(self) -> dict[str, Any] | None:
         """Return where the energy metrics come from; None without a window."""
         return self.measurement.provenance() if self.measurement else None
+
+    def epochs(self) -> tuple[list[Epoch], str | None] | None:
+        """Return the epochs of the window, and why something of them is not known.
+
+        None without a pattern that tells of progress, or without a window.
+        """
+        if self.marks is None or self.measurement is None:
+            return None
+        energy = self.energy_metrics()
+        marks = self.marks.marks
+        if energy["cpu_energy_total_joules"] is None:
+            marks = [replace(mark, cpu_joules=None) for mark in marks]
+        if energy["gpu_energy_total_joules"] is None:
+            marks = [replace(mark, gpu_joules=None) for mark in marks]
+        found = epochs_of(marks, self.measurement.opened_ns)
+        if self.marks.problem:
+            return found, f"epochs are not known further: {self.marks.problem}"
+        in_blocks = any(one.seen_seconds is None for one in found)
+        return found, IN_BLOCKS if in_blocks else None
 
     @property
     def cpu(self) -> CpuUse | None:

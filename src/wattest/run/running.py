@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from wattest.errors import LoadError, ProcessError
-from wattest.patterns import BoundedPattern, OutOfTimeError
+from wattest.patterns import Budget, OutOfTimeError
 from wattest.plan.experiment import Training
 from wattest.process import Loop, LoopStatus, StopReport, how_it_ended, likely_cause
 from wattest.run import liveness
 from wattest.run.log import begin_of, end_of, last_lines
+from wattest.run.marks import LoadMarks, Work, runs_of
 from wattest.run.warmup import WarmUp
 
+_MOST_RUNS_TOLD = 1000
 NOTE = "Background training served as GPU load only, not monitored"
 _LINE_END = re.compile(r"\r\n|\r")
 
@@ -38,13 +41,18 @@ class LoadStart:
 
 @dataclass(frozen=True)
 class LoadWindow:
-    """What a load did in a window: the share of it in which it was alive (0 to 1), its CPU time."""
+    """What a load did in a window: the share of it in which it was alive (0 to 1), its CPU time.
+
+    `runs` are those of the window, `work` what they did, where the registry says how that is told.
+    """
 
     alive_share: float
     cpu_seconds: float
     runs_completed: int
     restarts: int
     failures: int
+    runs: list[dict[str, Any]]
+    work: Work | None
 
 
 @dataclass(eq=False)
@@ -55,6 +63,7 @@ class RunningLoad:
     argv: tuple[str, ...]
     folder: Path
     loop: Loop
+    marks: LoadMarks | None = None
     pid: int = 0
     start: LoadStart | None = None
     window: LoadWindow | None = None
@@ -79,10 +88,11 @@ class RunningLoad:
         """
         pattern = self.training.ready_pattern
         if pattern is not None and not self._has_matched and (log := self._newest_log()):
-            bounded = BoundedPattern(pattern)
+            budget = Budget()
             texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
             try:
-                self._has_matched = any(True for text in texts for _ in bounded.matches(text))
+                found = (budget.matches(pattern, text) for text in texts)
+                self._has_matched = any(True for matches in found for _ in matches)
             except OutOfTimeError as error:
                 raise LoadError(f"{called(self.training)}: its ready_pattern {error}") from None
         return pattern is None or self._has_matched
@@ -109,11 +119,27 @@ class RunningLoad:
 
     def check(self) -> str | None:
         """Return why it is no load any more, with its last lines; None while all is well."""
+        if self.marks is not None:
+            self.marks.look(time.monotonic_ns())
         try:
             news = self.loop.poll()
         except ProcessError as error:
             return f"{called(self.training)}: {error}"
         return None if news is None else self.explain(news)
+
+    def told_between(self, opened_ns: int, closed_ns: int) -> dict[str, Any]:
+        """Return the `runs` of a window, in seconds from its opening edge, and their `work`."""
+        noted = runs_of(self.folder)
+        runs = [
+            one
+            for one in noted
+            if one.started_ns <= closed_ns and (one.ended_ns is None or one.ended_ns >= opened_ns)
+        ]
+        told = [one.told(opened_ns, closed_ns) for one in runs[:_MOST_RUNS_TOLD]]
+        if self.marks is None:
+            return {"runs": told, "work": None}
+        self.marks.look(time.monotonic_ns())
+        return {"runs": told, "work": self.marks.work(runs, opened_ns, closed_ns)}
 
     def falls_short(self, first: LoopStatus, before: LoopStatus, now: LoopStatus) -> str | None:
         """Return why it is no load any more, if it is none.
@@ -150,6 +176,8 @@ class RunningLoad:
 
     def stop(self, patience: AbstractContextManager[float]) -> None:
         """End it with every process of it, in the grace period that `patience` leaves."""
+        if self.marks is not None:
+            self.marks.close()
         with suppress(ProcessError):
             self._last = self.loop.status()
         try:

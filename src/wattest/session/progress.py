@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from wattest.energy import Snapshot
 from wattest.plan.experiment import Experiment
 from wattest.run.activeload import ActiveLoad
 from wattest.run.foreground import Progress
-from wattest.run.log import end_of
+from wattest.run.marks import MarkReader
 from wattest.terminal import Console
-
-_TAIL_BYTES = 8192
 
 
 class ProgressBoard:
-    """Knows how many experiments there are and how long they took; shows one line on a terminal."""
+    """Knows how many experiments there are and how long they took; shows one line on a terminal.
 
-    def __init__(self, console: Console) -> None:
+    One of several workers does not know how many of them are its own, and forecasts none but the
+    present one.
+    """
+
+    def __init__(self, console: Console, *, is_one_of_several: bool = False) -> None:
         self._console = console
+        self._counts = not is_one_of_several
         self.total = 1
         self._begun = 0
         self._durations: list[float] = []
@@ -34,18 +36,18 @@ class ProgressBoard:
             self._durations.append(duration_seconds)
         self._console.clear_live()
 
-    def watcher(self, experiment: Experiment, log: Path, load: ActiveLoad) -> Progress | None:
+    def watcher(self, experiment: Experiment, load: ActiveLoad) -> Progress | None:
         """Return what shows the line for one attempt; None where there is no terminal."""
         if not self._console.is_live:
             return None
         epochs = _Epochs()
 
-        def show(elapsed_seconds: float, snapshot: Snapshot) -> None:
-            done, of = read_epoch(log, experiment)
+        def show(elapsed_seconds: float, snapshot: Snapshot, marks: MarkReader | None) -> None:
+            done, of = read_epoch(marks, experiment)
             left = epochs.left(elapsed_seconds, done, of)
             rest, run = self._campaign_left(elapsed_seconds, left), load.current_run()
             parts = [
-                f"[{self._begun}/{self.total}]",
+                f"[{self._begun}/{self.total}]" if self._counts else None,
                 experiment.id,
                 None if done is None else f"epoch {done}/{of}" if of else f"epoch {done}",
                 clock(elapsed_seconds),
@@ -54,7 +56,7 @@ class ProgressBoard:
                 _with(snapshot.gpu_temperature_celsius, "{:.0f} C"),
                 _with(run, "load run {}"),
                 None if left is None else f"left {clock(left)}",
-                None if rest is None else f"all {clock(rest)}",
+                None if rest is None or not self._counts else f"all {clock(rest)}",
             ]
             self._console.live("  ".join(part for part in parts if part is not None))
 
@@ -70,22 +72,15 @@ class ProgressBoard:
         return current + mean * max(0, self.total - self._begun)
 
 
-def read_epoch(log: Path, experiment: Experiment) -> tuple[int | None, int | None]:
-    """Return (epoch, epochs) from the end of the log by the registry's `progress` pattern.
+def read_epoch(marks: MarkReader | None, experiment: Experiment) -> tuple[int | None, int | None]:
+    """Return (epoch, epochs) by what the log has told so far.
 
-    The number of epochs is that of the hyper-parameter where the pattern does not tell.
+    The number of epochs is that of the hyper-parameter where the log does not tell.
     """
-    pattern = experiment.foreground.program.progress
-    if pattern is None:
+    if marks is None or not marks.marks:
         return None, None
-    found = [match.groups() for match in pattern.finditer(end_of(log, _TAIL_BYTES))]
-    numbers = [int(group) for group in found[-1] if group and group.isdecimal()] if found else []
-    if len(numbers) > 1:
-        return numbers[0], numbers[1]
-    epochs = experiment.foreground.hyperparameters.get("epochs")
-    if not numbers or epochs is None:
-        return next(iter(numbers), None), None
-    return numbers[0], int(epochs)
+    epochs = marks.of or experiment.foreground.hyperparameters.get("epochs")
+    return int(marks.marks[-1].epoch), None if epochs is None else int(epochs)
 
 
 def clock(seconds: float) -> str:

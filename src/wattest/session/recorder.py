@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ from wattest.session.preflight import Preflight
 from wattest.session.progress import ProgressBoard
 from wattest.session.running import announced
 from wattest.terminal import Console, shown
+
+_RECORDING = threading.Lock()
+_recording_thread: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +69,17 @@ class Recorder:
         What wattest or the disk raises inside becomes a reason in the record, not a traceback; a
         record that cannot be written becomes the outcome's trouble. An interruption that comes
         when the training has ended well does not undo it, and waits for the record.
+
+        Threads wait for each other: the counters cannot tell two trainings of a process apart.
+
+        Raises:
+            WattestError: this thread is recording another experiment.
         """
+        with _alone(), self._recorded(experiment) as outcome:
+            yield outcome
+
+    @contextmanager
+    def _recorded(self, experiment: Experiment) -> Iterator[Outcome]:
         outcome, is_begun = self._prepare(experiment), False
         try:
             outcome.early_flags += self._check_order(experiment) + self.preflight.check(experiment)
@@ -212,6 +226,19 @@ class Recorder:
         document["pair"] = None
         document.get("foreground_result", document)["quality"]["flags"].append(text)
         return [text]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    global _recording_thread
+    if _recording_thread == threading.get_ident():
+        raise WattestError("another experiment is being measured in this session")
+    with _RECORDING:
+        _recording_thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            _recording_thread = None
 
 
 def _idleness(pause: CoolDown) -> str:

@@ -14,7 +14,7 @@ from wattest.errors import EnergyError, RecordError, WattestError
 from wattest.files import json_text, make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import GovernorState, Journal, facts, set_governor, take
-from wattest.machine.counters import counters_of, shared_cpu
+from wattest.machine.counters import counters_of, names_of, shared_cpu
 from wattest.machine.cpus import format_cpus
 from wattest.machine.slurm import Job
 from wattest.plan import store
@@ -75,7 +75,7 @@ class Session:
             self.close()
             told = self._sensors.describe()
             raise EnergyError(f"--require-energy: no energy can be measured: {told}")
-        self._board = ProgressBoard(console)
+        self._board = ProgressBoard(console, is_one_of_several=options.member is not None)
         self.session_id = options.member.session_id if options.member else new_session_id()
         self._folder = options.results_folder / "sessions" / self.session_id
         if options.member:
@@ -127,35 +127,41 @@ class Session:
             WattestError: the counters are taken, or a file cannot be written.
         """
         plan = self._campaign.plan
-        self._signals.install()
-        self._closing.callback(self._signals.restore)
-        for swept in sweep():
-            self._console.warn(f"a dead session had left {swept}; ended it")
+        self._take_over()
         self.take_counters()
         governor = self._set_governor()
-        if governor.status in ("denied", "unavailable"):
-            self._console.warn(f"governor {governor.requested!r}: {governor.reason}")
         self._board.total = len(selected)
         preflight = Preflight(plan.settings, self._sensors, self._sensors.part.cpus)
         idle = IdleMachine(plan.settings, self._sensors, self._folder, self._console, preflight)
         idle.begin()
         environment = {**self._environment(), "governor": asdict(governor)}
         ids = {experiment.key: experiment.id for experiment in plan.experiments}
+        rows = [] if is_shard else [one.row for one in finished.values()]
         self._recorder = Recorder(
             results=self._options.results_folder,
-            context=Context(self.session_id, plan, self._campaign.registry.file, environment),
+            context=self._context(environment),
             console=self._console,
             board=self._board,
             preflight=preflight,
             folder=self._folder,
             idle=idle,
-            table=self._leave_files(
-                environment, [] if is_shard else [one.row for one in finished.values()]
-            ),
+            table=self._leave_files(environment, rows),
             known={ids[key]: one.path for key, one in finished.items()},
             publish=lambda told: None,
             is_continued=self._campaign.is_stored or is_shard or bool(finished),
         )
+
+    def _context(self, environment: dict[str, Any]) -> Context:
+        plan, registry = self._campaign.plan, self._campaign.registry.file
+        versions = self._options.launcher.versions(one.foreground for one in plan.experiments)
+        return Context(self.session_id, plan, registry, environment, versions)
+
+    def _take_over(self) -> None:
+        """Take the signals, and end what dead sessions have left."""
+        self._signals.install()
+        self._closing.callback(self._signals.restore)
+        for swept in sweep():
+            self._console.warn(f"a dead session had left {swept}; ended it")
 
     def take_counters(self) -> None:
         """Take the counters for this session, unless it has them; wait for them if so asked.
@@ -201,24 +207,25 @@ class Session:
 
     def _set_governor(self) -> GovernorState:
         """Set the governor; the controller of several workers has done that for all of them."""
-        if self._options.member is not None:
-            return self._options.member.governor
-        wanted = self._campaign.plan.settings.governor
-        return set_governor(wanted, self._options.sys_root, self._closing)
+        wanted, member = self._campaign.plan.settings.governor, self._options.member
+        if member is not None:
+            state = member.governor
+        else:
+            state = set_governor(wanted, self._options.sys_root, self._closing)
+        if state.status in ("denied", "unavailable"):
+            self._console.warn(f"governor {state.requested!r}: {state.reason}")
+        return state
 
     def _concurrency(self) -> dict[str, Any]:
         """Return what of the machine is this session's, and what it shares."""
         member = self._options.member
-        own = member.seat.counters() if member else []
+        seated = [one.reserve() for one in member.seat.counters()] if member else []
         return {
             "workers": member.workers if member else None,
             "worker": member.worker if member else None,
             "cpu_energy": self._options.cpu_energy,
-            "own_counters": [
-                *(one.name for one in own),
-                *(one.name for one in self._claims if not one.shared),
-            ],
-            "shared_counters": [one.name for one in self._claims if one.shared],
+            "own_counters": names_of([*seated, *(one for one in self._claims if not one.shared)]),
+            "shared_counters": names_of(one for one in self._claims if one.shared),
             "cpus": format_cpus(os.sched_getaffinity(0)),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import Profile, steady
 
 from wattest.energy import Measurement, find_sensors
+from wattest.energy.cpu import powercap
+from wattest.energy.types import ReadingError
 
-SECONDS = 0.5
+SECONDS = 0.3
 
 
 def measure(
@@ -142,3 +145,39 @@ def test_an_idle_baseline_that_is_interrupted_leaves_no_window_open(tmp_path, mo
         assert closed
         monkeypatch.undo()
         assert sensors.measure_idle(0.3)["package-0"] == pytest.approx(60, rel=0.2)
+
+
+class Hiccup:
+    """Reads of a counter that fail for a while, from the first one on after it was `armed`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.armed = False
+        self._seconds = seconds
+        self._until: float | None = None
+        self._read = powercap.read_microjoules
+
+    def read(self, path: str) -> int:
+        if self.armed and self._until is None:
+            self._until = time.monotonic() + self._seconds
+        if self._until is not None and time.monotonic() < self._until:
+            raise ReadingError("read_failed", f"{path}: holds 'banana' instead of a number")
+        return self._read(path)
+
+
+def test_a_late_reading_at_the_closing_edge_widens_the_stated_uncertainty(tmp_path, monkeypatch):
+    package = PowercapTree(tmp_path).add_package(0)
+    hiccup = Hiccup(0.04)
+    monkeypatch.setattr(powercap, "read_microjoules", hiccup.read)
+    with PowercapWriter({package: steady(60)}) as writer, find_sensors(tmp_path) as sensors:
+        window = sensors.open_window(tmp_path / "energy")
+        window.wait((), window.opened_ns + 1_000_000_000)
+        hiccup.armed = True
+        measurement = window.close()
+        truth = writer.energy_joules(package, measurement.opened_ns, measurement.closed_ns)
+    domain = measurement.provenance()["domains"]["cpu_pkg"]
+    assert domain["failed_reads"] >= 1
+    assert measurement.faults == ()
+    assert domain["edge_uncertainty_joules"] >= 60 * 0.03
+    # The writer itself may be late on a busy machine, which no reader can know.
+    stated = domain["edge_uncertainty_joules"] + 3
+    assert domain["energy_joules"] == pytest.approx(truth, abs=stated)

@@ -136,6 +136,7 @@ class Endless(Supervisor):
         if not run.is_settled or run.refusal is not None:
             return
         self._tally["runs_started"] += 1
+        self._logs.note_run(self._tally["current_run"], run.started_ns)
         if self._ended_ns:
             self._gaps.append(run.started_ns - self._ended_ns)
             self._tally["gap_max_ns"] = max(self._gaps[-1], self._tally["gap_max_ns"] or 0)
@@ -154,6 +155,7 @@ class Endless(Supervisor):
         self._tally["alive_ns"] += duration_ns
         self._ended_ns = run.ended_ns
         code = run.exit_code
+        self._logs.note_run(self._tally["current_run"], run.started_ns, run.ended_ns, code)
         self._exit_codes[f"signal {-code}" if code < 0 else str(code)] += 1
         if self.is_stopping:
             return

@@ -13,6 +13,7 @@ from .wire import Message
 _LONGEST_LOOK_NS = 250 * MILLISECOND_NS
 _SHORTEST_LOOK_NS = 10 * MILLISECOND_NS
 _MOST_LOGS = 1000
+_MOST_NOTED = 100_000
 # What comes while the end of a log is read is read too; after so many looks it is a race.
 _LATE_LOOKS = 8
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
@@ -32,6 +33,7 @@ class RunLogs:
         self._owner: tuple[int, int] | None = spec["log_owner"]
         self._log_cap: int = spec["log_cap_bytes"]
         self._folder_cap: int = spec["logs_cap_bytes"]
+        self._notes_runs: bool = spec["notes_runs"]
         self._sizes: dict[int, int] = {}
         self._deleted = 0
         self._log = -1
@@ -48,6 +50,24 @@ class RunLogs:
             return os.dup(self._log)
         except OSError:
             return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+
+    def note_run(
+        self, number: int, started_ns: int, ended_ns: int | None = None, status: int | None = None
+    ) -> None:
+        """Note when a run began, and how it ended: a line of `runs.csv`, the last one counts.
+
+        Times are those of CLOCK_MONOTONIC; a negative status is a signal.
+        """
+        if not self._notes_runs or number > _MOST_NOTED:
+            return
+        cells = (number, started_ns, ended_ns, status)
+        line = ",".join("" if cell is None else str(cell) for cell in cells) + "\n"
+        with suppress(OSError):
+            descriptor = self._create("runs.csv", _APPEND & ~os.O_TRUNC)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
 
     def look(self, now_ns: int) -> int:
         """Apply the caps to the open log if that is due; return when it is, monotonic.
@@ -68,8 +88,8 @@ class RunLogs:
             os.close(self._log)
         self._log = -1
 
-    def _create(self, name: str) -> int:
-        descriptor = os.open(f"{self._folder}/{name}", _APPEND, 0o666)
+    def _create(self, name: str, flags: int = _APPEND) -> int:
+        descriptor = os.open(f"{self._folder}/{name}", flags, 0o666)
         if self._owner is not None:
             # Not every file system knows owners.
             with suppress(OSError):

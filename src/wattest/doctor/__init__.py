@@ -1,4 +1,7 @@
-"""``wattest doctor``: what can be measured here, what cannot, why, and what would mend it."""
+"""``wattest doctor``: what can be measured here, what cannot, why, and what would mend it.
+
+`surroundings` looks at the project, GPUs, Slurm and extras, and holds settings against all of that.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,29 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from wattest.doctor.surroundings import lacks, surroundings
 from wattest.energy import Finding, find_sensors
 from wattest.machine import facts
+from wattest.plan.load import Campaign
 from wattest.process import Rung, probe
 
 
-def examine(sys_root: Path) -> list[str]:
-    """Return the lines to print; nothing is changed on this machine."""
+def examine(sys_root: Path, root: Path, campaign: Campaign | None = None) -> tuple[list[str], bool]:
+    """Return the lines to print, and whether the campaign has all that it needs.
+
+    Nothing is changed on this machine. `root` is the project's folder.
+    """
     with find_sensors(sys_root, allow_missing=frozenset({"cpu", "gpu"})) as sensors:
         findings = sensors.findings
     energy, trees = _energy(findings), _supervision()
-    return [*_machine(sys_root), "", "Energy:", *energy, "", "Process trees:", *trees]
+    lines = [*_machine(sys_root), "", "Energy:", *energy, "", "Process trees:", *trees]
+    lines += ["", "Around it:", *surroundings(root, findings)]
+    if campaign is None:
+        return lines, True
+    missing = list(lacks(campaign, findings, sys_root))
+    lines += ["", f"{campaign.settings.file} needs, and does not find:"]
+    lines += [f"  {line}" for line in missing] or ["  nothing: all of it is here"]
+    return lines, not missing
 
 
 def _supervision() -> list[str]:
