@@ -42,7 +42,7 @@ SCENES: dict[str, tuple[Callable[[Path], object], str]] = {
     "tiny amounts": (lambda it: paired_campaign(it, [1.1, 1.2, 1.3], Figures(1e-9, 1e-9, 1e-9)),
                      "×1.1972"),
     "two loads": (_two_loads, "### toy/small under load of busy/other (epochs=2)"),
-    "a load alone": (_load_alone, "- programs: toy/small\n"),
+    "a load alone": (_load_alone, "_toy_small | load | "),
     "hostile": (lambda it: paired_campaign(it, [1.1], Figures(metrics={HOSTILE: 1.0})),
                 "\\<script>\\|\\_\\*\\`[x]\\(y)\ufffd"),
 }  # fmt: skip
