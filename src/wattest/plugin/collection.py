@@ -237,7 +237,8 @@ class CampaignRun:
         if named is None:
             return None
         shard, campaign = parse_shard(named, os.environ), self.campaign
-        if not campaign.is_stored:
+        # A worker has the plan that its controller was allowed.
+        if not (campaign.is_stored or workers.is_worker(self._config)):
             remedy = "fix the plan first with wattest submit (--dry-run)"
             if campaign.seed_origin == "drawn":
                 text = f"each shard would draw a plan of its own; {remedy}, or name its --seed"
