@@ -165,7 +165,11 @@ def test_who_shares_the_cpu_and_runs_alone_measures_it(project: Project, sysfs: 
 
 
 def test_without_any_energy_any_number_of_workers_may_rehearse(project: Project) -> None:
+    """The disk takes no CSV meanwhile: that costs no result."""
     campaign(project, 0.1, 2)
+    full = "raise OSError(28, 'No space left on device', 'experiments.csv')"
+    project.interfere("records.table:Table.add", full)
     result = project.run("-n", "2", "--cpu-energy", "off")
     assert result.ret == 0, result.stdout.str()
+    result.stdout.fnmatch_lines(["*warning * experiments.csv: No space left on device; the rec*"])
     assert [one["environment"]["concurrency"]["workers"] for one in project.records()] == [2, 2]

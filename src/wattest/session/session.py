@@ -148,7 +148,7 @@ class Session:
             table=self._leave_files(environment, rows),
             known={ids[key]: one.path for key, one in finished.items()},
             publish=lambda told: None,
-            is_continued=self._campaign.is_stored or is_shard,
+            is_continued=self._campaign.is_stored or is_shard or bool(finished),
         )
 
     def _context(self, environment: dict[str, Any]) -> Context:
