@@ -152,6 +152,28 @@ def _completed(project: Project, session: LiveSession, server: Server, count: in
     yield from truth(project, server, 0.05)
 
 
+def own_packages(project: Project, server: Server) -> Faults:
+    """Two workers, two packages: each has one, and its CPUs, and its energy is all its own."""
+    campaign(project, 3.0, 4)
+    with LiveSession(project, "-n", "2") as session:
+        code = session.wait(60)
+    if code or len(trained(project)) != 4:
+        yield f"exit code {code}:\n{session.output()}"
+    for one in trained(project):
+        domain = one["energy_provenance"]["domains"]["cpu_pkg"]
+        labels = [zone["label"] for zone in domain["zones"]]
+        number = labels[0].removeprefix("package-")
+        joules = server.writer.energy_joules(server.packages[int(number)], *window_of(one))
+        if domain["status"] != "measured" or len(labels) != 1:
+            yield f"{domain['status']}: {labels}"
+        elif abs(domain["energy_joules"] / joules - 1) > 2 * _TOLERANCE:
+            yield f"{domain['energy_joules']:.1f} J of {joules:.1f} J"
+        if one["environment"]["concurrency"]["cpus"] != number:
+            yield f"package {number} with CPUs {one['environment']['concurrency']['cpus']}"
+        if one["energy_estimate"] or one["concurrency"]["neighbours"]:
+            yield f"{one['energy_estimate']}, {one['concurrency']}"
+
+
 def kill_each_worker(project: Project, server: Server) -> Faults:
     """SIGKILL to each of four workers in turn, while they train."""
     campaign(project, 2.0, 24)
@@ -271,6 +293,7 @@ def cannot_open(project: Project, server: Server) -> Faults:
 SCENES: dict[str, Callable[[Project, Server], Faults]] = {
     "twelve experiments on four GPUs": twelve_on_four,
     "pairs on three GPUs": pairs,
+    "two workers on two packages": own_packages,
     "each worker killed in turn": kill_each_worker,
     "controller: SIGKILL": end_controller(signal.SIGKILL),
     "controller: SIGTERM": end_controller(signal.SIGTERM),
@@ -296,7 +319,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="many-gpus-") as folder:
             project = Project(Path(folder))
             began = time.monotonic()
-            with gpu_server(project) as server:
+            with gpu_server(project, packages=2 if scene is own_packages else 1) as server:
                 faults = list(scene(project, server))
         failed += bool(faults)
         told = "ok" if not faults else "\n    ".join(["", *faults])

@@ -92,6 +92,10 @@ def gpu_server(
         device.mkdir(parents=True)
         for name, text in (("vendor", "0x10de"), ("device", "0x2330"), ("local_cpulist", "0-63")):
             (device / name).write_text(f"{text}\n")
+    for cpu in os.sched_getaffinity(0):
+        topology = tree.root / f"devices/system/cpu/cpu{cpu}/topology"
+        topology.mkdir(parents=True)
+        (topology / "physical_package_id").write_text(f"{cpu % packages}\n")
     script = FakeGpuScript(
         [
             FakeGpu(

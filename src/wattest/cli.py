@@ -99,6 +99,8 @@ def _add_cluster(commands: Any) -> None:
     submit.add_argument("settings", help="settings file")
     submit.add_argument("--models-config", metavar="REGISTRY", help="registry")
     submit.add_argument("--seed", type=seed, metavar="N", help="root seed of a new plan")
+    submit.add_argument("--new", action="store_true",
+                        help="draw a new plan where these settings have one already")  # fmt: skip
     submit.add_argument("--results-dir", type=Path, metavar="DIR", help="where records go")
     submit.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
     submit.add_argument("--shards", type=_shards, metavar="N", help="parts of the plan: one a task")
@@ -122,7 +124,7 @@ def _shards(text: str) -> int:
 def _submit(options: argparse.Namespace) -> int:
     from wattest.cluster import Request, submit
 
-    campaign, root, results = _campaign(options, resume=True)
+    campaign, root, results = _campaign(options, resume=not options.new)
     registry = options.models_config and str(Path(options.models_config).absolute())
     request = Request(
         root=root.absolute(),

@@ -65,11 +65,13 @@ def test_an_end_that_nobody_knows_is_none(play: Play, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"), [("RUNNING", True), ("COMPLETING", False), ("", False)]
-)
-def test_a_job_that_was_cancelled_runs_no_more(play: Play, state: str, expected: bool) -> None:
+    ("state", "expected"),
+    [("RUNNING None", True), ("COMPLETING TimeLimit", True), ("COMPLETING None", False),
+     ("", False)],
+)  # fmt: skip
+def test_a_job_that_was_cancelled_is_not_wanted(play: Play, state: str, expected: bool) -> None:
     play("squeue", state)
-    assert job().is_running() is expected
+    assert job().is_wanted() is expected
 
 
 def test_what_slurm_refuses_is_one_line(play: Play) -> None:

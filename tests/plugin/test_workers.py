@@ -1,4 +1,4 @@
-"""One xdist worker measures as pytest itself does; several are refused."""
+"""One xdist worker measures as pytest itself does; several without a GPU each are refused."""
 
 from __future__ import annotations
 

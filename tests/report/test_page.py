@@ -95,7 +95,7 @@ def test_the_first_screen_answers_the_four_questions(page: str) -> None:
 def test_energy_under_a_load_is_said_to_be_of_both(page: str) -> None:
     assert "Energies with the load are those of both trainings together" in first_screen(page)
     whose = text_of(page).split("Whose energy?")[1]
-    assert "energy of a run under a load is that of both trainings together" in whose
+    assert "Energy of a run under a load is that of both trainings together" in whose
 
 
 def test_the_page_needs_nothing_and_runs_nothing(page: str) -> None:

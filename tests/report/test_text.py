@@ -24,6 +24,13 @@ def _two_loads(folder: Path) -> None:
     campaign.pair({"lr": 0.1}, Figures(), Figures().times(gpu=3))
 
 
+def _load_alone(folder: Path) -> None:
+    campaign = paired_campaign(folder, [1.1, 1.2])
+    told = {**campaign.load, "note": "alone", "hyperparameters": {"epochs": 2}}
+    campaign.run({}, Figures(metrics={}), "load", change=lambda one: one.update(
+        repository="busy", model="large", mode="load", background_info=told))  # fmt: skip
+
+
 SCENES: dict[str, tuple[Callable[[Path], object], str]] = {
     "all invalid": (lambda it: Campaign(it).run({"lr": 0.1}, Figures(), reasons=["no metric"]),
                     "0 of 1 count"),
@@ -35,6 +42,7 @@ SCENES: dict[str, tuple[Callable[[Path], object], str]] = {
     "tiny amounts": (lambda it: paired_campaign(it, [1.1, 1.2, 1.3], Figures(1e-9, 1e-9, 1e-9)),
                      "×1.1972"),
     "two loads": (_two_loads, "### toy/small under load of busy/other (epochs=2)"),
+    "a load alone": (_load_alone, "_toy_small | load | "),
     "hostile": (lambda it: paired_campaign(it, [1.1], Figures(metrics={HOSTILE: 1.0})),
                 "\\<script>\\|\\_\\*\\`[x]\\(y)\ufffd"),
 }  # fmt: skip

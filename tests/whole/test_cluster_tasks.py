@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from conftest import LOAD, Project
+from conftest import LOAD, TOY, Project
 from wattest.cli import main
 
 PAIRS: dict[str, Any] = {
@@ -87,6 +87,96 @@ def test_what_is_submitted_is_fixed_and_readable(
     assert submitted(project).read_text().count("#SBATCH -p") == 0
     assert plans == [path.read_text() for path in (project.path / "results" / "plans").iterdir()]
     assert first == (collected(project, "--shard", "1/2"), collected(project, "--shard", "2/2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--array=1-3"], "the array is chosen by what is missing"),
+        (["-a1-3"], "the array is chosen by what is missing"),
+        (["-J", "mine"], "by the name of a job the campaign is known"),
+        (["--comment=one\nrm -r x"], "a line break has no place in a batch file"),
+        (["gpu"], "gpu: no option of sbatch"),
+    ],
+)
+def test_words_that_would_undo_the_batch_file_are_refused(
+    project: Project, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    command = ["submit", "settings/test.json", "--root", str(project.path), "--dry-run", "--"]
+    assert main([*command, *words]) == 4
+    assert told in capsys.readouterr().err
+    assert not (project.path / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["back\\slash", "line\nbreak", os.fsdecode(b"\xff")])
+def test_a_folder_that_slurm_cannot_read_is_refused(
+    project: Project, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    command = ["submit", "settings/test.json", "--root", str(project.path), "--dry-run"]
+    assert main([*command, "--results-dir", str(project.path / name)]) == 4
+    assert "which Slurm does not understand" in capsys.readouterr().err
+    assert not (project.path / name).exists()
+
+
+def test_two_results_folders_are_two_campaigns(project: Project) -> None:
+    project.settings(MUTANTS, seed=5)
+    names = set()
+    for results in ("one %A", "two ü"):
+        command = ["submit", "settings/test.json", "--root", str(project.path), "--dry-run"]
+        assert main([*command, "--results-dir", str(project.path / results)]) == 0
+        (file,) = (project.path / results).glob("slurm/*.sbatch")
+        names.add(re.findall("--job-name=(.*)", file.read_text())[0])
+    assert len(names) == 2
+
+
+def test_a_changed_campaign_is_drawn_anew_on_demand(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    submitted(project)
+    assert project.run_here("--shard", "1/4").ret == 0
+    project.settings(MUTANTS, seed=5, timeout_seconds=50)
+    command = ["submit", "settings/test.json", "--root", str(project.path), "--dry-run"]
+    assert main(command) == 4
+    assert "wattest submit --new" in capsys.readouterr().err
+    assert main([*command, "--new"]) == 0
+    assert main(["status", str(project.path / "results")]) == 0
+    told = capsys.readouterr().out
+    assert told.count("1 done, 3 missing") == 1
+    assert told.count("4 experiments: 4 missing") == 1
+
+
+def test_a_plan_that_is_queued_is_not_queued_again(
+    slurm: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["submit", "settings/test.json", "--root", str(slurm.path)]
+    assert main(command) == 4
+    assert "job RUNNING of this plan is queued" in capsys.readouterr().err
+    assert not (slurm.path / "results").exists()
+
+
+def test_without_slurm_nothing_can_be_queued(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    monkeypatch.setenv("PATH", str(project.path))
+    assert main(["submit", "settings/test.json", "--root", str(project.path)]) == 4
+    assert "is this a machine of the cluster?" in capsys.readouterr().err
+
+
+def test_blocks_beyond_the_largest_array_share_tasks(project: Project) -> None:
+    project.settings(TOY, repetitions=1002, seed=5)
+    assert "#SBATCH --array=1-501\n" in submitted(project).read_text()
+
+
+def test_workers_of_a_shard_run_the_plan_that_is_fixed(project: Project) -> None:
+    project.settings(MUTANTS, use_deduplication=True)
+    submitted(project)
+    done = project.run_apart("-n", "2", "--cpu-energy", "off", "--shard", "1/2", "--resume")
+    assert done.returncode == 0, done.stdout
+    assert len(list((project.path / "results").glob("counted/*/*.json"))) == 2
 
 
 def test_tasks_at_once_finish_a_campaign_together(

@@ -66,9 +66,9 @@ def write_csv(results: Path, file: Path) -> int:
     Raises:
         RecordError: it cannot be written.
     """
-    best: dict[tuple[str, str], Mapping[str, Any]] = {}
+    best: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for record in _records(results):
-        place = record["plan"]["plan_digest"], record["plan"]["experiment_key"]
+        place = (*_plan_of(record["plan"]), record["plan"]["experiment_key"])
         if place not in best or not _counts(best[place]):
             best[place] = record
     rows = [row_of(record) for record in best.values()]
@@ -108,21 +108,26 @@ def _counts(record: Mapping[str, Any]) -> bool:
     return bool(record.get("foreground_result", record)["training_success"])
 
 
+def _plan_of(planned: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a plan and its records have in common; other settings may give an equal plan."""
+    return str(planned["plan_digest"]), str(planned.get("settings_digest"))
+
+
 def _states(
     plan: Mapping[str, Any],
     records: Sequence[Mapping[str, Any]],
     running: Sequence[tuple[Mapping[str, Any], str]],
 ) -> dict[str, _State]:
     """Return the state of each experiment by its id, in the order of the plan."""
-    digest = plan["plan_digest"]
+    own = _plan_of(plan)
     last: dict[str, Mapping[str, Any]] = {}
     for record in records:
         planned = record["plan"]
         key = planned["experiment_key"]
-        if planned["plan_digest"] == digest and not (key in last and _counts(last[key])):
+        if _plan_of(planned) == own and not (key in last and _counts(last[key])):
             last[key] = record
     now = {told["experiment_key"]: (told, why) for told, why in running
-           if told.get("plan_digest") == digest}  # fmt: skip
+           if told.get("plan_digest") == plan["plan_digest"]}  # fmt: skip
     return {
         one["id"]: _state(last.get(one["key"]), now.get(one["key"])) for one in plan["experiments"]
     }
@@ -174,9 +179,9 @@ def _why_dead(told: Mapping[str, Any]) -> str:
 
 
 def _running_jobs() -> frozenset[str] | None:
-    """Return the names of our jobs that run; None where Slurm does not say."""
+    """Return the names of all jobs that run, whoever's they are; None where Slurm does not say."""
     try:
-        told = call("squeue", "--noheader", "--user", str(os.geteuid()), "--states", "RUNNING",
+        told = call("squeue", "--noheader", "--states", "RUNNING,SUSPENDED,STOPPED",
                     "--format", "%i")  # fmt: skip
     except WattestError:
         return None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.errors import ConfigurationError, RecordError, WattestError
 from wattest.files import make_folder, write_atomically
 from wattest.machine.slurm import call
+from wattest.names import composed, digest_of
 from wattest.plan import store
 from wattest.plan.experiment import Plan
 from wattest.plan.load import Campaign
@@ -74,10 +74,10 @@ def submit(campaign: Campaign, request: Request, tell: Callable[[str], None]) ->
     plan = campaign.plan
     if faults := campaign.faults(plan.experiments):
         raise ConfigurationError(faults)
-    if any(word.split("=")[0] in ("--array", "-a") for word in request.options):
-        raise ConfigurationError(["--array is chosen by what is missing; leave it out"])
+    if mistakes := [*_faults_of(request.options), *_faults_of_place(request)]:
+        raise ConfigurationError(mistakes)
     if not request.dry_run:
-        _refuse_while_queued(plan)
+        _refuse_while_queued(job_name(plan, request.results))
     shards = request.shards or _usual_shards(plan)
     try:
         store.store(request.results, plan)
@@ -100,9 +100,34 @@ def submit(campaign: Campaign, request: Request, tell: Callable[[str], None]) ->
     tell(f"follow it with: wattest status {shlex.quote(str(request.results))}")
 
 
-def job_name(plan: Plan) -> str:
-    """Return what the jobs of a plan are called."""
-    return f"wattest-{plan.digest}"
+def _faults_of(options: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with words for sbatch that would undo what the batch file is made for."""
+    for word in options:
+        name = word.split("=")[0]
+        if re.match(r"-a|--ar", name):
+            yield f"{word}: the array is chosen by what is missing; leave it out"
+        if re.match(r"-J|--jo", name):
+            yield f"{word}: by the name of a job the campaign is known; leave it out"
+        if re.match(r"--wr", name):
+            yield f"{word}: the batch file is what runs; leave it out"
+        if "\n" in word:
+            yield f"{word!r}: a line break has no place in a batch file"
+    if options and not options[0].startswith("-"):
+        yield f"{options[0]}: no option of sbatch; options follow --, such as -- --partition=gpu"
+
+
+def _faults_of_place(request: Request) -> Iterator[str]:
+    """Yield why Slurm could not run in, or write to, the folders of the campaign."""
+    for name, path in (("project", request.root), ("results", request.results)):
+        if not re.fullmatch(r"[^\n\\\ud800-\udfff]*", str(path)):
+            text = "has a backslash, a line break or what is no UTF-8 in its path"
+            yield f"the {name} folder {str(path)!a} {text}, which Slurm does not understand"
+
+
+def job_name(plan: Plan, results: Path) -> str:
+    """Return what the jobs of a plan are called; one with records elsewhere is another campaign."""
+    place = digest_of(composed(str(results.resolve())))
+    return f"wattest-{plan.digest}-{place[:8]}"
 
 
 def array_of(numbers: Sequence[int]) -> str:
@@ -116,9 +141,9 @@ def array_of(numbers: Sequence[int]) -> str:
     return ",".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)
 
 
-def _refuse_while_queued(plan: Plan) -> None:
-    told = call("squeue", "--noheader", "--user", str(os.geteuid()),
-                "--name", job_name(plan), "--format", "%F")  # fmt: skip
+def _refuse_while_queued(name: str) -> None:
+    # Whoever has queued it: a colleague's tasks would train the same.
+    told = call("squeue", "--noheader", "--name", name, "--format", "%F")
     if jobs := sorted(set(told.split())):
         raise ConfigurationError(
             [f"job {', '.join(jobs)} of this plan is queued; wait, or: scancel {' '.join(jobs)}"]
@@ -129,7 +154,7 @@ def _usual_shards(plan: Plan) -> int:
     """Return one shard for each block where there are several, else one for each unit."""
     blocks = max((one.block for one in plan.experiments), default=1)
     if plan.order == "randomized_blocks" and blocks > 1:
-        return blocks
+        return max(n for n in range(1, _most_tasks() + 1) if blocks % n == 0)
     return min(len(units(plan.experiments)), _most_tasks())
 
 
@@ -155,15 +180,16 @@ def _missing(plan: Plan, results: Path, shards: int) -> dict[int, int]:
 def _write_batch_file(plan: Plan, request: Request, shards: int, array: Sequence[int]) -> Path:
     folder = request.results / "slurm"
     make_folder(folder)
-    file = folder / f"{job_name(plan)}.sbatch"
+    name = job_name(plan, request.results)
+    file = folder / f"{name}.sbatch"
     text = _HEAD.format(
-        settings=plan.settings.file,
+        settings=" ".join(plan.settings.file.splitlines()),
         digest=plan.digest,
         experiments=len(plan.experiments),
         shards=shards,
         seed=plan.seed,
         file=shlex.quote(str(file)),
-        name=job_name(plan),
+        name=name,
         array=array_of(array),
         logs=shlex.quote(str(folder).replace("%", "%%") + "/%A_%a.log"),
         signal=_SIGNAL_SECONDS,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from wattest.energy import Finding
 
 
+_IN_USE = " (in use)"
+
+
 @dataclass(frozen=True)
 class Leasable:
     """A counter: its name in messages, and two files that it has below /sys, if it has them."""
@@ -32,7 +35,7 @@ class Leasable:
 
     def use(self) -> Claim:
         """Return what the worker of a team claims."""
-        return Claim(f"{self.name} (in use)", self.second)
+        return Claim(f"{self.name}{_IN_USE}", self.second)
 
     def whole(self) -> list[Claim]:
         """Return what a session without a team claims."""
@@ -57,6 +60,11 @@ def counters_of(
     for counter in packages_of(findings, sys_root):
         claims += counter.whole()
     return claims
+
+
+def names_of(claims: Iterable[Claim]) -> list[str]:
+    """Return the counters that are claimed, each once."""
+    return list(dict.fromkeys(claim.name.removesuffix(_IN_USE) for claim in claims))
 
 
 def shared_cpu(findings: Iterable[Finding], sys_root: Path) -> list[Claim]:

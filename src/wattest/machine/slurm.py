@@ -62,13 +62,17 @@ class Job:
         """Seconds until its end; None where that is not known."""
         return None if self.ends_at is None else self.ends_at - time.time()
 
-    def is_running(self) -> bool:
-        """Tell whether Slurm still lets it run: one that was cancelled is already completing."""
+    def is_wanted(self) -> bool:
+        """Tell whether nobody has cancelled it: it still runs, or its time limit is what ends it.
+
+        One that was cancelled is already completing, for no reason that Slurm knows.
+        """
         try:
-            text = call("squeue", "--noheader", "--jobs", self.name, "--format", "%T")
+            text = call("squeue", "--noheader", "--jobs", self.name, "--format", "%T %r")
         except WattestError:
             return False
-        return text.split() == ["RUNNING"]
+        state, _, reason = text.strip().partition(" ")
+        return state == "RUNNING" or reason == "TimeLimit"
 
     def requeue(self) -> None:
         """Queue it again, which also ends it.

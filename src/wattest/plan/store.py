@@ -21,6 +21,7 @@ from wattest.plan.experiment import Plan
 
 _KINDS = {"root_seed": int, "plan_digest": str, "settings_digest": str,
           "program_digests": dict, "mutants": dict}  # fmt: skip
+_ANEW = "start anew (without --resume; wattest submit --new)"
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _is_mutant(value: Any) -> bool:
 
 def changes(stored: StoredPlan, plan: Plan) -> list[Fault]:
     """Return what keeps `plan` from being the continuation of `stored`."""
-    remedy = "undo the change, or start anew without --resume"
+    remedy = f"undo the change, or {_ANEW}"
     found = []
     if stored.settings_digest != plan.settings_digest:
         text = f"{plan.settings.file} has changed since this plan was made; {remedy}"
@@ -177,7 +178,7 @@ def with_seed(plans: Sequence[StoredPlan], seed: int) -> list[StoredPlan]:
     """
     found = [one for one in plans if one.seed == seed]
     if plans and not found:
-        text = "was made with seed {}, not {}; leave --seed out, or start anew"
+        text = f"was made with seed {{}}, not {{}}; leave --seed out, or {_ANEW}"
         raise ConfigurationError(
             Fault(str(one.path), "$.root_seed", text.format(one.seed, seed)) for one in plans
         )

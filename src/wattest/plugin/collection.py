@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,10 +29,10 @@ from wattest.plugin.options import (
     session_options,
     session_to_resume,
 )  # fmt: skip
+from wattest.plugin.reporting import console_of, say
 from wattest.plugin.timelimit import TimeLimit, longest
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
-from wattest.terminal import Console
 
 if TYPE_CHECKING:
     from wattest.plugin.team import Team
@@ -75,7 +76,7 @@ class CampaignRun:
         if self._session is None:
             with usage_errors():
                 options = session_options(self._config)
-                self._session = Session(self.campaign, options, _console(self._config))
+                self._session = Session(self.campaign, options, console_of(self._config))
         return self._session
 
     def announce(self) -> None:
@@ -105,16 +106,15 @@ class CampaignRun:
         if count > 1:
             from wattest.plugin.team import Team
 
-            wanted, say = cpu_energy(self._config), _console(self._config).warn
-            options = session_options(self._config)
-            self.team = Team(self.campaign, count, options, wanted, say)
+            wanted, options = cpu_energy(self._config), session_options(self._config)
+            self.team = Team(self.campaign, count, options, wanted, partial(say, self._config))
 
     def pytest_sessionstart(self) -> None:
         """Leave the files that several workers have in common, and show their live lines."""
         if self.team is not None:
             from wattest.plugin.live import live_lines
 
-            self.team.live = live_lines(self._config, _console(self._config))
+            self.team.live = live_lines(self._config, console_of(self._config))
             with usage_errors():
                 self.team.begin(resumes=self._config.getoption("--resume") and self._shard is None)
 
@@ -237,7 +237,8 @@ class CampaignRun:
         if named is None:
             return None
         shard, campaign = parse_shard(named, os.environ), self.campaign
-        if not campaign.is_stored:
+        # A worker has the plan that its controller was allowed.
+        if not (campaign.is_stored or workers.is_worker(self._config)):
             remedy = "fix the plan first with wattest submit (--dry-run)"
             if campaign.seed_origin == "drawn":
                 text = f"each shard would draw a plan of its own; {remedy}, or name its --seed"
@@ -287,14 +288,3 @@ def usage_errors() -> Iterator[None]:
         yield
     except WattestError as error:
         raise pytest.UsageError(*str(error).split("\n")) from None
-
-
-def _console(config: pytest.Config) -> Console:
-    if (address := workers.live_address(config)) is not None:
-        from wattest.plugin.live import SentConsole
-
-        return SentConsole(*address)
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
-    return Console(reporter, config.get_verbosity(), uncaptured)

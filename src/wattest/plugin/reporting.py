@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wattest.errors import WattestError
+from wattest.plugin import workers
 from wattest.plugin.options import results_folder
 
 if TYPE_CHECKING:
     from wattest.records import Headline
+    from wattest.terminal import Console
 
 HEADLINE: pytest.StashKey[Headline] = pytest.StashKey()
 """Where a test keeps the headline of its record."""
@@ -97,3 +100,25 @@ def _report_command(config: pytest.Config, sessions: set[str]) -> str:
     if len(sessions) == 1:
         words += ["--session", *sessions]
     return f"report: {shlex.join(words)}"
+
+
+def console_of(config: pytest.Config) -> Console:
+    """Return what shows how experiments go: this terminal, or that of a worker's controller."""
+    from wattest.terminal import Console
+
+    if (address := workers.live_address(config)) is not None:
+        from wattest.plugin.live import SentConsole
+
+        return SentConsole(*address)
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
+    return Console(reporter, config.get_verbosity(), uncaptured)
+
+
+def say(config: pytest.Config, text: str) -> None:
+    """Warn on the terminal; before pytest has one, where its errors go."""
+    if config.pluginmanager.has_plugin("terminalreporter"):
+        console_of(config).warn(text)
+    else:
+        sys.stderr.write(f"warning: {text}\n")

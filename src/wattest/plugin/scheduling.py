@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wattest.plan.shards import unit_id
-
 if TYPE_CHECKING:
     from wattest.plan.experiment import Plan
 
@@ -157,6 +155,8 @@ def _seat(node: Any) -> object:
 
 def units_of(plan: Plan) -> Callable[[str], str]:
     """Return what tells the unit of a test of the plan by its node id."""
+    from wattest.plan.shards import unit_id
+
     units = {experiment.id: unit_id(experiment) for experiment in plan.experiments}
 
     def unit_of(test: str) -> str:

@@ -36,7 +36,7 @@ class Team:
         count: How many they are.
         options: What the command line says of the session.
         wanted: What ``--cpu-energy`` says; None if it says nothing.
-        announce: Is told who is waited for.
+        announce: Is told who is waited for, and what goes wrong with the CSV.
 
     Attributes:
         live: Shows their live lines; None where there is no terminal.
@@ -55,6 +55,7 @@ class Team:
     ) -> None:
         self._campaign = campaign
         self._options = options
+        self._announce = announce
         self._session_id = new_session_id()
         self.live: LiveLines | None = None
         self._taken: dict[object, int] = {}
@@ -156,7 +157,13 @@ class Team:
         record = read_record(path, self._session_id)
         if record is not None and record["plan"]["session_id"] == self._session_id:
             self._written.add(path.stem)
-            self._table.add(record)
+            try:
+                self._table.add(record)
+            except OSError as error:
+                self._announce(
+                    f"{error.filename or self._table.file}: {error.strerror}; the record counts all"
+                    " the same"
+                )
 
 
 def _gpus(

@@ -23,7 +23,6 @@ INTERRUPTIONS_MOST = 2
 _SPARE_SECONDS = 60.0
 _SPARE_RATIO = 1.2
 _NEAR_SECONDS = 120.0
-_OVER_SECONDS = 5.0
 
 
 class TimeLimit:
@@ -120,11 +119,9 @@ class TimeLimit:
             workers.tell(self._config, f"not queued again: {error}")
 
     def _time_is_up(self) -> bool:
-        """Tell whether the job's end is near: who is cancelled long before is not queued again."""
+        """Tell whether the job's end is near, and nobody has cancelled it."""
         left = self._job.seconds_left()
-        if left is None or left > _NEAR_SECONDS:
-            return False
-        return left <= _OVER_SECONDS or self._job.is_running()
+        return left is not None and left <= _NEAR_SECONDS and self._job.is_wanted()
 
     def _note(self, experiment: Experiment) -> Path:
         return self._folder / f"{slug(experiment.key)}.interrupted"

@@ -38,7 +38,7 @@ def prepare(results: Path) -> None:
             probe.flush()
             os.fsync(probe.fileno())
         # What a session that was killed in the middle of a write has left.
-        patterns = (".*.tmp", "plans/.*.tmp", "sessions/*/.*.tmp")
+        patterns = (".*.tmp", "plans/.*.tmp", "sessions/*/.*.tmp", "sessions/*/*/.*.tmp")
         for rest in itertools.chain.from_iterable(map(results.glob, patterns)):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - rest.stat().st_mtime > _WRITTEN_WITHIN_SECONDS:

@@ -38,9 +38,8 @@ def answer(reading: Reading, options: Options | None = None) -> Answers:
     options = options or Options()
     _check_metrics(reading.runs, options)
     pairs, left_out = pairs_of(reading.runs, options.across)
-    trained = [run for run in reading.runs if run.arm != "load"]
-    made = materials(trained, pairs)
-    has_load = len(trained) < len(reading.runs)
+    made = materials(reading.runs, pairs)
+    has_load = any(run.arm == "load" for run in reading.runs)
     studies = tuple(_study(material, options) for material in made)
     is_estimated = not any(_has_measured(run) for run in reading.runs)
     answers = Answers(

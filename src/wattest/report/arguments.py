@@ -12,6 +12,7 @@ _REPORT = """\
 What did the load cost, what does each hyper-parameter cost and give, can it be believed, and what
 goes into the paper: from the records that sessions have left. Every number stands with its 95 %
 interval, or with the reason for having none."""
+_RESULTS = "results folders, or single records"
 _REPORT_END = """\
 examples:
   wattest report results                              leaves report.html
@@ -48,13 +49,7 @@ def add_report(commands: Any) -> None:
         epilog=_REPORT_END,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "results",
-        type=Path,
-        nargs="+",
-        metavar="RESULTS",
-        help="results folders, or single records",
-    )
+    parser.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help=_RESULTS)
     parser.add_argument(
         "-o",
         "--output",

@@ -76,7 +76,9 @@ def compare(
     Raises:
         ConfigurationError: no program ran in both, `by` is no name, or the anchor is not there.
     """
-    valid = [[run for run in one.runs if run.is_valid] for one in (before, after)]
+    valid = [
+        [run for run in one.runs if run.is_valid and run.arm != "load"] for one in (before, after)
+    ]
     _check_name(by, [*valid[0], *valid[1]])
     shared = [
         program

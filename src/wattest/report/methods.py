@@ -21,7 +21,7 @@ def methods_of(answers: Answers) -> str:
 def _sentences(answers: Answers) -> Iterator[str]:
     runs = answers.runs
     valid = [run for run in runs if run.is_valid]
-    programs = _listed(run.program for run in runs)
+    programs = _listed(run.program for run in runs if run.arm != "load")
     yield f"We ran {counted(len(runs), 'trainings')} of {programs}, of which {len(valid)} count."
     if loads := _listed(run.load for run in runs if run.load):
         yield f"The load was {loads}; energies under load are combined, of both trainings."

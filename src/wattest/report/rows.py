@@ -19,7 +19,7 @@ _TIMES = ("timestamp",)
 _TEXTS = ("experiment_id", "error_message", "flags", "reasons", "test_id", "partner",
           "pair_experiment_id")  # fmt: skip
 _NUMBER_ENDINGS = ("_joules", "_watts", "_percent", "_celsius", "_seconds", "_ratio", "_share",
-                   "_slowdown")  # fmt: skip
+                   "_slowdown", "_work")  # fmt: skip
 
 
 def read_rows(*folders: str | Path) -> list[dict[str, Any]]:
@@ -53,7 +53,8 @@ def _type(name: str, values: Sequence[Any]) -> str:
     if kinds == {bool}:
         return "boolean"
     if kinds == {int}:
-        return "Int64"
+        fits = all(value is None or abs(value) < 2**63 for value in values)
+        return "Int64" if fits else "object"
     if kinds and kinds <= {int, float}:
         return "Float64"
     is_number = name.startswith(("perf_", "hyperparam_")) or name.endswith(_NUMBER_ENDINGS)

@@ -50,10 +50,12 @@ def materials(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[Material]:
     """Return the material of every study, in the order in which they began.
 
     Where a program ran under several loads, what ran alone goes with the load of its partner; what
-    had none goes by itself.
+    had none goes by itself. A load that ran alone is no program of its own, and goes with its load.
     """
     loads: dict[str, dict[str, None]] = {}
     for run in runs:
+        if run.arm == "load":
+            continue
         found = loads.setdefault(run.program, {})
         if run.arm == "parallel" and run.load is not None:
             found[run.load] = None
@@ -62,7 +64,7 @@ def materials(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[Material]:
     for program, names in loads.items():
         every: list[str | None] = [*names] or [None]
         for load in every:
-            own = [one for one in runs if one.program == program]
+            own = [one for one in runs if _is_of(one, program, load)]
             if len(names) > 1:
                 own = [one for one in own if load in (one.load, partners.get(one.path))]
             made.append(_material(program, load, own, pairs))
@@ -71,6 +73,12 @@ def materials(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[Material]:
         if len(names) > 1 and rest:
             made.append(_material(program, None, rest, ()))
     return made
+
+
+def _is_of(run: Run, program: str, load: str | None) -> bool:
+    if run.arm == "load":
+        return load is not None and run.load == load
+    return run.program == program
 
 
 def _material(

@@ -14,7 +14,7 @@ from wattest.errors import EnergyError, RecordError, WattestError
 from wattest.files import json_text, make_folder, user_name, write_atomically
 from wattest.interrupts import OrderlySignals
 from wattest.machine import GovernorState, Journal, facts, set_governor, take
-from wattest.machine.counters import counters_of, shared_cpu
+from wattest.machine.counters import counters_of, names_of, shared_cpu
 from wattest.machine.cpus import format_cpus
 from wattest.machine.slurm import Job
 from wattest.plan import store
@@ -148,7 +148,7 @@ class Session:
             table=self._leave_files(environment, rows),
             known={ids[key]: one.path for key, one in finished.items()},
             publish=lambda told: None,
-            is_continued=self._campaign.is_stored or is_shard,
+            is_continued=self._campaign.is_stored or is_shard or bool(finished),
         )
 
     def _context(self, environment: dict[str, Any]) -> Context:
@@ -219,16 +219,13 @@ class Session:
     def _concurrency(self) -> dict[str, Any]:
         """Return what of the machine is this session's, and what it shares."""
         member = self._options.member
-        own = member.seat.counters() if member else []
+        seated = [one.reserve() for one in member.seat.counters()] if member else []
         return {
             "workers": member.workers if member else None,
             "worker": member.worker if member else None,
             "cpu_energy": self._options.cpu_energy,
-            "own_counters": [
-                *(one.name for one in own),
-                *(one.name for one in self._claims if not one.shared),
-            ],
-            "shared_counters": [one.name for one in self._claims if one.shared],
+            "own_counters": names_of([*seated, *(one for one in self._claims if not one.shared)]),
+            "shared_counters": names_of(one for one in self._claims if one.shared),
             "cpus": format_cpus(os.sched_getaffinity(0)),
         }
 
