@@ -25,8 +25,8 @@ _BEHIND = re.compile(
     r"|[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2150-\u215e]+"
 )
 # What does so unless the pattern takes it, too: a factor without a unit, an exponent that is cut
-# short, a decimal comma, another separator, the rest of a time of day. A unit (`12ms`) is no part of
-# the number.
+# short, a decimal comma, another separator, the rest of a time of day. A unit (`12ms`) is no part
+# of the number.
 _GLUED = re.compile(
     r"(?:[kKMGTPeEdD](?!\w)|[^\W\d_]+[\d_]\w*)|,\d+(?:[.,]\d+)*|[_'\u2019]\d\w*"
     r"|(?::[0-5]\d)+(?:\.\d+)?(?!\w)"
