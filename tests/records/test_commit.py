@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wattest.energy import METRICS
-from wattest.records.commit import commit, counted
+from wattest.records.commit import commit, counted, is_untouched
 
 OUTCOME = {
     "repository": "toy", "model": "small", "hyperparameters": {}, "duration_seconds": 1.0,
@@ -46,6 +46,16 @@ def test_the_first_counts(tmp_path: Path) -> None:
     assert not is_first(tmp_path, second)
     assert is_first(tmp_path, first), "it stays the first"
     assert counted(name_in(tmp_path))
+
+
+def test_what_is_written_to_after_its_commit_is_touched(tmp_path: Path) -> None:
+    path = record(tmp_path, "first")
+    assert is_first(tmp_path, path)
+    assert is_untouched(name_in(tmp_path))
+    path.write_text(path.read_text() + " ")
+    assert not is_untouched(name_in(tmp_path))
+    assert is_first(tmp_path, path)
+    assert is_untouched(name_in(tmp_path)), "it was looked at, and is the one that counts"
 
 
 def test_of_many_at_once_one_counts(tmp_path: Path) -> None:

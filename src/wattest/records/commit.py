@@ -8,6 +8,7 @@ that trained the same thing only one counts.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from wattest.files import make_folder
@@ -15,7 +16,7 @@ from wattest.names import digest_of, slug
 from wattest.plan.experiment import Plan
 from wattest.records.reading import read_record
 
-_TICK_NS = 10_000_000
+_SECOND_NS = 1_000_000_000
 
 
 def counted_name(results: Path, plan: Plan, key: str) -> Path:
@@ -39,14 +40,13 @@ def commit(record: Path, name: Path) -> str | None:
         OSError: the folder cannot be made.
     """
     make_folder(name.parent)
-    while not _link(record, name):
-        if _is_same(name, record):
-            return None
+    while not (_link(record, name) or _is_same(name, record)):
         other = read_record(name) if counted(name) else None
         if other is not None and other.get("foreground_result", other)["training_success"]:
             return str(other["experiment_id"])
         # Somebody has deleted or damaged the record behind it, so that it is run again.
         name.unlink(missing_ok=True)
+    _mark(record)
     return None
 
 
@@ -61,13 +61,20 @@ def counted(name: Path) -> bool:
 def is_untouched(name: Path) -> bool:
     """Tell whether nobody has written to a record since it was committed.
 
-    A link changes the time of the inode's change alone; who writes changes both.
+    Only that has set its time of writing back; who writes lets it be now once more.
     """
     try:
         found = name.stat()
     except OSError:
         return False
-    return found.st_ctime_ns - found.st_mtime_ns > _TICK_NS
+    return found.st_ctime_ns - found.st_mtime_ns >= _SECOND_NS
+
+
+def _mark(record: Path) -> None:
+    """Let a record show that it is committed as it is; one of another user cannot be marked."""
+    with suppress(OSError):
+        found = record.stat()
+        os.utime(record, ns=(found.st_atime_ns, found.st_mtime_ns - _SECOND_NS))
 
 
 def _link(record: Path, name: Path) -> bool:
