@@ -191,20 +191,25 @@ def test_epochs_are_listed_with_what_they_took(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = {"epoch": 1, "seen_seconds": 3.0, "seconds": 3.0, "cpu_joules": None, "gpu_joules": 600.0,
-           "uncertainty_seconds": 0.1}  # fmt: skip
+           "uncertainty_seconds": 0.1, "gpu_uncertainty_joules": 20.0,
+           "gpu_watts": 200.0}  # fmt: skip
+    rest = {"seconds": 7.5, "gpu_joules": 900.0, "cpu_joules": None, "gpu_watts": 120.0}
     epochs = [{**one, "epoch": number} for number in range(1, 31)]
     epochs[1] = {"epoch": 2, "seen_seconds": None}
-    told = {"epochs": epochs, "epochs_note": "some lines came in blocks"}
+    told = {"epochs": epochs, "epochs_rest": rest, "epochs_note": "some lines came in blocks"}
     path = Campaign(tmp_path).run({}, Figures(), power=bumpy(), change=lambda doc: doc.update(told))
     shown_lines = shown(capsys, path)
-    assert "epochs      1 at 3 s: 3 s ±0.1 s, GPU 600 J, CPU -\n" in shown_lines
-    assert "2: came together with others" in shown_lines
-    assert "… 18 more …" in shown_lines
+    lines = [" ".join(line.split()) for line in shown_lines.splitlines()]
+    assert "epochs epoch seen at took GPU GPU mean" in lines
+    assert "1 3 s 3 s ±0.1 s 600 J ±20 J 200 W" in lines
+    assert "2 - - - -" in lines
+    assert "rest - 7.5 s 900 J 120 W" in lines
+    assert "… 19 more …" in shown_lines
     assert "some lines came in blocks" in shown_lines
     for suffix in (".svg", ".html"):
         assert main(["show", str(path), "-o", str(tmp_path / f"a{suffix}")]) == 0
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert page.count("±0.1 s, GPU 600 J") == 29
+    assert page.count("600 J ±20 J") == 29
 
 
 def test_a_run_that_a_signal_ended_has_failed() -> None:

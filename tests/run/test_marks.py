@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.powercap import PowercapTree, PowercapWriter
-from fakes.profile import steady
+from fakes.profile import Profile, bursts
 
-from conftest import TOY, Project
+from conftest import Project, toy_registry
 from wattest.energy import Snapshot
+from wattest.run.epochs import Whole, epochs_of, rest_of
 from wattest.run.marks import (
     IN_BLOCKS,
     LoadMarks,
     LoadRun,
     Mark,
     MarkReader,
-    epochs_of,
     runs_of,
 )  # fmt: skip
 
@@ -41,7 +42,7 @@ class Growing:
         with self.path.open("ab") as file:
             file.write(said.encode() if isinstance(said, str) else said)
         self.now_ns += SECOND // 10
-        latest = Snapshot(0.0, cpu_joules=self.now_ns / 1e8)
+        latest = Snapshot(0.0, cpu_joules=(self.now_ns - SECOND) / 1e8)
         self.reader.look(self.now_ns, lambda: latest, is_last=is_last)
         return [mark.epoch for mark in self.reader.marks]
 
@@ -58,10 +59,16 @@ def test_an_epoch_is_seen_once_and_when_its_number_is_whole(tmp_path: Path) -> N
     assert log.reader.of == 20
     assert [mark.alone for mark in log.reader.marks] == [True] * 3
     assert [mark.gap_ns for mark in log.reader.marks] == [SECOND // 10] * 3
-    first, second, third = epochs_of(log.reader.marks, SECOND)
+    joules: dict[str, float | None] = {"cpu": 8.0, "gpu": None}
+    whole = Whole(SECOND, 0.8, joules, {"cpu": 0.4, "gpu": 0.0})
+    first, second, third = epochs_of(log.reader.marks, whole)
     assert (first.seen_seconds, second.seconds) == (pytest.approx(0.3), pytest.approx(0.1))
     assert (second.cpu_joules, second.cpu_watts) == (pytest.approx(1), pytest.approx(10))
     assert (third.gpu_joules, third.uncertainty_seconds) == (None, pytest.approx(0.2))
+    # The counter shows what was 0.4 s ago at worst, at both ends.
+    assert third.cpu_uncertainty_joules == pytest.approx(2 * 0.4 * 10)
+    assert third.gpu_uncertainty_joules is None
+    assert rest_of([first, second, third], whole).cpu_joules == pytest.approx(0)
 
 
 def test_epochs_that_come_together_are_no_epochs_of_0_s(tmp_path: Path) -> None:
@@ -70,9 +77,13 @@ def test_epochs_that_come_together_are_no_epochs_of_0_s(tmp_path: Path) -> None:
     log.say("Epoch 2\nEpoch 3\n")
     log.say("Epoch 4\n")
     log.say("Epoch 5\n")
-    epochs = epochs_of(log.reader.marks, SECOND)
+    joules: dict[str, float | None] = {"cpu": 5.0, "gpu": None}
+    whole = Whole(SECOND, 0.5, joules, {"cpu": 0.0, "gpu": 0.0})
+    epochs = epochs_of(log.reader.marks, whole)
     assert [one.seen_seconds is None for one in epochs] == [False, True, True, False, False]
     assert [one.seconds is None for one in epochs] == [False, True, True, True, False]
+    rest = rest_of(epochs, whole)
+    assert (rest.seconds, rest.cpu_joules, rest.cpu_watts) == pytest.approx((0.3, 3, 10))
 
 
 @pytest.mark.parametrize(
@@ -135,26 +146,69 @@ def test_the_work_of_a_load_has_fractions_at_both_edges(tmp_path: Path) -> None:
     assert worked(tmp_path, [run(1, 0)], {1: []}, 1, 5).amount is None
 
 
+STEPS = """\
+#!{python}
+import pathlib, sys, time
+out = open(1, "w", closefd=False)
+began = time.monotonic()
+pathlib.Path({trigger!r}).touch()
+for i, at in enumerate({ats}, start=1):
+    time.sleep(max(0, began + at - time.monotonic()))
+    print("Epoch", i, "at", time.monotonic_ns(), file=out, flush={flush})
+time.sleep(0.1)
+print("Accuracy: 1", file=out)
+"""
+
+
 def test_epochs_have_the_energy_of_the_run(project: Project, tmp_path: Path) -> None:
-    script = "#!/bin/sh\nfor i in 1 2 3; do sleep 0.5; echo Epoch $i/3; done\necho Accuracy: 1\n"
-    project.program("toy", script)
-    project.describe("toy", progress=EPOCH.pattern)
-    project.settings({**TOY, "hyperparameters": {}})
+    ats = (0.5, 1.0, 1.6)
+    power = bursts(20.0, [(0.5, 1.0, 120.0), (1.0, 1.6, 40.0)])
+    words = {"python": sys.executable, "ats": ats}
+    told = {name: tmp_path / name for name in ("trigger", "nothing")}
+    project.program("toy", STEPS.format(**words, trigger=str(told["trigger"]), flush=True))
+    project.program("busy", STEPS.format(**words, trigger=str(told["nothing"]), flush=False))
+    models = {
+        name: {**entry, "path": f"repos/{name}", "progress": EPOCH.pattern}
+        for name, entry in toy_registry()["models"].items()
+    }
+    project.registry({"models": models})
+    entries = [{"repo": repo, "model": "small", "hyperparameters": {}} for repo in ("toy", "busy")]
+    project.settings(*entries, execution_order="as_written")
     tree = PowercapTree(tmp_path / "sys")
-    with PowercapWriter({tree.add_package(0): steady(60)}):
+    zones = {tree.add_package(0): power}
+    with PowercapWriter(zones, trigger=told["trigger"]) as writer:
         result = project.run_here("--sysfs", str(tree.root))
-    assert result.ret == 0, result.stdout.str()
-    (record,) = project.records()
+        assert result.ret == 0, result.stdout.str()
+        began_ns = writer.wait_for("started")["epoch_ns"]
+    records = {record["repository"]: record for record in project.records()}
+    log = next((project.path / "results").glob("training_*_toy_*.log"))
+    ends = [int(line.split()[-1]) for line in log.read_text().splitlines() if "at" in line]
+    check_epochs(records["toy"], power, began_ns, ends)
+    assert [one["seconds"] for one in records["busy"]["epochs"]] == [None] * 3
+    assert records["busy"]["epochs_note"] == IN_BLOCKS
+    rest, whole = records["busy"]["epochs_rest"], records["busy"]["energy_metrics"]
+    assert rest["cpu_joules"] == whole["cpu_energy_total_joules"]
+
+
+def check_epochs(record: dict[str, Any], power: Profile, began_ns: int, ends: list[int]) -> None:
+    """Compare the epochs of a record with what a known power makes of known times."""
     assert [one["epoch"] for one in record["epochs"]] == [1, 2, 3]
-    total = record["energy_metrics"]["cpu_energy_total_joules"]
-    rest = record["duration_seconds"] - record["epochs"][-1]["seen_seconds"]
-    told = sum(one["cpu_joules"] for one in record["epochs"])
-    assert told + 60 * rest == pytest.approx(total, rel=0.05)
-    for one in record["epochs"]:
-        assert one["seconds"] > 0.3
-        tolerance = 0.02 * 30 + 60 * one["uncertainty_seconds"]
-        assert one["cpu_joules"] == pytest.approx(60 * one["seconds"], abs=tolerance)
-        assert one["gpu_joules"] is None
+    before_ns = record["energy_provenance"]["window"]["opened_ns"]
+    for one, end_ns in zip(record["epochs"], ends, strict=True):
+        true = power.joules((before_ns - began_ns) / 1e9, (end_ns - began_ns) / 1e9)
+        wrong = 0.02 * true + one["cpu_uncertainty_joules"]
+        assert one["cpu_joules"] == pytest.approx(true, abs=wrong)
+        seconds = (end_ns - before_ns) / 1e9
+        assert one["seconds"] == pytest.approx(seconds, abs=one["uncertainty_seconds"])
+        assert one["cpu_watts"] == pytest.approx(one["cpu_joules"] / one["seconds"])
+        assert one["gpu_joules"] is one["gpu_uncertainty_joules"] is None
+        before_ns = end_ns
+    rest = record["epochs_rest"]
+    told = sum(one["cpu_joules"] for one in record["epochs"]) + rest["cpu_joules"]
+    assert told == pytest.approx(record["energy_metrics"]["cpu_energy_total_joules"])
+    seconds = sum(one["seconds"] for one in record["epochs"]) + rest["seconds"]
+    assert seconds == pytest.approx(record["energy_provenance"]["window"]["duration_seconds"])
+    assert rest["cpu_joules"] >= 0
     assert record["epochs_note"] is None
 
 

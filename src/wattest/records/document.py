@@ -156,9 +156,11 @@ def _load_alone(outcome: Outcome) -> dict[str, Any]:
 
 def _epochs(attempt: Attempt | None) -> dict[str, Any]:
     told = attempt.epochs() if attempt else None
-    epochs, note = told or (None, None)
-    listed = None if epochs is None else [asdict(one) for one in epochs]
-    return {"epochs": listed, "epochs_note": note}
+    if told is None:
+        return {"epochs": None, "epochs_rest": None, "epochs_note": None}
+    epochs, rest, note = told
+    listed = [asdict(one) for one in epochs]
+    return {"epochs": listed, "epochs_rest": asdict(rest), "epochs_note": note}
 
 
 def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:

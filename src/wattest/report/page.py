@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from wattest.errors import ExtraError
 from wattest.report.drawing import inline_svg, readable
+from wattest.report.epochtable import epoch_table
 from wattest.report.sheet import Sheet
 from wattest.report.sheetfigure import sheet_picture
-from wattest.report.sparkline import epoch_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,7 +28,9 @@ def sheet_page(sheet: Sheet) -> str:
     Raises:
         ExtraError: jinja2 or matplotlib is not installed.
     """
-    return render("sheet.html", sheet=sheet, picture=sheet_picture(sheet))
+    return render(
+        "sheet.html", sheet=sheet, epochs=epoch_table(sheet), picture=sheet_picture(sheet)
+    )
 
 
 def render(template: str, **told: Any) -> str:
@@ -59,7 +61,6 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "epoch_words": epoch_words,
         "readable": readable,
         # Names of programs and hyper-parameters may go on in the next line.
         "breakable": lambda text: Markup(_BREAK.sub(r"\1<wbr>", html.escape(text))),

@@ -43,14 +43,19 @@ class Epoch(NamedTuple):
     """One epoch of the foreground: when its end was seen, and what it took; None is not known.
 
     Its ends were seen late by up to `uncertainty_seconds`. Energy includes that of the load.
+    What the epochs leave of the window is one too, of no number.
     """
 
-    number: float
+    number: float | None
     seen_seconds: float | None
     seconds: float | None
     cpu_joules: float | None
     gpu_joules: float | None
+    cpu_watts: float | None
+    gpu_watts: float | None
     uncertainty_seconds: float | None
+    cpu_uncertainty_joules: float | None
+    gpu_uncertainty_joules: float | None
 
 
 @dataclass(frozen=True)
@@ -178,13 +183,18 @@ def _load_runs(window: Mapping[str, Any]) -> list[LoadRun] | None:
 
 
 def _epochs(result: Mapping[str, Any]) -> list[Epoch]:
+    """Return the epochs of a run and, where there are any, what they leave of it."""
     told = result.get("epochs")
-    names = ("seen_seconds", "seconds", "cpu_joules", "gpu_joules", "uncertainty_seconds")
-    return [
+    names = Epoch._fields[1:]
+    found = [
         Epoch(one["epoch"], *(one.get(name) for name in names))
         for one in (told if isinstance(told, list) else [])
         if isinstance(one, dict) and isinstance(one.get("epoch"), int | float)
     ]
+    rest = result.get("epochs_rest")
+    if found and isinstance(rest, dict):
+        found.append(Epoch(None, *(rest.get(name) for name in names)))
+    return found
 
 
 def _gates(result: Mapping[str, Any], share: float | None, loaded: bool) -> Iterator[Gate]:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from wattest.report.numbers import duration, joules, percent
-from wattest.report.sheet import Epoch, LoadRun, Sheet, power_range
+from wattest.report.epochtable import epoch_table
+from wattest.report.numbers import duration, percent
+from wattest.report.sheet import LoadRun, Sheet, power_range
 from wattest.report.traces import PowerTrace
 
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -133,29 +134,20 @@ def _gate_rows(sheet: Sheet) -> Iterator[str]:
 
 
 def _epoch_rows(sheet: Sheet) -> Iterator[str]:
-    """Yield what each epoch took; of many the first and the last ones."""
-    half = _MOST_EPOCHS // 2
-    shown = sheet.epochs
-    if len(shown) > _MOST_EPOCHS:
-        shown = [*shown[:half], *shown[-half:]]
-    for index, one in enumerate(shown):
-        if index == half and len(sheet.epochs) > _MOST_EPOCHS:
-            yield _row("", f"… {len(sheet.epochs) - _MOST_EPOCHS} more …")
-        yield _row("epochs" * (index == 0), epoch_words(one))
+    """Yield the table of what each epoch took; of many the first and the last ones."""
+    rows = epoch_table(sheet)
+    if rows:
+        half = _MOST_EPOCHS // 2
+        left_out = len(rows) - 1 - _MOST_EPOCHS
+        shown = rows if left_out <= 0 else [*rows[: half + 1], *rows[-half:]]
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        for index, row in enumerate(shown):
+            if left_out > 0 and index == half + 1:
+                yield _row("", f"… {left_out} more …")
+            cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            yield _row("epochs" * (index == 0), "  ".join(cells))
     if sheet.epochs_note:
-        yield _row("" if shown else "epochs", sheet.epochs_note)
-
-
-def epoch_words(epoch: Epoch) -> str:
-    """Return what one epoch took, in words."""
-    if epoch.seen_seconds is None:
-        return f"{epoch.number:g}: came together with others, so that its time is not known"
-    told = f"{epoch.number:g} at {duration(epoch.seen_seconds)}"
-    if epoch.seconds is None:
-        return told
-    late = epoch.uncertainty_seconds
-    told += f": {duration(epoch.seconds)}{'' if late is None else f' ±{late:.2g} s'}"
-    return f"{told}, GPU {joules(epoch.gpu_joules)}, CPU {joules(epoch.cpu_joules)}"
+        yield _row("" if rows else "epochs", sheet.epochs_note)
 
 
 def _row(label: str, text: str) -> str:

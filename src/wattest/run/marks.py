@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,52 +119,6 @@ class MarkReader:
         if self._behind > _MOST_BEHIND:
             raise OSError(0, "it grows faster than it is looked at")
         return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What lies between a mark and the one before it, or the window's opening edge.
-
-    `seen_seconds` counts from that edge; a mark is seen late by up to a look, so that its time
-    and its energy have an uncertainty of `uncertainty_seconds`. None is not known.
-    """
-
-    epoch: float
-    seen_seconds: float | None
-    seconds: float | None = None
-    cpu_joules: float | None = None
-    gpu_joules: float | None = None
-    cpu_watts: float | None = None
-    gpu_watts: float | None = None
-    uncertainty_seconds: float | None = None
-
-
-def epochs_of(marks: Sequence[Mark], opened_ns: int) -> list[Epoch]:
-    """Return the epochs of a window; of those that came in one look only the number is known."""
-    before: Mark | None = Mark(0, opened_ns, 0, True, 0.0, 0.0)
-    found = []
-    for mark in marks:
-        found.append(_epoch(mark, before, opened_ns))
-        before = mark if mark.alone else None
-    return found
-
-
-def _epoch(mark: Mark, before: Mark | None, opened_ns: int) -> Epoch:
-    if not mark.alone:
-        return Epoch(mark.epoch, None)
-    seen_seconds = (mark.seen_ns - opened_ns) / 1e9
-    if before is None:
-        return Epoch(mark.epoch, seen_seconds)
-    seconds = (mark.seen_ns - before.seen_ns) / 1e9
-    cpu = _between(before.cpu_joules, mark.cpu_joules)
-    gpu = _between(before.gpu_joules, mark.gpu_joules)
-    watts = [None if one is None or seconds <= 0 else one / seconds for one in (cpu, gpu)]
-    late_seconds = (mark.gap_ns + before.gap_ns) / 1e9
-    return Epoch(mark.epoch, seen_seconds, seconds, cpu, gpu, watts[0], watts[1], late_seconds)
-
-
-def _between(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from wattest.files import give_back, open_new
 from wattest.machine import Neighbour, Span
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
-from wattest.run.marks import IN_BLOCKS, Epoch, MarkReader, epochs_of
+from wattest.run.epochs import Epoch, Rest, Whole, epochs_of, rest_of
+from wattest.run.marks import IN_BLOCKS, MarkReader
 from wattest.run.metrics import Metrics
 
 
@@ -99,8 +100,8 @@ class Attempt:
         """Return where the energy metrics come from; None without a window."""
         return self.measurement.provenance() if self.measurement else None
 
-    def epochs(self) -> tuple[list[Epoch], str | None] | None:
-        """Return the epochs of the window, and why something of them is not known.
+    def epochs(self) -> tuple[list[Epoch], Rest, str | None] | None:
+        """Return the epochs of the window, what they leave, and why something is not known.
 
         None without a pattern that tells of progress, or without a window.
         """
@@ -112,11 +113,13 @@ class Attempt:
             marks = [replace(mark, cpu_joules=None) for mark in marks]
         if energy["gpu_energy_total_joules"] is None:
             marks = [replace(mark, gpu_joules=None) for mark in marks]
-        found = epochs_of(marks, self.measurement.opened_ns)
+        whole = _whole(self.measurement)
+        found = epochs_of(marks, whole)
+        rest = rest_of(found, whole)
         if self.marks.problem:
-            return found, f"epochs are not known further: {self.marks.problem}"
+            return found, rest, f"epochs are not known further: {self.marks.problem}"
         in_blocks = any(one.seen_seconds is None for one in found)
-        return found, IN_BLOCKS if in_blocks else None
+        return found, rest, IN_BLOCKS if in_blocks else None
 
     @property
     def cpu(self) -> CpuUse | None:
@@ -145,6 +148,17 @@ class Attempt:
             self.cpu.machine_busy_seconds,
             self.cpu.foreground_seconds if self.exit else None,
         )
+
+
+def _whole(measured: Measurement) -> Whole:
+    """Return the window that epochs lie in."""
+    energy, periods = measured.energy_metrics(), {"cpu": 0.0, "gpu": 0.0}
+    for result in measured.results:
+        for part in result.parts:
+            name = result.domain[:3]
+            periods[name] = max(periods[name], part.update_period_seconds or 0.0)
+    joules = {name: energy[f"{name}_energy_total_joules"] for name in periods}
+    return Whole(measured.opened_ns, measured.duration_seconds, joules, periods)
 
 
 @dataclass(frozen=True)
