@@ -35,7 +35,7 @@ Seen = tuple[str, bool]
 
 def an_array(stage: Stage) -> Seen:
     """Twelve trainings in four tasks; submit while they are queued is refused."""
-    one = Campaign(stage, "array", 12, 2)
+    one = Campaign(stage, "array", 12, 4)
     one.submit("--time=5", shards=4)
     refused = "of this plan is queued" in one.submit("--time=5", shards=4)
     one.ended()
@@ -47,7 +47,7 @@ def an_array(stage: Stage) -> Seen:
 
 def in_srun(stage: Stage) -> Seen:
     """The tasks of one srun take the shards of a plan that its seed fixes."""
-    one = Campaign(stage, "srun", 4, 3)
+    one = Campaign(stage, "srun", 4, 4)
     call("srun", *stage.options, "-N2", "-n2", "--ntasks-per-node=1", "--time=5", "bash", "-c",
          'exec "$@"', "bash", sys.executable, "-m", "pytest", "experiments", "--config",
          "settings/test.json", "--shard", "slurm", "--resume", cwd=one.folder,
@@ -65,7 +65,7 @@ def cancelled(stage: Stage) -> Seen:
     one.ended(60)
     left = [record["error_message"][:11] for record in one.records()]
     codes = one.exits()
-    one.train(2)
+    one.train(4)
     one.submit("--time=5", shards=2)
     one.ended()
     holds = left == ["interrupted"] * 2 and list(codes.values()) == [[2], [2]]
@@ -128,7 +128,7 @@ def never_fits(stage: Stage) -> Seen:
 def without_slurmd(stage: Stage) -> Seen:
     """A node falls silent while its task lives on; Slurm runs the task on another at once."""
     silent = int(re.search(r"SlurmdTimeout\s*=\s*(\d+)", call("scontrol", "show", "config"))[1])
-    one = Campaign(stage, "slurmd", 1, 2)
+    one = Campaign(stage, "slurmd", 1, 4)
     one.train(2 * silent + 160, task=1)
     one.submit("--time=15", shards=1)
     one.training()
