@@ -329,3 +329,27 @@ def test_a_resumed_task_is_quick_and_writes_little(project: Project) -> None:
         if path.is_file() and path not in before and "counted" not in path.parts
     )
     assert written < 100_000
+
+
+def test_workers_leave_what_does_not_fit_to_a_later_task(
+    slurm: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*next(iter(ends_in(3600).items())))
+    assert slurm.run_here("--shard", "1/2").ret == 0
+    workers = ("-n", "2", "--cpu-energy", "off", "--shard", "2/2", "--resume")
+    done = slurm.run_apart(*workers, **ends_in(30))
+    assert done.returncode == 75, done.stdout
+    assert re.search("needs about .* and this task has .* s left", done.stdout)
+    assert len(slurm.records()) == 2
+    assert calls(slurm) == "requeue 9_2\n"
+
+
+def test_workers_that_time_interrupts_are_queued_again(slurm: Project) -> None:
+    slurm.settings({**MUTANTS, "hyperparameters": {"seconds": 30}}, seed=5)
+    slurm.interfere("run.foreground:_watch", "os.kill(os.getppid(), signal.SIGTERM)")
+    workers = ("-n", "2", "--cpu-energy", "off", "--shard", "2/2")
+    done = slurm.run_apart(*workers, **ends_in(20))
+    assert done.returncode == 2, done.stdout
+    assert calls(slurm) == "requeue 9_2\n"
+    assert all(one["error_message"].startswith("interrupted") for one in slurm.records())
+    assert len(list((slurm.path / "results").glob("slurm/*/*.interrupted"))) > 0
