@@ -233,6 +233,30 @@ def test_status_says_what_failed_and_why(
     assert f"failed  toy-small-mutation-1  {os.uname().nodename}  training ended with" in shown
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"experiments": [{}]}', '{"experiments": 3}'])
+def test_a_damaged_plan_is_told_beside_the_others(
+    project: Project, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    submitted(project)
+    (project.path / "results/plans/damaged.json").write_text(text)
+    capsys.readouterr()
+    assert main(["status", str(project.path / "results")]) == 0
+    shown = capsys.readouterr().out
+    assert "damaged.json is no plan" in shown
+    assert "4 experiments: 4 missing" in shown
+
+
+def test_words_for_pytest_that_end_nowhere_are_refused(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    with pytest.raises(SystemExit) as ended:
+        main(["submit", "settings/test.json", "--dry-run", "--pytest", "-k 'one"])
+    assert ended.value.code == 4
+    assert "No closing quotation" in capsys.readouterr().err
+
+
 def test_status_of_nothing_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(tmp_path)]) == 4
     assert "holds no plan" in capsys.readouterr().err
@@ -281,6 +305,17 @@ def test_a_task_leaves_what_does_not_fit_to_a_later_one(
     assert len(slurm.records()) == 3
     assert calls(slurm) == "requeue 9_1\n"
     result.stdout.fnmatch_lines(["*and this task has * s left*", "time is up: 9_1 is queued again"])
+
+
+def test_a_run_on_a_lost_node_leaves_the_one_that_replaced_it_alone(
+    slurm: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*next(iter(ends_in(30).items())))
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "another")
+    result = slurm.run_here("--shard", "slurm")
+    assert result.ret == 75, result.stdout.str()
+    assert calls(slurm) == ""
+    result.stdout.fnmatch_lines(["not queued again: it was cancelled, or runs elsewhere"])
 
 
 @pytest.mark.parametrize(
