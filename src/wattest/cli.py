@@ -38,12 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+# What a pipeline may ask: bad arguments end it as bad input does, and not as a gate would.
+_OF_RECORDS = ("report", "compare", "attribute", "show")
+
+
 class _Parser(argparse.ArgumentParser):
-    """One for which bad arguments are bad input, and nothing that a gate says."""
+    """One for which bad arguments are bad input where a gate may speak by the exit code."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(4, f"ERROR: {message}\n")
+        code = 4 if self.prog.endswith(_OF_RECORDS) else 2
+        self.exit(code, f"ERROR: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
