@@ -132,6 +132,9 @@ class TimeLimit:
         if self._job.restarts >= REQUEUE_MOST:
             workers.tell(self._config, f"not queued again: that was done {REQUEUE_MOST} times")
             return
+        if not self._job.is_wanted():
+            workers.tell(self._config, "not queued again: it was cancelled, or runs elsewhere")
+            return
         try:
             workers.tell(self._config, f"time is up: {self._job.name} is queued again")
             self._job.requeue()
