@@ -46,6 +46,8 @@ def read(tmp_path: Path, text: str, pattern: str = ACCURACY) -> Metrics:
         ("took 12.3s", r"took ([0-9.]+)", 12.3),
         ("used 12.5MiB", r"used ([0-9.]+)", 12.5),
         ("took 12 ms", r"took ([0-9.]+)", 12.0),
+        ("Accuracy: 9\x1b[1m1.5\x1b[0m\x1b[2me-05\x1b[0m", ACCURACY, 91.5e-5),
+        ("Accuracy: \x1b[32m91.5\x1b[0m", r"Accuracy: \x1b\[32m([0-9.]+)", 91.5),
         ("took 12s", r"took ([0-9.]+)\s*(?:ms|s)", 12.0),
         ("3,91,5", r"^3,(\d+),", 91.0),
         ("Correct: 95/100", r"Correct: (\d+)", 95.0),
@@ -77,6 +79,9 @@ def test_a_number_of_which_a_pattern_takes_a_part_counts_as_a_whole(
         ("9\u066b15", "9\u066b15"),
         ("10\u00b2", "10\u00b2"),
         ("1e999", "1e999"),
+        ("1.#IND", "1.#IND"),
+        ("1:23.5", "1:23.5"),
+        ("5 x 10^-5", "5 x 10^-5"),
     ],
 )
 def test_a_part_of_what_is_no_number_is_none_with_the_reason(
@@ -104,6 +109,49 @@ def test_a_training_that_diverged_has_not_the_value_of_an_earlier_epoch(
     assert "where the log says at last 'Accuracy:" in found.problems[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("x: 88\nx: nan\n", r"y: .|x: ([0-9.]+)"),
+        ("x: 88\nx: nan\n", r"(?:x: ([0-9.]+)|y)"),
+        ("88 acc\nnan acc\n", r"([0-9.]+) acc"),
+        ("88% acc\n-inf% acc\n", r"^([0-9.]+)% acc"),
+        ("loss 3 acc 88\nloss nan acc nan\n", r"loss [0-9.]+ acc ([0-9.]+)"),
+        ("loss 3 acc 88\nloss nan acc 10.0\n", r"loss \d+\.?\d* acc ([0-9.]+)"),
+        ("acc 88 loss 3\nacc 10 loss nan\n", r"acc ([0-9.]+) loss [0-9.]+"),
+        ("acc: 88%\nacc: 9.15e-05%\n", r"acc: ([0-9.]+)%"),
+        ("psnr 30dB\npsnr infdB\n", r"psnr ([0-9.]+)dB"),
+        ("acc: 88\nacc: tensor(nan, device='cuda:0')\n", r"acc: ([0-9.]+)"),
+        ("acc: 88\nacc: \x1b[31mnan\x1b[0m\n", r"acc: ([0-9.]+)"),
+        ("acc: nan (epoch 3)\n", r"acc.*?([0-9.]+)"),
+        ("acc: nan\nEpoch 3\n", r"acc:\D*([0-9.]+)"),
+    ],
+)
+def test_no_number_is_seen_wherever_the_pattern_wants_one(
+    tmp_path: Path, text: str, pattern: str
+) -> None:
+    found = read(tmp_path, text, pattern)
+    assert found.values == {"accuracy": None}
+    assert "where the log says at last " in found.problems[0]
+
+
+def test_a_colour_that_a_piece_ends_within_is_none_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.run.log._READ_BYTES", 64)
+    for length in range(40, 64):
+        text = f"{'x' * length}\nacc: \x1b[31m91.5\x1b[0m\n"
+        assert read(tmp_path, text, r"acc: ([0-9.]+)").values == {"accuracy": 91.5}
+    assert read(tmp_path, "acc: 91.5\x1b[", r"acc: ([0-9.]+)").values == {"accuracy": 91.5}
+
+
+def test_a_reason_is_short_whatever_the_log_says(tmp_path: Path) -> None:
+    for said, pattern in (("1" * 10**5, ACCURACY), ("x" * 10**5, r"Accuracy: (\S+)")):
+        found = read(tmp_path, f"Accuracy: {said}\n", pattern)
+        assert found.values == {"accuracy": None}
+        assert len(found.problems[0]) < 200
+
+
 def test_a_later_place_without_a_number_is_told_and_takes_nothing(tmp_path: Path) -> None:
     found = read(tmp_path, "Accuracy: 88.0\nAccuracy and loss were written.\n")
     assert found.values == {"accuracy": 88.0}
@@ -117,7 +165,7 @@ def test_a_later_place_without_a_number_is_told_and_takes_nothing(tmp_path: Path
         ("Accuracy: 88%\nAccuracy: 0.9 of the best\n", r"Accuracy: ([0-9.]+)%"),
         ("acc 88\nnothing: nan\n", r"\w+ ([0-9.]+)"),
         ("Test Loss: 88, Train Loss: nan\n", r"Test.*Loss[:\s]+([0-9.]+)"),
-        ("x: 88\nx: nan\n", r"y: .|x: ([0-9.]+)"),
+        ("acc: 88 done\nacc: 9 failed\n", r"acc: ([0-9.]+) done"),
     ],
 )
 def test_what_stands_before_or_elsewhere_is_not_said_of_the_last_number(

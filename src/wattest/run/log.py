@@ -15,6 +15,9 @@ _READ_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 16
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LONGEST_SHOWN = 300
+# What a terminal obeys (colours, mostly), and the longest of it that a piece may end within.
+_OBEYED = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
+_LONGEST_OBEYED = 32
 # Control and format characters, and line and paragraph separators: a terminal obeys some of them.
 _UNSHOWN_CATEGORIES = ("Cc", "Cf", "Zl", "Zp")
 
@@ -62,18 +65,20 @@ def _shown_character(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def pieces(log: Path) -> Iterator[tuple[int, str]]:
+def pieces(log: Path, is_plain: bool = True) -> Iterator[tuple[int, str]]:
     """Yield the log in pieces of whole lines, each with its place and the last 64 KiB before it.
 
     The pieces overlap because a pattern may span lines: white space matches line ends. Places are
-    counted in characters.
+    counted in characters. A plain log is without the colours that a terminal would show.
 
     Raises:
         OSError: it is no file, or cannot be read.
     """
-    kept, place = "", 0
+    kept, cut, place = "", "", 0
     with io.TextIOWrapper(open_regular(log), encoding="utf-8", errors="replace") as file:
         while piece := file.read(_READ_BYTES):
+            if is_plain:
+                piece, cut = _plain(cut + piece)
             text = kept + piece
             end = text.rfind("\n") + 1
             if end == 0 and len(text) < _LONGEST_LINE:
@@ -84,5 +89,12 @@ def pieces(log: Path) -> Iterator[tuple[int, str]]:
             least = max(0, end - _LONGEST_LINE)
             begin = text.find("\n", least, end - 1) + 1 or least
             kept, place = text[begin:], place + begin
-    if kept:
-        yield place, kept
+    if kept + cut:
+        yield place, kept + cut
+
+
+def _plain(text: str) -> tuple[str, str]:
+    """Return a text without colours, and its end where it may be the beginning of one."""
+    text = _OBEYED.sub("", text)
+    place = text.rfind("\x1b", max(0, len(text) - _LONGEST_OBEYED))
+    return (text, "") if place < 0 else (text[:place], text[place:])

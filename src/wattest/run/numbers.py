@@ -15,16 +15,22 @@ _BEFORE = re.compile(
     rf"|{_SIGN})$"
 )
 # What stands directly behind it and belongs to its number, whatever the pattern says of it:
-# digits and exponents, groups of thousands, ``x 10^``, superscripts and fractions.
+# digits and exponents, groups of thousands, ``x 10^``, superscripts and fractions, and what C
+# libraries write of a number that is none (``1.#IND``).
 _BEHIND = re.compile(
-    r"\.?[eE][+\-\u2212]?\d+|[.\u00b7\u066b\u066c]?\d\w*(?:(?<=[eE])[+-]\d+)?(?:[.,]\d\w*)*"
+    r"\.?#(?:IND|INF|[QS]?NAN)\w*|\.?[eE][+\-\u2212]?\d+"
+    r"|[.\u00b7\u066b\u066c]?\d\w*(?:(?<=[eE])[+-]\d+)?(?:[.,]\d\w*)*"
     r"|(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)"
-    r"|\s?(?:[\u00d7\u00b7]\s?10|\*\s?10(?:\^|\*\*))\S*"
+    r"|\s?(?:[\u00d7\u00b7]\s?10|[*xX]\s?10(?:\^|\*\*))\S*"
     r"|[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2150-\u215e]+"
 )
 # What does so unless the pattern takes it, too: a factor without a unit, an exponent that is cut
-# short, a decimal comma, another separator. A unit (`12ms`) is no part of the number.
-_GLUED = re.compile(r"(?:[kKMGTPeEdD](?!\w)|[^\W\d_]+[\d_]\w*)|,\d+(?:[.,]\d+)*|[_'\u2019]\d\w*")
+# short, a decimal comma, another separator, the rest of a time of day. A unit (`12ms`) is no part
+# of the number.
+_GLUED = re.compile(
+    r"(?:[kKMGTPeEdD](?!\w)|[^\W\d_]+[\d_]\w*)|,\d+(?:[.,]\d+)*|[_'\u2019]\d\w*"
+    r"|(?::[0-5]\d)+(?:\.\d+)?(?!\w)"
+)
 _BEFORE_COMMA = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}\.\d{3})")
 
 
