@@ -13,9 +13,7 @@ All scenes take about 15 minutes, since Slurm lets a task that is queued again w
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -26,231 +24,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
-
-from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml  # noqa: E402
-from fakes.powercap import PowercapTree, PowercapWriter  # noqa: E402
-from fakes.profile import steady  # noqa: E402
-from peers import machine_line  # noqa: E402
-
-from conftest import Project  # noqa: E402  (the path comes first)
-
-_CALL_SECONDS = 60
-_SCENE_SECONDS = 900
-_SEED = 11
-# Trains as long as it is told, or as long as its task is: a number for each, or one for all.
-_TRAINING = """\
-#!/bin/sh
-sleep $(cat "seconds.$SLURM_ARRAY_TASK_ID.${SLURM_RESTART_COUNT:-0}" 2>/dev/null || cat seconds)
-echo "Accuracy: 90.0"
-"""
-# bash reads this before a batch file: it gives a task the scripted counters of its node.
-_HARDWARE = '. "{folder}/nodes/$SLURMD_NODENAME/env"\n'
-# Says with which status each run of each task ends, before anything else is done at the end.
-_EXITS = """
-import os, pathlib, pytest
-_sessions = []
-def pytest_sessionstart(session):
-    _sessions.append(session)
-@pytest.hookimpl(tryfirst=True)
-def pytest_unconfigure(config):
-    task = os.environ.get("SLURM_ARRAY_TASK_ID")
-    if task and _sessions:
-        restart = os.environ.get("SLURM_RESTART_COUNT") or "0"
-        job, node = os.environ["SLURM_ARRAY_JOB_ID"], os.environ["SLURMD_NODENAME"]
-        told = pathlib.Path(__file__).parent / "exits" / f"{job}_{task}.{restart}.{node}"
-        told.write_text(str(int(_sessions[0].exitstatus)))
-"""
-# Prints the processes of the node that have anything to do with a folder.
-_LEFT = """
-import os, sys
-for pid in filter(str.isdecimal, os.listdir("/proc")):
-    try:
-        words = open(f"/proc/{pid}/cmdline").read() + os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        continue
-    if os.environ["CAMPAIGN"] in words:
-        print("left:", pid, words.replace(chr(0), " "))
-"""
-
-
-def call(*command: str, check: bool = True, **more: Any) -> str:
-    """What a command prints."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_CALL_SECONDS, check=False, **more
-    )
-    if check and done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}".strip())
-    return (done.stdout if check else done.stdout + done.stderr).strip()
-
-
-def until(holds: Callable[[], object], what: str, seconds: float) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.5)
-
-
-@dataclass
-class Stage:
-    """Where the campaigns run: a shared folder, the nodes of a partition, and their counters."""
-
-    folder: Path
-    options: list[str]
-    nodes: list[str]
-    environment: dict[str, str] = field(default_factory=dict)
-    campaigns: list[Campaign] = field(default_factory=list)
-
-    @contextmanager
-    def hardware(self) -> Any:
-        """Scripted counters for every node while the block runs."""
-        zones, lib = {}, build_fake_nvml(self.folder / "lib")
-        for number, node in enumerate(self.nodes):
-            place = self.folder / "nodes" / node
-            tree = PowercapTree(place / "sys")
-            zones[tree.add_package()] = steady(40.0 + 10 * number)
-            gpu = FakeGpu(steady(100.0 + 50 * number), uuid=f"GPU-{number:08x}-0000-0000-0000-0")
-            FakeGpuScript([gpu]).write(place / "gpus")
-            values = {"LD_LIBRARY_PATH": lib, "WATTEST_FAKE_NVML": place / "gpus",
-                      "WATTEST_SYSFS": tree.root, "WATTEST_LOCK_DIR": place / "locks"}  # fmt: skip
-            lines = [f"export {name}='{value}'\n" for name, value in values.items()]
-            (place / "env").write_text("".join(lines) + "unset CUDA_VISIBLE_DEVICES\n")
-        (self.folder / "hardware.sh").write_text(_HARDWARE.format(folder=self.folder))
-        (self.folder / "left.py").write_text(_LEFT)
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"),
-                            "BASH_ENV": str(self.folder / "hardware.sh")}  # fmt: skip
-        self.environment.pop("CUDA_VISIBLE_DEVICES", None)
-        with PowercapWriter(zones, period=0.05, log=self.folder / "writer.jsonl"):
-            yield
-
-    def cancel(self) -> None:
-        """End what is left of the jobs of all campaigns."""
-        for campaign in self.campaigns:
-            campaign.cancel()
-
-    def left(self, folder: Path) -> int:
-        """How many processes of a campaign are left on the nodes."""
-        looks = [sys.executable, str(self.folder / "left.py")]
-        here = {**os.environ, "CAMPAIGN": str(folder)}
-        told = call(*looks, env=here)
-        for line in call("sinfo", "-h", "-N", "-t", "idle", "-o", "%N %n").splitlines():
-            node, host = line.split()
-            if node in self.nodes and host != platform.node().partition(".")[0]:
-                told += call("srun", *self.options, f"--nodelist={node}", "--time=1", "-n1",
-                             *looks, env=here)  # fmt: skip
-        return told.count("left:")
-
-
-class Campaign:
-    """A project of toy trainings, its jobs, and what has become of them."""
-
-    def __init__(self, stage: Stage, name: str, count: int, seconds: float) -> None:
-        self.stage, self.count = stage, count
-        self.folder = stage.folder / name
-        self.folder.mkdir()
-        self.jobs: list[str] = []
-        project = Project(self.folder)
-        project.program("toy", _TRAINING)
-        project.settings(
-            {"repo": "toy", "model": "small", "mutate": ["epochs"], "runs_per_config": count},
-            seed=_SEED, timeout_seconds=900,
-        )  # fmt: skip
-        (self.folder / "exits").mkdir()
-        stage.campaigns.append(self)
-        with (self.folder / "conftest.py").open("a") as file:
-            file.write(_EXITS)
-        self.train(seconds)
-
-    def train(self, seconds: float, task: int | None = None, restart: int = 0) -> None:
-        """Let trainings take so long, or those of one run of a task."""
-        name = "seconds" if task is None else f"seconds.{task}.{restart}"
-        (self.folder / "repos/toy" / name).write_text(f"{seconds}\n")
-
-    def wattest(self, *words: str) -> str:
-        """What the command says."""
-        return call(sys.executable, "-m", "wattest", *words, cwd=self.folder,
-                    env=self.stage.environment, check=False)  # fmt: skip
-
-    def submit(self, *options: str, shards: int) -> str:
-        """Queue what is missing; what was said."""
-        words = ["--shards", str(shards), "--", *self.stage.options, *options]
-        told = self.wattest("submit", "settings/test.json", *words)
-        self.jobs += re.findall(r"Submitted batch job (\d+)", told)
-        return told
-
-    def queued(self) -> list[str]:
-        """The states of its tasks that Slurm still has: ``1 RUNNING n1``."""
-        jobs = ",".join(self.jobs)
-        told = call("squeue", "-h", "-r", "-j", jobs, "-o", "%K %T %N", check=False)
-        return [] if "Invalid job id" in told else told.splitlines()
-
-    def ended(self, seconds: float = _SCENE_SECONDS) -> None:
-        """Wait for the end of all of its tasks."""
-        until(lambda: not self.queued(), f"the end of job {self.jobs}", seconds)
-
-    def training(self, count: int = 1, seconds: float = 120) -> None:
-        """Wait until so many trainings run."""
-        found = self.folder / "results/sessions"
-        until(lambda: len(list(found.glob("*/running.json"))) >= count,
-              f"{count} trainings of {self.folder.name}", seconds)  # fmt: skip
-        time.sleep(2)
-
-    def cancel(self) -> None:
-        """End its jobs, if any are left."""
-        if self.jobs:
-            call("scancel", *self.jobs, check=False)
-
-    def exits(self) -> dict[str, list[int]]:
-        """The exit codes of the runs of each task, by job and task."""
-        told: dict[str, list[int]] = {}
-        for file in sorted((self.folder / "exits").iterdir()):
-            told.setdefault(file.name.split(".")[0], []).append(int(file.read_text()))
-        return told
-
-    def records(self) -> list[dict[str, Any]]:
-        """All records, oldest first."""
-        return [json.loads(file.read_text())
-                for file in sorted((self.folder / "results").glob("*.json"))]  # fmt: skip
-
-    def counted(self) -> Counter[str]:
-        """How many records count of each experiment."""
-        return Counter(
-            one["plan"]["experiment_key"]
-            for one in self.records()
-            if one["training_success"] and not one.get("duplicate_of")
-        )
-
-    def told(self) -> str:
-        """What is to be seen at the end of every scene."""
-        counted, exits = self.counted(), self.exits()
-        twice = sum(count > 1 for count in counted.values())
-        codes = "; ".join(f"{task}: {' '.join(map(str, them))}" for task, them in exits.items())
-        status = self.wattest("status", "results").splitlines()[0].rpartition("experiments: ")[2]
-        return (f"status {status}; {len(counted)} counted, {twice} twice; exits {codes or '-'};"
-                f" {self.stage.left(self.folder)} processes left")  # fmt: skip
-
-    def is_whole(self) -> bool:
-        """Tell whether each experiment has one record that counts, and nothing is left."""
-        return (list(self.counted().values()) == [1] * self.count
-                and not self.stage.left(self.folder)
-                and f"{self.count} done" in self.wattest("status", "results")
-                and "submitted" not in self.submit(shards=1).lower())  # fmt: skip
-
+from peers import machine_line
+from slurm_stage import Campaign, Stage, call, until
 
 Seen = tuple[str, bool]
 
 
 def an_array(stage: Stage) -> Seen:
     """Twelve trainings in four tasks; submit while they are queued is refused."""
-    one = Campaign(stage, "array", 12, 2)
+    one = Campaign(stage, "array", 12, 4)
     one.submit("--time=5", shards=4)
     refused = "of this plan is queued" in one.submit("--time=5", shards=4)
     one.ended()
@@ -262,7 +47,7 @@ def an_array(stage: Stage) -> Seen:
 
 def in_srun(stage: Stage) -> Seen:
     """The tasks of one srun take the shards of a plan that its seed fixes."""
-    one = Campaign(stage, "srun", 4, 3)
+    one = Campaign(stage, "srun", 4, 4)
     call("srun", *stage.options, "-N2", "-n2", "--ntasks-per-node=1", "--time=5", "bash", "-c",
          'exec "$@"', "bash", sys.executable, "-m", "pytest", "experiments", "--config",
          "settings/test.json", "--shard", "slurm", "--resume", cwd=one.folder,
@@ -280,7 +65,7 @@ def cancelled(stage: Stage) -> Seen:
     one.ended(60)
     left = [record["error_message"][:11] for record in one.records()]
     codes = one.exits()
-    one.train(2)
+    one.train(4)
     one.submit("--time=5", shards=2)
     one.ended()
     holds = left == ["interrupted"] * 2 and list(codes.values()) == [[2], [2]]
@@ -343,7 +128,7 @@ def never_fits(stage: Stage) -> Seen:
 def without_slurmd(stage: Stage) -> Seen:
     """A node falls silent while its task lives on; Slurm runs the task on another at once."""
     silent = int(re.search(r"SlurmdTimeout\s*=\s*(\d+)", call("scontrol", "show", "config"))[1])
-    one = Campaign(stage, "slurmd", 1, 2)
+    one = Campaign(stage, "slurmd", 1, 4)
     one.train(2 * silent + 160, task=1)
     one.submit("--time=15", shards=1)
     one.training()
@@ -412,15 +197,20 @@ def play(name: str, stage: Stage) -> bool:
     return holds
 
 
-def main() -> int:
-    """Play the scenes; print a line for each."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shared", type=Path, default=Path.cwd(), help="a folder all nodes see")
     parser.add_argument("--partition", help="Slurm's partition; its own choice without it")
     parser.add_argument("--nodes-too", action="store_true", help="also take nodes from Slurm")
     parser.add_argument("--scene", default="", metavar="TEXT", help="only those with it in a name")
     parser.add_argument("--keep", action="store_true", help="do not remove the folder")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Play the scenes; print a line for each."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
         version = call("sinfo", "--version")
         partition = [f"--partition={arguments.partition}"] if arguments.partition else []
@@ -439,7 +229,7 @@ def main() -> int:
         at_the_end.enter_context(stage.hardware())
         at_the_end.callback(stage.cancel)
         # Slurm itself lets them take turns.
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(4) as pool, stage.ended_with_us():
             apart = [name for name in wanted if name not in _OF_NODES]
             held = list(pool.map(lambda name: play(name, stage), apart))
         for name in wanted:

@@ -38,12 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+# What a pipeline may ask: bad arguments end it as bad input does, and not as a gate would.
+_OF_RECORDS = ("report", "compare", "attribute", "show")
+
+
 class _Parser(argparse.ArgumentParser):
-    """One for which bad arguments are bad input, and nothing that a gate says."""
+    """One for which bad arguments are bad input where a gate may speak by the exit code."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(4, f"ERROR: {message}\n")
+        code = 4 if self.prog.endswith(_OF_RECORDS) else 2
+        self.exit(code, f"ERROR: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +109,8 @@ def _add_cluster(commands: Any) -> None:
     submit.add_argument("--results-dir", type=Path, metavar="DIR", help="where records go")
     submit.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
     submit.add_argument("--shards", type=_shards, metavar="N", help="parts of the plan: one a task")
-    submit.add_argument("--pytest", metavar="WORDS", default="", help="more options for pytest")
+    submit.add_argument("--pytest", metavar="WORDS", default=(), type=_words,
+                        help="more options for pytest")  # fmt: skip
     submit.add_argument("--without-energy", action="store_true",
                         help="let tasks run on machines without energy counters")  # fmt: skip
     submit.add_argument("--dry-run", action="store_true", help="write the file, queue nothing")
@@ -113,6 +119,13 @@ def _add_cluster(commands: Any) -> None:
     status.add_argument("results", type=Path, metavar="RESULTS", help="folder of the records")
     status.add_argument("--csv", type=Path, metavar="FILE", help="also write all rows as one CSV")
     status.set_defaults(run=_status)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
 def _shards(text: str) -> int:
@@ -132,7 +145,7 @@ def _submit(options: argparse.Namespace) -> int:
         registry=registry,
         shards=options.shards,
         options=options.further,
-        arguments=shlex.split(options.pytest),
+        arguments=options.pytest,
         require_energy=not options.without_energy,
         dry_run=options.dry_run,
     )

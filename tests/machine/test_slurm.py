@@ -66,12 +66,14 @@ def test_an_end_that_nobody_knows_is_none(play: Play, told: str) -> None:
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("RUNNING None", True), ("COMPLETING TimeLimit", True), ("COMPLETING None", False),
-     ("", False)],
+    [("RUNNING|None|n1", True), ("COMPLETING|TimeLimit|n1", True), ("COMPLETING|None|n1", False),
+     ("RUNNING|None|n2", False), ("PENDING|BeginTime|", False), ("", False)],
 )  # fmt: skip
-def test_a_job_that_was_cancelled_is_not_wanted(play: Play, state: str, expected: bool) -> None:
+def test_a_run_that_was_cancelled_or_replaced_is_not_wanted(
+    play: Play, state: str, expected: bool
+) -> None:
     play("squeue", state)
-    assert job().is_wanted() is expected
+    assert job(SLURM_JOB_NODELIST="n1").is_wanted() is expected
 
 
 def test_what_slurm_refuses_is_one_line(play: Play) -> None:

@@ -85,3 +85,16 @@ def test_without_hard_links_a_symbolic_one_serves(
     assert not is_first(tmp_path, second)
     first.unlink()
     assert is_first(tmp_path, second)
+
+
+def test_without_any_links_every_record_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    assert is_first(tmp_path, record(tmp_path, "first"))
+    assert is_first(tmp_path, record(tmp_path, "second"))
+    assert not counted(name_in(tmp_path))

@@ -233,6 +233,68 @@ def test_status_says_what_failed_and_why(
     assert f"failed  toy-small-mutation-1  {os.uname().nodename}  training ended with" in shown
 
 
+@pytest.mark.parametrize(
+    ("job", "listed", "expected"),
+    [
+        ("9_1", "9_1", "1 running, 3 missing"),
+        ("9_1", "9_2", "4 missing"),
+        ("9_1", None, "1 running, 3 missing"),
+        (None, "9_2", "1 running, 3 missing"),
+    ],
+)
+def test_status_tells_from_anywhere_what_runs(
+    project: Project,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    job: str | None,
+    listed: str | None,
+    expected: str,
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    submitted(project)
+    folder, plan = project.path / "results/sessions/one", project.plan(resume=True)
+    folder.mkdir(parents=True)
+    told = {"plan_digest": plan.digest, "experiment_key": plan.experiments[0].key, "job": job,
+            "test_id": plan.experiments[0].id, "since": "2020-01-01T00:00:00",
+            "host": "another", "owner": "1-1-1-1"}  # fmt: skip
+    (folder / "running.json").write_text(json.dumps(told))
+    monkeypatch.setenv("PATH", str(project.path))
+    if listed is not None:
+        (project.path / "squeue").write_text(f"#!/bin/sh\necho {listed}\n")
+        (project.path / "squeue").chmod(0o755)
+    capsys.readouterr()
+    assert main(["status", str(project.path / "results")]) == 0
+    shown = capsys.readouterr().out
+    assert expected in shown
+    assert ("its task is gone (begun 2020-01-01T00:00:00, job 9_1)" in shown) == (
+        expected == "4 missing"
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"experiments": [{}]}', '{"experiments": 3}'])
+def test_a_damaged_plan_is_told_beside_the_others(
+    project: Project, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    submitted(project)
+    (project.path / "results/plans/damaged.json").write_text(text)
+    capsys.readouterr()
+    assert main(["status", str(project.path / "results")]) == 0
+    shown = capsys.readouterr().out
+    assert "damaged.json is no plan" in shown
+    assert "4 experiments: 4 missing" in shown
+
+
+def test_words_for_pytest_that_end_nowhere_are_refused(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    with pytest.raises(SystemExit) as ended:
+        main(["submit", "settings/test.json", "--dry-run", "--pytest", "-k 'one"])
+    assert ended.value.code
+    assert "No closing quotation" in capsys.readouterr().err
+
+
 def test_status_of_nothing_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(tmp_path)]) == 4
     assert "holds no plan" in capsys.readouterr().err
@@ -283,6 +345,17 @@ def test_a_task_leaves_what_does_not_fit_to_a_later_one(
     result.stdout.fnmatch_lines(["*and this task has * s left*", "time is up: 9_1 is queued again"])
 
 
+def test_a_run_on_a_lost_node_leaves_the_one_that_replaced_it_alone(
+    slurm: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*next(iter(ends_in(30).items())))
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "another")
+    result = slurm.run_here("--shard", "slurm")
+    assert result.ret == 75, result.stdout.str()
+    assert calls(slurm) == ""
+    result.stdout.fnmatch_lines(["not queued again: it was cancelled, or runs elsewhere"])
+
+
 @pytest.mark.parametrize(
     ("left", "restarts", "again"), [(20, "0", True), (20, "3", False), (3600, "0", False)]
 )
@@ -329,3 +402,30 @@ def test_a_resumed_task_is_quick_and_writes_little(project: Project) -> None:
         if path.is_file() and path not in before and "counted" not in path.parts
     )
     assert written < 100_000
+
+
+def test_workers_leave_what_does_not_fit_to_a_later_task(
+    slurm: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*next(iter(ends_in(3600).items())))
+    assert slurm.run_here("--shard", "1/2").ret == 0
+    with (slurm.path / "slurm" / "scontrol").open("a") as script:
+        script.write("kill -TERM $PPID\n")
+    workers = ("-n", "2", "--cpu-energy", "off", "--shard", "2/2", "--resume")
+    done = slurm.run_apart(*workers, **ends_in(30))
+    assert done.returncode == 75, done.stdout
+    assert "Traceback" not in done.stdout
+    assert re.search("needs about .* and this task has .* s left", done.stdout)
+    assert len(slurm.records()) == 2
+    assert calls(slurm) == "requeue 9_2\n"
+
+
+def test_workers_that_time_interrupts_are_queued_again(slurm: Project) -> None:
+    slurm.settings({**MUTANTS, "hyperparameters": {"seconds": 30}}, seed=5)
+    slurm.interfere("run.foreground:_watch", "os.kill(os.getppid(), signal.SIGTERM)")
+    workers = ("-n", "2", "--cpu-energy", "off", "--shard", "2/2")
+    done = slurm.run_apart(*workers, **ends_in(20))
+    assert done.returncode == 2, done.stdout
+    assert calls(slurm) == "requeue 9_2\n"
+    assert all(one["error_message"].startswith("interrupted") for one in slurm.records())
+    assert len(list((slurm.path / "results").glob("slurm/*/*.interrupted"))) > 0

@@ -20,6 +20,7 @@ from wattest.session.running import NAME
 
 _STATES = ("done", "running", "failed", "missing")
 _REASON_WIDTH = 100
+_PLAN_KEYS = {"settings_file", "plan_digest", "root_seed", "experiments"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def status_lines(results: Path) -> Iterator[str]:
     Raises:
         RecordError: there is no plan.
     """
-    plans = list(_plans(results))
+    files = {path: _plan_in(path) for path in sorted(results.glob("plans/*.json"))}
+    plans = [plan for plan in files.values() if plan is not None]
+    yield from (f"{path} is no plan: damaged" for path, plan in files.items() if plan is None)
     if not plans:
         raise RecordError(f"{results} holds no plan: nothing was ever run or submitted there")
     records, running = list(_records(results)), list(_running(results))
@@ -89,11 +92,16 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*rest[:head], *varied["hyperparam_"], *varied["perf_"], *rest[head:]]
 
 
-def _plans(results: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(results.glob("plans/*.json")):
-        plan = _read(path)
-        if isinstance(plan, dict) and isinstance(plan.get("experiments"), list):
-            yield plan
+def _plan_in(path: Path) -> dict[str, Any] | None:
+    """Return the plan in a file; None for what is none."""
+    plan = _read(path)
+    if not isinstance(plan, dict) or not set(plan) >= _PLAN_KEYS:
+        return None
+    planned = plan["experiments"]
+    if not isinstance(planned, list):
+        return None
+    whole = all(isinstance(one, dict) and {"id", "key"} <= set(one) for one in planned)
+    return plan if whole else None
 
 
 def _records(results: Path) -> Iterator[dict[str, Any]]:

@@ -63,16 +63,18 @@ class Job:
         return None if self.ends_at is None else self.ends_at - time.time()
 
     def is_wanted(self) -> bool:
-        """Tell whether nobody has cancelled it: it still runs, or its time limit is what ends it.
+        """Tell whether this very run of it shall go on: it runs, or its time limit is what ends it.
 
-        One that was cancelled is already completing, for no reason that Slurm knows.
+        One that was cancelled is already completing, for no reason that Slurm knows. A node that
+        Slurm had lost runs what may have begun on another one since.
         """
         try:
-            text = call("squeue", "--noheader", "--jobs", self.name, "--format", "%T %r")
+            text = call("squeue", "--noheader", "--jobs", self.name, "--format", "%T|%r|%N")
         except WattestError:
             return False
-        state, _, reason = text.strip().partition(" ")
-        return state == "RUNNING" or reason == "TimeLimit"
+        state, reason, nodes = [*text.strip().split("|"), "", ""][:3]
+        here = self.environment.get("SLURM_JOB_NODELIST", nodes)
+        return nodes == here and (state == "RUNNING" or reason == "TimeLimit")
 
     def requeue(self) -> None:
         """Queue it again, which also ends it.

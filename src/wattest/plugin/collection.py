@@ -91,6 +91,7 @@ class CampaignRun:
         if not self._config.getoption("collectonly") and workers.is_controller(self._config):
             with usage_errors():
                 self._form_team()
+            self._watch_time()
         if not workers.is_worker(self._config):
             signals = OrderlySignals()
             signals.install()
@@ -219,7 +220,7 @@ class CampaignRun:
 
     def _watch_time(self) -> None:
         """Under Slurm, keep an eye on the end of the job."""
-        if (job := Job.here()) is None or workers.is_worker(self._config):
+        if (job := Job.here()) is None:
             return
         folder = results_folder(self._config) / "slurm" / f"{self.campaign.plan.digest}"
         startup = {one.key: one.limits.startup_seconds for one in self.campaign.plan.experiments}

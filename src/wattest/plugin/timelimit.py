@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,9 @@ _NEAR_SECONDS = 120.0
 
 class TimeLimit:
     """Watches the end of a Slurm job over one run of pytest.
+
+    With xdist each worker has one, which begins nothing that does not fit, and its controller one,
+    which ends as they ask and queues the task again.
 
     Args:
         config: pytest's.
@@ -55,14 +60,30 @@ class TimeLimit:
         unit, left = unit_id(experiment), self._job.seconds_left()
         is_new = unit != self._unit
         self._unit = unit
+        if self._is_stopped:
+            return True
         if is_new and left is not None and left < (needed := self._needed(item, unit)):
-            item.session.shouldstop = (
-                f"{experiment.id} needs about {needed:.0f} s, and this task has {left:.0f} s left"
+            self._stop(
+                item.session,
+                f"{experiment.id} needs about {needed:.0f} s, and this task has {left:.0f} s left",
             )
-            self._is_stopped = True
             return True
         self._begun = experiment, time.monotonic()
         return None
+
+    def _stop(self, session: pytest.Session, reason: str) -> None:
+        """Begin nothing more; a worker that stopped would have xdist interrupt all the others."""
+        self._is_stopped = True
+        if workers.is_worker(self._config):
+            workers.tell(self._config, reason)
+            workers.end_with(self._config, OUT_OF_TIME)
+        else:
+            session.shouldstop = reason
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Learn from a worker that it has left something to a later task."""
+        self._is_stopped |= workers.status_of(node) == OUT_OF_TIME
 
     def _needed(self, item: pytest.Item, unit: str) -> float:
         """Return the seconds that a unit will take; 0 where nothing of its kind has run."""
@@ -105,15 +126,20 @@ class TimeLimit:
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Queue this task again, as the very last act: it also ends it."""
-        if not (self._is_stopped or self._is_out_of_time):
+        if workers.is_worker(self._config) or not (self._is_stopped or self._is_out_of_time):
             return
         if "SLURM_ARRAY_TASK_ID" not in self._job.environment:
             return
         if self._job.restarts >= REQUEUE_MOST:
             workers.tell(self._config, f"not queued again: that was done {REQUEUE_MOST} times")
             return
+        if not self._job.is_wanted():
+            workers.tell(self._config, "not queued again: it was cancelled, or runs elsewhere")
+            return
         try:
             workers.tell(self._config, f"time is up: {self._job.name} is queued again")
+            # Slurm ends what it queues again; all is written by now, and nothing is broken off.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._job.requeue()
         except WattestError as error:
             workers.tell(self._config, f"not queued again: {error}")

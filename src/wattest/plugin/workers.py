@@ -239,6 +239,12 @@ def tell(config: Any, line: str) -> None:
         reporter.write_line(f"\n{line}" if begun else line)
 
 
+def status_of(node: Any) -> int | None:
+    """Return with which exit status a worker that has ended wants the whole run to end, if any."""
+    status: int | None = getattr(node, "workeroutput", {}).get(_STATUS)
+    return status
+
+
 def end_with(config: Any, exit_status: int) -> None:
     """Let the whole run of a worker's controller end with this exit status."""
     config.workeroutput[_STATUS] = int(exit_status)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wattest
 from wattest.energy import METRICS, design_values
 from wattest.plan.experiment import Experiment, Plan
 from wattest.run.liveness import LOAD_THRESHOLDS
@@ -66,7 +67,8 @@ def build(experiment: Experiment, outcome: Outcome, context: Context) -> dict[st
     document["cooldown"] = asdict(outcome.cooldown) if outcome.cooldown else None
     document["concurrency"] = _concurrency(outcome.last)
     software = context.software.get(experiment.foreground.program.name)
-    document["environment"] = {**context.environment, "software": software or {}}
+    versions = {"wattest": wattest.__version__, **(software or {})}
+    document["environment"] = {**context.environment, "software": versions}
     return document
 
 

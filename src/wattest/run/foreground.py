@@ -243,7 +243,7 @@ def _watch_load(
     progress_ns = opened_ns + _PROGRESS_NS
     while (now_ns := time.monotonic_ns()) < end_ns and attempt.trouble is None:
         if attempt.half is None and now_ns >= middle_ns:
-            attempt.half = window.latest()
+            attempt.half = window.read()
         if now_ns >= progress_ns:
             progress_ns = now_ns + _PROGRESS_NS
             if progress is not None:

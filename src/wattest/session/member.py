@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Mapping
@@ -12,11 +13,14 @@ from typing import Any
 from wattest.machine import GovernorState, Seat
 from wattest.names import slug
 
+_NUMBERS = itertools.count(1)
+
 
 def new_session_id() -> str:
     """Return the id of a session that begins now in this process, which no other has."""
-    host = slug(socket.gethostname())
-    return f"{datetime.now():%Y%m%d_%H%M%S}_{host}_{os.getpid()}"
+    host, number = slug(socket.gethostname()), next(_NUMBERS)
+    began = f"{datetime.now():%Y%m%d_%H%M%S}_{host}_{os.getpid()}"
+    return began if number == 1 else f"{began}_{number}"
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,13 @@ def main() -> None:
     """Train, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=("narrow", "wide"), default="narrow")
-    parser.add_argument("--epochs", type=int, default=120)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--learning-rate", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
     generator = np.random.default_rng(options.seed)
-    inputs, arms = spirals(generator, 20_000)
+    inputs, arms = spirals(generator, 80_000)
     test_inputs, test_arms = spirals(generator, 5000)
     width = {"narrow": 64, "wide": 512}[options.model]
     network = [
