@@ -123,21 +123,7 @@ def reserve_gpus(
     deadline = time.monotonic() + max(wait_seconds, _LOOK_SECONDS)
     announced = wait_seconds <= 0
     while True:
-        found: list[tuple[VisibleGpu, Leasable]] = []
-        taken: list[str] = []
-        held = ExitStack()
-        for gpu in gpus:
-            counter = gpu_counter(gpu.uuid, gpu.pci_bus_id, sys_root)
-            if len(found) < count:
-                try:
-                    with ExitStack() as both:
-                        both.callback(take([counter.reserve()]).close)
-                        # One that a worker uses whose controller is gone is not free.
-                        take([counter.use()]).close()
-                        held.callback(both.pop_all().close)
-                        found.append((gpu, counter))
-                except LeaseError as error:
-                    taken.append(str(error).partition(":")[0])
+        found, taken, held = _reserve(gpus, count, sys_root)
         if len(found) == count:
             return found, held
         held.close()
@@ -149,6 +135,29 @@ def reserve_gpus(
             announce(f"{told}; waiting up to {wait_seconds:.0f} s")
             announced = True
         time.sleep(_POLL_SECONDS)
+
+
+def _reserve(
+    gpus: Sequence[VisibleGpu], count: int, sys_root: Path
+) -> tuple[list[tuple[VisibleGpu, Leasable]], list[str], ExitStack]:
+    """Reserve up to `count` GPUs; return them, who has the others, and what lets go of them."""
+    found: list[tuple[VisibleGpu, Leasable]] = []
+    taken: list[str] = []
+    held = ExitStack()
+    for gpu in gpus:
+        if len(found) == count:
+            break
+        counter = gpu_counter(gpu.uuid, gpu.pci_bus_id, sys_root)
+        try:
+            with ExitStack() as both:
+                both.callback(take([counter.reserve()]).close)
+                # One that a worker uses whose controller is gone is not free.
+                take([counter.use()]).close()
+                held.callback(both.pop_all().close)
+                found.append((gpu, counter))
+        except LeaseError as error:
+            taken.append(str(error).partition(":")[0])
+    return found, taken, held
 
 
 def is_free(counter: Leasable) -> bool:
