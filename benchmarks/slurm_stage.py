@@ -58,11 +58,12 @@ _LEFT = """
 import os, sys
 for pid in filter(str.isdecimal, os.listdir("/proc")):
     try:
-        words = open(f"/proc/{pid}/cmdline").read() + os.readlink(f"/proc/{pid}/cwd")
+        words = open(f"/proc/{pid}/cmdline", errors="replace").read()
+        words += os.readlink(f"/proc/{pid}/cwd")
     except OSError:
         continue
     if os.environ["CAMPAIGN"] in words:
-        print("left:", pid, words.replace(chr(0), " "))
+        print("left:", pid, ascii(words))
 """
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,25 @@ def cifar_fields(seed: int) -> dict[bytes, Any]:
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 256, (8, 3072), dtype=np.uint8)
     return {b"data": pixels, b"labels": generator.integers(0, 10, 8).tolist()}
+
+
+def idx(array: Any) -> bytes:
+    """Return an idx file of bytes."""
+    shape = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes((0, 0, 8, array.ndim)) + shape + array.tobytes()
+
+
+def mnist_files() -> dict[str, bytes]:
+    """Return files like those of MNIST: twelve images of noise to train on, four to test."""
+    import numpy as np
+
+    generator = np.random.default_rng(7)
+    return {
+        "train-images-idx3-ubyte": idx(generator.integers(0, 256, (12, 28, 28), dtype=np.uint8)),
+        "train-labels-idx1-ubyte": idx(np.arange(12, dtype=np.uint8) % 10),
+        "t10k-images-idx3-ubyte": idx(generator.integers(0, 256, (4, 28, 28), dtype=np.uint8)),
+        "t10k-labels-idx1-ubyte": idx(np.array([3, 1, 4, 1], dtype=np.uint8)),
+    }
 
 
 def train(

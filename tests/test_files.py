@@ -165,7 +165,7 @@ def test_new_folders_belong_to_the_user_and_old_ones_keep_their_owner(home: Path
     assert owner(home / "results" / "logs" / "1") == (UID, GID)
 
 
-@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EINVAL])
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL])
 def test_what_a_file_system_does_not_offer_costs_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-_NOT_OFFERED = (errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+_NOT_OFFERED = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CODE_FOLDERS = ("experiments", "fixtures", "src", "tests")
 
@@ -31,8 +31,8 @@ def sudo_user() -> tuple[int, int] | None:
 def where_offered() -> Iterator[None]:
     """Pass over what this file system does not offer: modes, owners, syncing of folders.
 
-    exFAT, NTFS, CIFS and some of FUSE and HPC take files and nothing of that. It is a courtesy,
-    and costs no result.
+    exFAT, NTFS, CIFS and some of FUSE and HPC take files and nothing of that; a folder may be one
+    to write into and not to look into. It is a courtesy, and costs no result.
     """
     try:
         yield

@@ -61,3 +61,37 @@ def test_a_record_tells_what_trained_and_what_measured(project: Project) -> None
     assert environment["software"]["python"] == "2.7.18"
     assert environment["software"]["torch"] == "0.4"
     assert environment["harness_software"]["python"] == software.own_versions()["python"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("#!{there}/python3.9", "there/python3.9"),
+        ("#!{there}/python3.9 -u", "there/python3.9"),
+        ("#!/usr/bin/env python3.9", "there/python3.9"),
+        ("#!/usr/bin/env -S A=1 python3.9 -u", "there/python3.9"),
+        ("#!/usr/bin/env python3.10", "default"),
+        ("#!/bin/sh", "default"),
+        ("#!/usr/bin/env", "default"),
+        ("#!", "default"),
+        ("import sys", "default"),
+    ],
+)
+def test_the_python_of_a_script_is_that_of_its_first_line(
+    tmp_path: Path, line: str, named: str
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    interpreter(there, "exit 0").rename(there / "python3.9")
+    script = tmp_path / "train"
+    script.write_text(f"{line.format(there=there)}\nprint(1)\n")
+    found = software.named_python(script, str(there), tmp_path / "default")
+    assert found == tmp_path / named
+
+
+def test_a_package_on_the_programs_own_path_is_seen(tmp_path: Path) -> None:
+    about = tmp_path / "numpy-9.9.9.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
+    told = software.versions_of(Path(sys.executable), {"PYTHONPATH": str(tmp_path)})
+    assert told["numpy"] == "9.9.9"

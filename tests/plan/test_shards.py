@@ -75,6 +75,13 @@ def test_a_task_of_srun_is_a_shard() -> None:
     assert parse_shard("slurm", {"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}) == Shard(3, 3)
 
 
+def test_a_batch_script_that_forgot_srun_is_refused() -> None:
+    batch = {"ENVIRONMENT": "BATCH", "SLURM_PROCID": "0", "SLURM_NTASKS": "3"}
+    with pytest.raises(ConfigurationError, match="start pytest by srun"):
+        parse_shard("slurm", batch)
+    assert parse_shard("slurm", {**batch, "SLURM_STEP_ID": "0"}) == Shard(1, 3)
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "-1/3", "a/b", "1/3/5", "slurm", ""])
 def test_what_is_no_shard_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^--shard {text}: ") as caught:

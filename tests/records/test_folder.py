@@ -35,6 +35,14 @@ def test_a_document_that_breaks_the_schema_is_not_written(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_record_is_written_although_its_folder_was_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.records.folder.schema_faults", lambda *_: [])
+    write(tmp_path / "results" / "record.json", {"experiment_id": "1"})
+    assert (tmp_path / "results" / "record.json").exists()
+
+
 def test_a_results_folder_that_is_a_file_is_found_out_before_the_start(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     with pytest.raises(RecordError, match=r"cannot be written.*--results-dir"):

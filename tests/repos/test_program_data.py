@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import EXAMPLES, RESNET, cifar_fields, modules, write_cifar
+from programs import EXAMPLES, RESNET, cifar_fields, idx, mnist_files, modules, write_cifar
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
 pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
@@ -102,21 +101,6 @@ def test_a_cifar_pickle_cannot_run_code(tmp_path: Path) -> None:
     with pytest.raises(modules(RESNET).program.TrainingError, match="mkdir"):
         modules(RESNET).cifar.read_batch(path)
     assert not (tmp_path / "made").exists()
-
-
-def idx(array: Any) -> bytes:
-    shape = struct.pack(f">{array.ndim}I", *array.shape)
-    return bytes((0, 0, 8, array.ndim)) + shape + array.tobytes()
-
-
-def mnist_files() -> dict[str, bytes]:
-    generator = np.random.default_rng(7)
-    return {
-        "train-images-idx3-ubyte": idx(generator.integers(0, 256, (12, 28, 28), dtype=np.uint8)),
-        "train-labels-idx1-ubyte": idx(np.arange(12, dtype=np.uint8) % 10),
-        "t10k-images-idx3-ubyte": idx(generator.integers(0, 256, (4, 28, 28), dtype=np.uint8)),
-        "t10k-labels-idx1-ubyte": idx(np.array([3, 1, 4, 1], dtype=np.uint8)),
-    }
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])

@@ -20,6 +20,7 @@ from programs import (
     REID,
     REPOS,
     RESNET,
+    mnist_files,
     modules,
     train,
     train_here,
@@ -160,10 +161,13 @@ def test_the_seed_decides_what_is_drawn() -> None:
 
 
 def test_a_training_that_diverges_fails_and_prints_no_metric(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name, content in mnist_files().items():
+        (tmp_path / name).write_bytes(content)
+    tiny = ("-b", "4", "--data", str(tmp_path), "--device", "cpu")
     with pytest.raises(modules(EXAMPLES).program.TrainingError, match="diverged"):
-        train_here(EXAMPLES, "-e", "1", "-l", "1e9", "--seed", "1", "--device", "cpu")
+        train_here(EXAMPLES, "-e", "1", "-l", "1e9", "--seed", "1", *tiny)
     printed = capsys.readouterr().out
-    assert "Epoch 1/1 step 1/45" in printed
+    assert "Epoch 1/1 step 1/3" in printed
     assert not any(re.search(p, printed) for p in LOG_PATTERNS[EXAMPLES].values())

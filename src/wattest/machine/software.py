@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,11 +15,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from wattest.files import open_regular
+
 # Frameworks whose version decides what a training costs.
 PACKAGES = (
     "torch", "tensorflow", "jax", "numpy", "scipy", "scikit-learn", "pytest", "nvidia-ml-py",
 )  # fmt: skip
 _LIMIT_SECONDS = 10.0
+_LONGEST_LINE = 256  # BINPRM_BUF_SIZE: more of a first line is not read by the kernel either
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?")
 # Nothing is imported but what tells versions, and nothing from the folder that it runs in.
 _QUESTION = """\
 import sys
@@ -39,6 +46,26 @@ def own_versions() -> Versions:
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
+def named_python(script: Path, search_path: str, default: Path) -> Path:
+    """Return the Python that a script's first line names, as the kernel and ``env`` find it.
+
+    The `default` where it names none, or the same.
+    """
+    try:
+        with open_regular(script) as file:
+            line = os.fsdecode(file.readline(_LONGEST_LINE))
+    except OSError:
+        return default
+    words = line[2:].split() if line.startswith("#!") else []
+    if words and Path(words[0]).name == "env":
+        words = [word for word in words[1:] if word[0] != "-" and "=" not in word]
+    if not words or not _PYTHON.fullmatch(Path(words[0]).name):
+        return default
+    found = Path(shutil.which(words[0], path=search_path) or default)
+    is_same = found.parent == default.parent and found.resolve() == default.resolve()
+    return default if is_same else found
+
+
 def versions_of(
     python: Path, environment: Mapping[str, str], run_as: tuple[int, int] | None = None
 ) -> Versions:
@@ -46,7 +73,8 @@ def versions_of(
 
     It is given ten seconds.
     """
-    if python == Path(sys.executable):
+    is_same_path = environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+    if python == Path(sys.executable) and is_same_path:
         return own_versions()
     told = _answer([str(python), "-c", _QUESTION, *PACKAGES], environment, run_as)
     known = told if isinstance(told, dict) else {}

@@ -91,8 +91,13 @@ def _slurm_shard(environment: Mapping[str, str]) -> Shard:
 
 def _srun_shard(environment: Mapping[str, str]) -> Shard:
     try:
-        return Shard(int(environment["SLURM_PROCID"]) + 1, int(environment["SLURM_NTASKS"]))
+        shard = Shard(int(environment["SLURM_PROCID"]) + 1, int(environment["SLURM_NTASKS"]))
     except (KeyError, ValueError):
         raise ConfigurationError(
             ["--shard slurm: this is no task of a job array or of srun; name the shard: K/N"]
         ) from None
+    is_script = environment.get("ENVIRONMENT") == "BATCH" and "SLURM_STEP_ID" not in environment
+    if is_script and shard.count > 1:
+        text = f"the batch script alone runs none of the {shard.count} tasks; start pytest by srun"
+        raise ConfigurationError([f"--shard slurm: {text}"])
+    return shard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -137,6 +138,8 @@ class TimeLimit:
             return
         try:
             workers.tell(self._config, f"time is up: {self._job.name} is queued again")
+            # Slurm ends what it queues again; all is written by now, and nothing is broken off.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._job.requeue()
         except WattestError as error:
             workers.tell(self._config, f"not queued again: {error}")

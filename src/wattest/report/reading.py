@@ -19,7 +19,7 @@ from wattest.report.facts import at, facts_of, text_at
 from wattest.report.model import SEED, Arm, Better, Damage, Reading, Run
 
 # What lies beside records and holds none.
-_ASIDE = re.compile(r"\..*|plans|sessions|idle|energy_.*|background_logs_.*")
+_ASIDE = re.compile(r"\..*|plans|sessions|idle|counted|energy_.*|background_logs_.*")
 _RECORD_NAME = re.compile(r"\d{8}_\d{6}_.+\.json")
 _ENERGIES = {
     "cpu_energy": "cpu_energy_total_joules",
@@ -73,7 +73,7 @@ def run_of(path: Path, record: Mapping[str, Any]) -> Run:
     """Return the run that a record tells of."""
     result = record.get("foreground_result", record)
     planned, quality = record["plan"], result["quality"]
-    arm = _arm(record)
+    arm, twin = _arm(record), record.get("duplicate_of")
     parameters = dict(result["hyperparameters"])
     configuration = text_at(planned, "configuration_key")
     return Run(
@@ -97,8 +97,8 @@ def run_of(path: Path, record: Mapping[str, Any]) -> Run:
         design=_design(planned.get("design")),
         seed=planned["root_seed"],
         plan_digest=planned["plan_digest"],
-        is_valid=result["training_success"] and quality["verdict"] == "valid",
-        reasons=tuple(map(str, quality["reasons"])),
+        is_valid=result["training_success"] and quality["verdict"] == "valid" and twin is None,
+        reasons=(*map(str, quality["reasons"]), *([f"{twin} counts in its place"] if twin else ())),
         flags=tuple(quality["flags"]),
         amounts=dict(_amounts(result)),
         estimated_cpu_joules=_positive(at(result, "energy_estimate", "machine_joules")),

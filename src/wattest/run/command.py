@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wattest.config.program import interpreter_of
 from wattest.errors import ProcessError
-from wattest.machine.software import Versions, versions_of
+from wattest.machine.software import Versions, named_python, versions_of
 from wattest.machine.variables import for_training
 from wattest.plan.experiment import Training
 from wattest.process import Command, Loop, Rung, Tree, probe
@@ -68,12 +68,19 @@ class Launcher:
 
     def versions(self, trainings: Iterable[Training]) -> dict[str, Versions]:
         """Return the versions of what trains, by program; every interpreter is asked once."""
-        asked, found = dict[Path, Versions](), dict[str, Versions]()
+        asked: dict[tuple[Path, tuple[tuple[str, str], ...]], Versions] = {}
+        found: dict[str, Versions] = {}
         for training in trainings:
-            python = interpreter_of(training.program)
-            if python not in asked:
-                asked[python] = versions_of(python, self.command(training).environment, self.run_as)
-            found[training.program.name] = asked[python]
+            program = training.program
+            if program.name in found:
+                continue
+            environment = self.command(training).environment
+            default = interpreter_of(program)
+            python = named_python(program.script_path, environment["PATH"], default)
+            key = python, tuple(sorted(program.environment.items()))
+            if key not in asked:
+                asked[key] = versions_of(python, environment, self.run_as)
+            found[program.name] = asked[key]
         return found
 
     def tree(self, command: Command, log: Path) -> Tree:

@@ -15,6 +15,7 @@ from fakes.child import Job, start_energy_child
 from fakes.perf import DRAM, PACKAGE, PerfUnit, build_fake_perf, perf_environment
 from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import Profile, bursts, steady
+from recordschema import energy_faults
 
 from wattest.energy import Finding, find_sensors
 from wattest.energy.cpu import perf
@@ -339,3 +340,9 @@ def test_an_idle_baseline_judges_what_perf_counts_later(machine, library):
     (fault,) = found["faults"]
     assert fault["gate"] == "power_range"
     assert "far below its" in fault["text"]
+
+
+def test_whatever_perf_does_its_record_is_one(outcomes):
+    found = [one.found for one in outcomes.values()]
+    faults = [energy_faults(one["metrics"], one["provenance"]) for one in found]
+    assert list(filter(None, faults)) == []

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fakes.powercap import REAL_RANGE_UJ, Event, PowercapTree, PowercapWriter
 from fakes.profile import Profile, bursts, ramp, steady
+from recordschema import energy_faults
 
 from wattest.energy import Finding, Measurement, find_sensors
 
@@ -370,3 +371,9 @@ def test_the_report_of_a_refused_number_holds_no_number(outcomes):
     report = (outcomes["reset"].folder / "cpu_energy.txt").read_text()
     assert "<invalid> Joules power/energy-pkg/" in report
     assert "<not counted> Joules power/energy-ram/" in report
+
+
+def test_whatever_a_zone_does_its_record_is_one(outcomes):
+    measured = [one.measurement for one in outcomes.values()]
+    faults = [energy_faults(one.energy_metrics(), one.provenance()) for one in measured]
+    assert list(filter(None, faults)) == []

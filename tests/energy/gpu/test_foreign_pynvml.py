@@ -56,7 +56,9 @@ def ask(tmp_path: Path, folder: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("body", ["x = 1\n", "raise RuntimeError('no')\n", "def (:\n"])
+@pytest.mark.parametrize(
+    "body", ["x = 1\n", "raise RuntimeError('no')\n", "def (:\n", "raise SystemExit(3)\n"]
+)
 def test_a_strangers_module_is_one_line_with_its_remedy(tmp_path, library, body):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "pynvml.py").write_text(body)
@@ -64,7 +66,7 @@ def test_a_strangers_module_is_one_line_with_its_remedy(tmp_path, library, body)
     told = ask(tmp_path, tmp_path / "own", dict(fake))
     assert told.startswith("REFUSED the module pynvml ")
     assert told.count("\n") == 1
-    assert "Remedy: " in told
+    assert f"Remedy: rename or remove {tmp_path}/own/pynvml.py; " in told
     assert "--allow-missing gpu" in told
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 from gpuscenes import Outcome, played
+from recordschema import energy_faults
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,13 @@ def test_two_gpus_have_their_own_numbers_and_their_sum(outcomes):
     assert outcome.metrics["gpu_power_max_watts"] == pytest.approx(420, abs=12)
     assert outcome.metrics["gpu_power_min_watts"] == pytest.approx(220 + late, abs=12)
     assert outcome.found["promised"] == [gpu.uuid for gpu in outcome.gpus]
+
+
+def test_whatever_a_gpu_does_its_record_is_one(outcomes):
+    measured = [one.found for one in outcomes.values() if "provenance" in one.found]
+    assert len(measured) > 40
+    faults = [energy_faults(found["metrics"], found["provenance"]) for found in measured]
+    assert list(filter(None, faults)) == []
 
 
 def test_only_visible_gpus_count(outcomes):

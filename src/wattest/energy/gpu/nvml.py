@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
@@ -79,7 +80,7 @@ class Nvml:
         """
         try:
             self._library = importlib.import_module("pynvml")
-        except Exception as error:  # whatever a stranger's module raises
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises
             raise _foreign(None, f"cannot be imported: {error}") from error
         missing = [name for name in _NEEDED if not hasattr(self._library, f"nvml{name}")]
         if missing:
@@ -177,7 +178,7 @@ def _foreign(library: Any, what: str) -> EnergyError:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
         return NvmlError("no library", LIBRARY_NOT_FOUND)
-    path = str(getattr(library, "__file__", None) or "")
+    path = str(getattr(library, "__file__", None) or _path_of("pynvml"))
     install = "pip install --force-reinstall nvidia-ml-py"
     if not path:
         return ForeignModuleError(f"the module pynvml {what}", install)
@@ -190,6 +191,15 @@ def _foreign(library: Any, what: str) -> EnergyError:
     whose = f"{path} (the old distribution {name} {owner.version})"
     text = f"the module pynvml comes from {whose}, not from nvidia-ml-py: it {what}"
     return ForeignModuleError(text, f"pip uninstall {name} && {install}")
+
+
+def _path_of(module: str) -> str:
+    """Where a module would be imported from; empty where it would not be found."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return (spec.origin if spec else None) or ""
 
 
 def _owns(distribution: metadata.Distribution, path: str) -> bool:
