@@ -39,22 +39,17 @@ def test_what_a_worker_refuses_is_said_and_ends_with_exit_4(project: Project) ->
     assert project.records() == []
 
 
-def test_one_worker_resumes_and_says_so(project: Project) -> None:
+def test_one_worker_measures_shows_its_summary_resumes_and_says_so(project: Project) -> None:
     project.settings(TOY, seed=3)
-    assert project.run("-n", "1").ret == 0
-    again = project.run("-n", "1", "--resume")
-    assert again.ret == 0, again.stdout.str()
-    again.stdout.fnmatch_lines(["resume: 1 of 1 experiments found finished, 0 left"])
-    assert len(project.records()) == 1
-
-
-def test_one_worker_measures_and_its_summary_is_shown(project: Project) -> None:
-    project.settings(TOY)
     result = project.run("-n", "1")
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(
         ["experiment and what was mutated *verdict", "toy-small-default-1 *valid*"]
     )
+    again = project.run("-n", "1", "--resume")
+    assert again.ret == 0, again.stdout.str()
+    again.stdout.fnmatch_lines(["resume: 1 of 1 experiments found finished, 0 left"])
+    assert len(project.records()) == 1
 
 
 @pytest.mark.parametrize("arguments", [(".",), (), ("--pyargs", "experiments.test_training")])
