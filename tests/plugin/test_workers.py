@@ -21,6 +21,14 @@ def test_a_multiplier_of_workers_is_counted(project: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: 2 workers would measure on the same counters*"])
 
 
+def test_workers_are_counted_as_xdist_starts_them(project: Project) -> None:
+    project.settings(TOY)
+    result = project.refusal("-n", "4", "--maxprocesses", "2")
+    result.stderr.fnmatch_lines(["ERROR: 2 workers would measure on the same counters*"])
+    assert project.run_here("--tx", "2*popen").ret == 0
+    assert len(project.records()) == 1
+
+
 def test_what_a_worker_refuses_is_said_and_ends_with_exit_4(project: Project) -> None:
     (project.path / "repos/toy/train.sh").unlink()
     project.settings(TOY)
