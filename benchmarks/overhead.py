@@ -1,10 +1,11 @@
 """Measure what measuring costs on this machine, and say which targets are met.
 
-    python benchmarks/overhead.py [--runs 5] [--seconds 20] [--pairs 10] [-- COMMAND …]
+    python benchmarks/overhead.py [--runs 5] [--seconds 20] [--pairs 10] [--marks] [-- COMMAND …]
 
 Sensors are scripted (a fake NVML and a powercap tree), so that their drivers cost nothing: what is
 measured is our own cost. COMMAND is the training of the paired runs; without it, one epoch of the
-bundled ResNet-20 (needs torch).
+bundled ResNet-20 (needs torch). --marks measures nothing but steady windows, without and with a
+growing log whose epochs are read.
 """
 
 from __future__ import annotations
@@ -38,20 +39,25 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a steady window")
     parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--marks", action="store_true", help="only what reading epochs adds")
     parser.add_argument("command", nargs="*", help="the training of the paired runs")
     options = parser.parse_args()
     training = options.command or [
         sys.executable, str(ROOT / "repos/pytorch_resnet_cifar10/train.py"), "-e", "1",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, Stage(Path(folder)) as stage:
-        rows = [
-            *steady_rows("no other load of ours", options.runs, options.seconds, stage),
-            *loaded_rows(options.runs, options.seconds, stage),
-            *paired_rows(options.pairs, training, stage),
-            fixed_row("fixed cost, spawn to record", options.runs, stage),
-            fixed_row("the same without any sensor", options.runs, None),
-            import_row(4 * options.runs),
-        ]
+        runs, seconds = options.runs, options.seconds
+        rows = list(steady_rows("no other load of ours", runs, seconds, stage))
+        if options.marks:
+            rows += mark_rows(runs, seconds, stage)
+        else:
+            rows += [
+                *loaded_rows(runs, seconds, stage),
+                *paired_rows(options.pairs, training, stage),
+                fixed_row("fixed cost, spawn to record", runs, stage),
+                fixed_row("the same without any sensor", runs, None),
+                import_row(4 * runs),
+            ]
     print(f"median (range); {machine_line()}\n")
     print("| what | measured | target | met |\n|---|---|---|---|")
     for row in rows:
@@ -84,9 +90,11 @@ def verdict(is_met: bool) -> str:
     return "yes" if is_met else "**no**"
 
 
-def steady_rows(name: str, runs: int, seconds: float, stage: Stage) -> list[Sequence[str]]:
+def steady_rows(
+    name: str, runs: int, seconds: float, stage: Stage, lines: int | None = None
+) -> list[Sequence[str]]:
     """CPU share and period at 10 Hz."""
-    found = [steady(stage, seconds) for _ in range(runs)]
+    found = [steady(stage, seconds, lines) for _ in range(runs)]
     cpu = [one["own_cpu_percent"] for one in found]
     periods = [1e3 * one["p95_period_seconds"] for one in found]
     return [
@@ -97,11 +105,19 @@ def steady_rows(name: str, runs: int, seconds: float, stage: Stage) -> list[Sequ
     ]  # fmt: skip
 
 
-def steady(stage: Stage, seconds: float) -> Mapping[str, float]:
-    """One steady window."""
-    answer = ask(stage, "steady", str(seconds))
+def steady(stage: Stage, seconds: float, lines: int | None) -> Mapping[str, float]:
+    """One steady window; with `lines` the epochs of a log that grows so much a second are read."""
+    words = ("steady", str(seconds)) if lines is None else ("marks", str(seconds), str(lines))
+    answer = ask(stage, *words)
     assert isinstance(answer, dict)
     return answer
+
+
+def mark_rows(runs: int, seconds: float, stage: Stage) -> list[Sequence[str]]:
+    """The same while epochs are read; a log that says ten times as much is reported, no target."""
+    rows = steady_rows("an epoch a second being read", runs, seconds, stage, 1)
+    busy = steady_rows("an epoch among ten lines a second", runs, seconds, stage, 10)
+    return rows + [(what, measured, "reported", "-") for what, measured, _, _ in busy]
 
 
 def loaded_rows(runs: int, seconds: float, stage: Stage) -> list[Sequence[str]]:

@@ -1,6 +1,7 @@
 """What overhead.py has done in a process of its own, which sees the scripted hardware.
 
 python overhead_probe.py steady SYS_ROOT SECONDS
+python overhead_probe.py marks SYS_ROOT SECONDS LINES
 python overhead_probe.py pairs SYS_ROOT COUNT COMMAND …
 """
 
@@ -14,7 +15,24 @@ import tempfile
 import time
 from pathlib import Path
 
-from wattest.energy import Sensors, find_sensors
+from wattest.energy import Sensors, Window, find_sensors
+from wattest.patterns import compile_pattern
+from wattest.run.activeload import ActiveLoad
+from wattest.run.foreground import _watch
+from wattest.run.marks import MarkReader
+from wattest.run.outcome import Attempt
+
+_EPOCH = compile_pattern(r"Epoch (\d+)/(\d+) train_loss")
+_WRITER = """\
+import sys, time
+lines = int(sys.argv[1])
+for i in range(1, 100000):
+    for step in range(1, lines):
+        time.sleep(1 / lines)
+        print(f"Epoch {i}/99999 step {step}/{lines} loss 0.1234", flush=True)
+    time.sleep(1 / lines)
+    print(f"Epoch {i}/99999 train_loss 0.1234", flush=True)
+"""
 
 
 def steady(sensors: Sensors, seconds: float) -> dict[str, object]:
@@ -23,8 +41,44 @@ def steady(sensors: Sensors, seconds: float) -> dict[str, object]:
     with scratch as folder, sensors.open_window(Path(folder) / "window") as window:
         began = time.process_time()
         window.wait((), window.opened_ns + int(seconds * 1e9))
-        spent = time.process_time() - began
-        cost = window.close().meter_cost
+        return _told(window, time.process_time() - began, seconds)
+
+
+def marks(sensors: Sensors, seconds: float, lines: str) -> dict[str, object]:
+    """Sample while a log is followed that grows by so many lines a second, one of them a mark."""
+    scratch = tempfile.TemporaryDirectory()
+    with scratch as name, (Path(name) / "log").open("wb") as log:
+        command = [sys.executable, "-I", "-S", "-c", _WRITER, lines]
+        writer = subprocess.Popen(command, stdout=log)
+        try:
+            with sensors.open_window(Path(name) / "window") as window:
+                attempt = Attempt(1, (), seconds, Path(log.name), Path(name), "")
+                attempt.marks = MarkReader(attempt.log, _EPOCH)
+                began = time.process_time()
+                _watch(Endless(), window, attempt, ActiveLoad(), None)  # type: ignore[arg-type]
+                told = _told(window, time.process_time() - began, seconds)
+        finally:
+            writer.kill()
+            writer.wait()
+    return {**told, "marks": sum(mark.alone for mark in attempt.marks.marks)}
+
+
+class Endless:
+    """A process tree that never ends."""
+
+    def poll(self) -> None:
+        """It goes on."""
+
+    def stop(self) -> None:
+        """Time is over."""
+
+    def filenos(self) -> tuple[int, ...]:
+        """Nothing wakes its watcher."""
+        return ()
+
+
+def _told(window: Window, spent: float, seconds: float) -> dict[str, object]:
+    cost = window.close().meter_cost
     return {
         "own_cpu_percent": 100 * spent / seconds,
         "p95_period_seconds": cost["p95_period_seconds"],
@@ -68,6 +122,8 @@ def main() -> None:
     with find_sensors(sys_root) as sensors:
         if what == "steady":
             print(json.dumps(steady(sensors, float(amount))))
+        elif what == "marks":
+            print(json.dumps(marks(sensors, float(amount), sys.argv[4])))
         else:
             print(json.dumps(pairs(sensors, int(amount), sys.argv[4:])))
 

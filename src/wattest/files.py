@@ -122,6 +122,11 @@ def json_text(value: object, indent: int = 2) -> str:
     return _SURROGATE.sub(lambda found: rf"\\{_escaped(ord(found[0]))}", text)
 
 
+def as_utf8(text: str) -> str:
+    r"""Return a text in which what is no UTF-8, in names of the system, is escaped: ``\xe9``."""
+    return _SURROGATE.sub(lambda found: rf"\{_escaped(ord(found[0]))}", text)
+
+
 def _escaped(code: int) -> str:
     """Return a half of a surrogate pair as the byte that it stands for, if it stands for one."""
     return f"x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"u{code:04x}"

@@ -115,7 +115,7 @@ def test_a_load_is_there_while_its_pattern_runs_and_gone_after_sigkill(fake_sysf
     mark = f"CALIBRATION_TEST={os.getpid()}-{time.monotonic_ns()}"
     name, value = mark.split("=")
     process = subprocess.Popen(
-        command("--sysfs", str(fake_sysfs), "--seconds", "2"),
+        command("--sysfs", str(fake_sysfs), "--seconds", "1"),
         env=environment(**{name: value}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

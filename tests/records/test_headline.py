@@ -42,3 +42,8 @@ def test_a_metric_that_is_called_like_a_property_hides_none_and_is_not_hidden() 
         "2.0",
     }
     assert "gpu_energy_total_joules" not in found
+
+
+def test_bytes_of_a_name_that_are_no_utf8_are_written_out() -> None:
+    told = Headline(**{**vars(TOLD), "reasons": ["/r\udce9sults is gone"]})
+    assert dict(junit_properties(told))["reasons"] == r"/r\xe9sults is gone"

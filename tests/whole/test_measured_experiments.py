@@ -137,7 +137,7 @@ def playing(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Future[Pla
         name: Stage.build(scene, root / str(number))
         for number, (name, scene) in enumerate(scenes.items())
     }
-    with ThreadPoolExecutor(9) as pool:
+    with ThreadPoolExecutor(len(stages)) as pool:
         jobs = {name: pool.submit(stage.play, library) for name, stage in stages.items()}
         wait(jobs.values(), timeout=150)
     return jobs

@@ -96,14 +96,13 @@ class SamplingLoop:
         self._poll = select.poll()
 
     def wait(self, fds: Sequence[int], until_ns: int | None) -> tuple[int, ...]:
-        """Wait for descriptors, at most until a monotonic time; those that are ready."""
+        """Wait for descriptors, at most until a monotonic time; those that are ready.
+
+        What is due at that time is sampled before: whoever waits for a sample is woken once.
+        """
         self._watch(fds)
+        self._sample_due()
         while True:
-            now_ns = time.monotonic_ns()
-            for schedule, sample in self._sampled:
-                if now_ns >= schedule.due_ns:
-                    schedule.take(now_ns)
-                    sample(now_ns)
             now_ns = time.monotonic_ns()
             wake_ns = now_ns + _LONGEST_WAIT_NS
             if until_ns is not None and until_ns < wake_ns:
@@ -115,8 +114,16 @@ class SamplingLoop:
             ready = self._poll.poll(max(0, -((now_ns - wake_ns) // _MS)))
             if ready:
                 return tuple(fd for fd, _ in ready)
+            self._sample_due()
             if until_ns is not None and time.monotonic_ns() >= until_ns:
                 return ()
+
+    def _sample_due(self) -> None:
+        now_ns = time.monotonic_ns()
+        for schedule, sample in self._sampled:
+            if now_ns >= schedule.due_ns:
+                schedule.take(now_ns)
+                sample(now_ns)
 
     def _watch(self, fds: Sequence[int]) -> None:
         if fds != self._fds:

@@ -143,8 +143,10 @@ class Sensors:
         reasons = [f"{one.name}: {one.statement}" for one in own if one.status != "measured"]
         return "; ".join(reasons) or "no source"
 
-    def measure_idle(self, seconds: float, folder: Path | None = None) -> dict[str, float]:
-        """Measure the machine while it is idle, as the baseline of later windows.
+    def measure_idle(
+        self, seconds: float, folder: Path | None = None, *, is_baseline: bool = True
+    ) -> dict[str, float]:
+        """Measure the machine while it is idle, as the baseline of later windows if so wanted.
 
         The caller knows that it is idle, and which idle it is (with or without CUDA contexts).
         Traces go to `folder`, or nowhere.
@@ -162,6 +164,8 @@ class Sensors:
         if self.part.shares_cpu:
             # Who knows what others do: the machine may be anything but idle.
             watts = {gpu.uuid: watts[gpu.uuid] for gpu in self._gpus.gpus if gpu.uuid in watts}
+        if not is_baseline:
+            return watts
         self._idle_watts.update(watts)
         return dict(self._idle_watts)
 

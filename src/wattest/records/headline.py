@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wattest.files import as_utf8
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -55,7 +57,8 @@ def headline(record: Mapping[str, Any]) -> Headline:
 def junit_properties(told: Headline) -> list[tuple[str, str]]:
     """Return the properties of a test case; what is unknown is left out, never 0.
 
-    A metric has its own name, or ``metric_NAME`` where that is the name of another property.
+    A metric has its own name, or ``metric_NAME`` where that is the name of another property. XML
+    takes no name of the system that is no UTF-8: such bytes are written out.
     """
     flat = {
         **{name: value for name, value in vars(told).items() if name not in _NOT_FLAT},
@@ -68,4 +71,4 @@ def junit_properties(told: Headline) -> list[tuple[str, str]]:
         while name in flat:
             name = f"metric_{name}"
         flat[name] = value
-    return [(name, str(value)) for name, value in flat.items() if value is not None]
+    return [(name, as_utf8(str(value))) for name, value in flat.items() if value is not None]

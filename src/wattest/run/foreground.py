@@ -25,8 +25,6 @@ from wattest.run.verdict import judge
 from wattest.terminal import Console, shown
 
 _PROGRESS_NS = 1_000_000_000
-# Logs are looked at when the energy has just been sampled.
-_BEHIND_SAMPLE_NS = 3_000_000
 # The supervisor ends what is out of time so much later, should a driver or a terminal hold us up.
 _HELD_UP_SECONDS = 1.0
 Progress = Callable[[float, Snapshot, MarkReader | None], None]
@@ -255,11 +253,13 @@ def _watch_load(
 
 
 def _next_look(attempt: Attempt, load: ActiveLoad, window: Window, now_ns: int) -> int:
-    """Return when logs are looked at next: right behind a sample; never where none has marks."""
+    """Return when logs are looked at next: with a sample, so that both need one wake.
+
+    Never where none has marks.
+    """
     if attempt.marks is None and not load.has_marks():
         return now_ns + _PROGRESS_NS
-    since_ns = now_ns - _BEHIND_SAMPLE_NS - window.opened_ns
-    return window.opened_ns + _BEHIND_SAMPLE_NS + (since_ns // LOOK_NS + 1) * LOOK_NS
+    return window.opened_ns + ((now_ns - window.opened_ns) // LOOK_NS + 1) * LOOK_NS
 
 
 def _read_last_marks(attempt: Attempt, measured: Measurement) -> None:

@@ -1,4 +1,7 @@
-"""The idle machine: measured once a session, or anew before the first experiment of each block."""
+"""The idle machine: measured once a session, or anew before the first experiment of each block.
+
+Where a GPU is measured, once more with a CUDA context open, which uses power of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from wattest.config.settings import Settings
 from wattest.energy import Sensors
 from wattest.errors import EnergyError
 from wattest.plan.experiment import Experiment
+from wattest.session.cudacontext import cuda_context
 from wattest.session.preflight import Preflight
 from wattest.terminal import Console
 
@@ -69,3 +73,20 @@ class IdleMachine:
             "cuda_context": False,
             "note": "no CUDA context of ours was open",
         }
+        if any(one.domain == "gpu" and one.status == "measured" for one in self._sensors.findings):
+            self._told |= self._with_context(f"{name}_cuda")
+
+    def _with_context(self, name: str) -> dict[str, Any]:
+        """Return what the idle machine uses while a CUDA context is open, or why it is unknown."""
+        self._console.step("idle", f"measuring it for {self._seconds:g} s with a CUDA context")
+        try:
+            with cuda_context(self._seconds) as problem:
+                if not problem:
+                    folder = self._folder / name
+                    watts = self._sensors.measure_idle(self._seconds, folder, is_baseline=False)
+                    return {"watts_with_cuda_context": watts}
+        except (EnergyError, OSError) as error:
+            problem = str(error)
+        note = f"no CUDA context of ours was open; with one it was not measured: {problem}"
+        self._console.warn(note)
+        return {"note": note}
