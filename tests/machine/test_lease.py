@@ -210,3 +210,31 @@ def test_a_worker_keeps_its_counter_though_its_controller_is_gone(tmp_path: Path
         take(gpu.whole())
     worker.close()
     take(gpu.whole()).close()
+
+
+def test_a_child_that_was_forked_keeps_no_lease_and_lets_none_go(locks: Path) -> None:
+    """As the processes of a pool do, which outlive the test that has begun them."""
+    go_on, going = os.pipe()
+    held = take(["counter"])
+    child = os.fork()
+    if child == 0:
+        held.close()
+        os.close(going)
+        os.read(go_on, 1)
+        os._exit(0)
+    try:
+        with pytest.raises(LeaseError, match=f"PID {os.getpid()} already measures"):
+            take(["counter"])
+        held.close()
+        take(["counter"]).close()
+    finally:
+        os.close(going)
+        os.close(go_on)
+        os.waitpid(child, 0)
+
+
+def test_what_this_process_holds_itself_is_not_waited_for(locks: Path) -> None:
+    waited: list[str] = []
+    with take(["counter"]), pytest.raises(LeaseError):
+        take(["counter"], 1.0, waited.append)
+    assert waited == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,3 +127,30 @@ def test_gpus_are_waited_for(root: Path) -> None:
 
     reserve_gpus(GPUS, 2, root, 20.0, announce)[1].close()
     assert "2 workers need a GPU each, and 0 of 4 are free" in waiting[0]
+
+
+def test_two_that_hold_a_part_each_do_not_try_again_at_the_same_times(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    held = reserve_gpus(GPUS, 2, root, 0.0, print)[1]
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            held.close()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    reserve_gpus(GPUS, 3, root, 60.0, print)[1].close()
+    assert len(set(pauses)) == 8
+    assert all(0 < seconds < 1 for seconds in pauses)
+
+
+def test_an_index_means_the_same_gpu_to_cuda_as_to_nvml(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.setenv(name, "another")
+    with Seat(gpu=gpu_counter(GPUS[1].uuid, GPUS[1].pci_bus_id, root), entry="1").occupy():
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"

@@ -16,6 +16,8 @@ import pytest
 from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import steady
 
+from wattest.pytest_energy.meter import Meter
+
 WATTS = 100.0
 BURN = """
 import time, pytest
@@ -223,6 +225,65 @@ def test_counters_that_another_holds_are_named(
     assert "1 passed, 1 warning" in shown
     assert f"PID {os.getpid()} already measures" in entry["missing"]["cpu_joules"]
     assert entry["seconds"] >= 0.2
+
+
+def test_who_waits_comes_before_who_has_just_measured(counted: pytest.Pytester) -> None:
+    code = (
+        "from wattest.pytest_energy.meter import Meter\n"
+        "say = lambda text: print(text, flush=True)\n"
+        "with Meter(60, say).window() as window: pass\n"
+        "say(window.missing)"
+    )
+    meter, waited = Meter(60, print), []
+    with meter.window():
+        other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None
+        waited.append(other.stdout.readline())
+    with other, meter.window() as after:
+        # The other has measured by now: it had the turn.
+        waited.append(other.stdout.readline())
+    meter.close()
+    assert f"PID {os.getpid()} already measures on intel-rapl:0" in waited[0]
+    assert "already measures" not in waited[1]
+    assert after.waited_seconds > 0.05
+
+
+def test_what_ends_in_other_ways_is_told_once_and_as_it_was(foreign: pytest.Pytester) -> None:
+    body = """
+import unittest
+from pathlib import Path
+@pytest.mark.energy(cpu_joules=5, repeat=3)
+class TestOfUnittest(unittest.TestCase):
+    def test_fails(self): self.fail("once")
+    def test_is_skipped(self): self.skipTest("not here")
+@pytest.mark.energy(cpu_joules=5)
+def test_fails(): assert "own" == "words"
+def test_window(energy):
+    with energy.window(Path("part")): pytest.exit("enough")
+"""
+    shown, entries = run(foreign, body)
+    assert "2 failed, 1 skipped" in shown
+    assert "error" not in shown.rpartition("\n=")[2]
+    assert "During handling" not in shown
+    assert [entry["repetitions"] for entry in entries] == [1, 1, 1, 1]
+    assert entries[-1]["window"] == "part"
+
+
+def test_what_cannot_be_opened_or_written_is_told_in_words(counted: pytest.Pytester) -> None:
+    (counted.path / "gone").mkdir()
+    counted.makepyfile("""
+import pathlib, pytest, tempfile
+@pytest.fixture
+def no_scratch(monkeypatch): monkeypatch.setattr(tempfile, "tempdir", "no folder")
+@pytest.mark.energy(cpu_joules=5)
+def test_it(no_scratch): pathlib.Path("gone").rmdir()
+""")
+    arguments = ("-p", "no:cacheprovider", "--energy-report", "gone/energy.json")
+    result = counted.runpytest_inprocess(*arguments)
+    assert "1 passed, 1 warning" in result.stdout.str()
+    assert "not checked: [Errno 2] No such file" in result.stdout.str()
+    assert "ERROR: --energy-report: " in result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_a_report_needs_a_folder(foreign: pytest.Pytester) -> None:

@@ -59,8 +59,18 @@ def take(
     with contextlib.ExitStack() as held:
         for claim in sorted(wanted, key=lambda one: one.name):
             for path in lock_files(claim):
-                held.callback(os.close, _lock(claim, path, deadline, announce))
+                held.callback(_let_go, _lock(claim, path, deadline, announce), os.getpid())
         return held.pop_all()
+
+
+def _let_go(descriptor: int, holder: int) -> None:
+    """Unlock before closing: a child that was forked has the descriptor, too, and lives on.
+
+    In such a child nothing is unlocked: the lock is its parent's.
+    """
+    if os.getpid() == holder:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def lock_files(claim: Claim) -> list[Path]:
@@ -84,7 +94,8 @@ def _lock(claim: Claim, path: Path, deadline: float, announce: Callable[[str], N
         holder = _holder(descriptor) or (None if is_own else _noted(descriptor)) or "unknown"
         held = f"PID {holder} already measures on {claim.name}"
         left = deadline - time.monotonic()
-        if left <= 0:
+        # What this process holds itself is not let go while it waits.
+        if left <= 0 or holder == str(os.getpid()):
             os.close(descriptor)
             raise LeaseError(
                 f"{held}: two sessions would count each other's energy; wait for it with"

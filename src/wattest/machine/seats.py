@@ -7,6 +7,7 @@ team lasts. A worker takes its seat before it looks for sensors.
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -83,6 +84,8 @@ class Seat:
         held = take([one.use() for one in self.counters()], _HANDOVER_SECONDS)
         if self.gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.entry
+            # NVML, by whose order an index was leased, counts along the bus; CUDA by speed.
+            os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         if self.cpus:
             os.sched_setaffinity(0, self.cpus)
         return held
@@ -123,10 +126,10 @@ def reserve_gpus(
     deadline = time.monotonic() + max(wait_seconds, _LOOK_SECONDS)
     announced = wait_seconds <= 0
     while True:
-        found, taken, held = _reserve(gpus, count, sys_root)
-        if len(found) == count:
-            return found, held
-        held.close()
+        with ExitStack() as closing:
+            found, taken = _reserved(gpus, count, sys_root, closing)
+            if len(found) == count:
+                return found, closing.pop_all()
         told = f"{count} workers need a GPU each, and {len(found)} of {len(gpus)} are free"
         told += f" ({'; '.join(taken)})"
         if time.monotonic() >= deadline:
@@ -134,30 +137,29 @@ def reserve_gpus(
         if not announced:
             announce(f"{told}; waiting up to {wait_seconds:.0f} s")
             announced = True
-        time.sleep(_POLL_SECONDS)
+        # Two that got a part each, and let it go, must not meet again.
+        time.sleep(_POLL_SECONDS * random.uniform(0.25, 1.0))
 
 
-def _reserve(
-    gpus: Sequence[VisibleGpu], count: int, sys_root: Path
-) -> tuple[list[tuple[VisibleGpu, Leasable]], list[str], ExitStack]:
-    """Reserve up to `count` GPUs; return them, who has the others, and what lets go of them."""
+def _reserved(
+    gpus: Sequence[VisibleGpu], count: int, sys_root: Path, closing: ExitStack
+) -> tuple[list[tuple[VisibleGpu, Leasable]], list[str]]:
+    """Reserve up to `count` GPUs; return them, and who has the others that were tried."""
     found: list[tuple[VisibleGpu, Leasable]] = []
     taken: list[str] = []
-    held = ExitStack()
     for gpu in gpus:
-        if len(found) == count:
-            break
         counter = gpu_counter(gpu.uuid, gpu.pci_bus_id, sys_root)
-        try:
-            with ExitStack() as both:
-                both.callback(take([counter.reserve()]).close)
-                # One that a worker uses whose controller is gone is not free.
-                take([counter.use()]).close()
-                held.callback(both.pop_all().close)
-                found.append((gpu, counter))
-        except LeaseError as error:
-            taken.append(str(error).partition(":")[0])
-    return found, taken, held
+        if len(found) < count:
+            try:
+                with ExitStack() as both:
+                    both.callback(take([counter.reserve()]).close)
+                    # One that a worker uses whose controller is gone is not free.
+                    take([counter.use()]).close()
+                    closing.callback(both.pop_all().close)
+                    found.append((gpu, counter))
+            except LeaseError as error:
+                taken.append(str(error).partition(":")[0])
+    return found, taken
 
 
 def is_free(counter: Leasable) -> bool:

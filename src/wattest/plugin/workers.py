@@ -135,8 +135,7 @@ def _interrupt(node: Any) -> None:
 
 def workers_of(config: pytest.Config) -> int:
     """Return on how many workers the experiments would run; 0 without xdist."""
-    specs = config.getoption("tx", None) or ()
-    return max(sum(map(_multiplier, specs)), config.getoption("numprocesses", None) or 0)
+    return sum(map(_multiplier, config.getoption("tx", None) or ()))
 
 
 def require_utf8(config: pytest.Config) -> None:
@@ -180,7 +179,9 @@ def _multiplier(spec: str) -> int:
 
 def is_controller(config: pytest.Config) -> bool:
     """Tell whether the experiments run in xdist workers and not here."""
-    return bool(config.getoption("tx", None)) and not is_worker(config)
+    # As xdist itself decides it: it passes over --tx where nothing is to be distributed.
+    distributes = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
+    return distributes and not is_worker(config)
 
 
 def is_worker(config: pytest.Config) -> bool:

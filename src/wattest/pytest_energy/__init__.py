@@ -7,10 +7,11 @@ shows; none of them is imported before a test measures.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class Energy:
         Args:
             name: How the report calls it.
         """
-        return self._session.begin(self._item, name).measure(self._session.meter)
+        return self._session.begin(self._item, str(name)).measure(self._session.meter)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,6 +88,7 @@ class _Session:
         self._meter: Meter | None = None
         self._entries: dict[str, list[Entry]] = {}
         self._shown: list[dict[str, object]] = []
+        self._is_written = True
         self._check_report()
 
     def _check_report(self) -> None:
@@ -111,8 +113,16 @@ class _Session:
         if self._meter is None:
             from wattest.pytest_energy.meter import Meter
 
-            self._meter = Meter(self._wait_seconds)
+            self._meter = Meter(self._wait_seconds, self._tell)
         return self._meter
+
+    def _tell(self, text: str) -> None:
+        """Show a line while a test runs; a worker of xdist has no terminal."""
+        capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
+        reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                reporter.write_line(f"\n{text}")
 
     def begin(self, item: pytest.Item, name: str) -> Entry:
         """Return a new entry of the report for this test."""
@@ -140,6 +150,8 @@ class _Session:
         if "benchmark" in getattr(item, "fixturenames", ()):
             budget = budget.once()
         for _ in range(budget.repeat - 1):
+            if _has_ended(item):
+                return
             with entry.measure(self.meter):
                 item.runtest()
         self._judge(item, budget, entry)
@@ -171,14 +183,22 @@ class _Session:
         self._shown += getattr(report, _ATTRIBUTE, ())
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report; release the hardware."""
         if self._meter is not None:
             self._meter.close()
+        # What an interrupt ended has no last report.
+        left = (entry for entries in self._entries.values() for entry in entries)
+        self._shown += [entry.as_dict() for entry in left]
         if self._report and not hasattr(self._config, "workerinput"):
             from wattest.pytest_energy.reporting import write
 
-            write(self._report, self._shown)
+            try:
+                write(self._report, self._shown)
+            except OSError as error:
+                sys.stderr.write(f"\nERROR: --energy-report: {self._report}: {error.strerror}\n")
+                session.exitstatus = session.exitstatus or pytest.ExitCode.USAGE_ERROR
+                self._is_written = False
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what was measured, in one table."""
@@ -189,5 +209,10 @@ class _Session:
         terminalreporter.section("energy")
         for line in lines(self._shown):
             terminalreporter.write_line(line)
-        if self._report:
+        if self._report and self._is_written:
             terminalreporter.write_line(f"report: {self._report}")
+
+
+def _has_ended(item: pytest.Item) -> bool:
+    """Tell whether a test of unittest has failed or was skipped: it notes that, and raises not."""
+    return bool(getattr(item, "_excinfo", None))

@@ -82,7 +82,10 @@ class Budget:
                 hint = f"did you mean {meant!r}?" if meant else f"it takes {', '.join(known)}"
                 return cls(), f"{name!r} is no argument; {hint}"
         budget = cls(**named)
-        return budget, "; ".join(budget._faults())
+        if faults := "; ".join(budget._faults()):
+            return budget, faults
+        # A number of numpy cannot be sent to another process.
+        return cls(_plain(budget.gpu_joules), _plain(budget.cpu_joules), budget.repeat), ""
 
     def _faults(self) -> Iterator[str]:
         for domain in DOMAINS:
@@ -113,6 +116,10 @@ class Budget:
             elif (estimate := Estimate.over(values)).lower_end > limit:
                 exceeded.append(f"{name} energy: {estimate} is above the budget of {limit:g} J")
         return Verdict(limits, tuple(exceeded), tuple(unchecked))
+
+
+def _plain(limit: float | None) -> float | None:
+    return None if limit is None else float(limit)
 
 
 def _is_limit(value: object) -> bool:

@@ -7,18 +7,19 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wattest.energy import Measurement, Sensors, Window, find_sensors, other_cpu_load
-from wattest.errors import WattestError
-from wattest.machine import counters_of, take
+from wattest.errors import LeaseError, WattestError
+from wattest.machine import Claim, counters_of, take
 from wattest.plugin.options import sys_root
 
 DOMAINS = ("cpu_joules", "gpu_joules")
 """What a window gives of energy, by its name there."""
 
+_TURN = "counters for tests (next in turn)"
 _PREFIXES = {"cpu_joules": "cpu", "gpu_joules": "gpu"}
 
 
@@ -51,13 +52,16 @@ class Meter:
 
     Args:
         wait_seconds: How long a window waits for another's lease at most.
+        announce: Is told who is waited for.
     """
 
-    def __init__(self, wait_seconds: float) -> None:
+    def __init__(self, wait_seconds: float, announce: Callable[[str], None]) -> None:
         self._wait_seconds = wait_seconds
+        self._announce = announce
         self._sensors: Sensors | None = None
         self._lease = contextlib.ExitStack()
         self._open_windows = 0
+        self._counting = threading.Lock()
 
     def close(self) -> None:
         """Release the hardware; may be called twice."""
@@ -70,14 +74,9 @@ class Meter:
         """Measure the block; what was measured is there after it, whatever ended it."""
         measured = MeasuredWindow()
         with contextlib.ExitStack() as stack:
-            began = time.monotonic()
-            try:
-                self._acquire(stack)
-                measured.waited_seconds = time.monotonic() - began
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wattest-energy-"))
-                window = stack.enter_context(self._found().open_window(Path(folder) / "window"))
-            except WattestError as error:
-                yield from _unmeasured(measured, str(error))
+            window, why = self._open(stack, measured)
+            if window is None:
+                yield from _unmeasured(measured, why)
                 return
             cpu = _own_cpu_seconds()
             sampling = _Sampling(window)
@@ -86,6 +85,19 @@ class Meter:
             finally:
                 sampling.stop()
                 _fill(measured, window.close(), _own_cpu_seconds() - cpu)
+
+    def _open(
+        self, stack: contextlib.ExitStack, measured: MeasuredWindow
+    ) -> tuple[Window | None, str]:
+        """Open a window in its turn; where that is not possible, say why: the test runs anyway."""
+        began = time.monotonic()
+        try:
+            self._acquire(stack)
+            measured.waited_seconds = time.monotonic() - began
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wattest-energy-"))
+            return stack.enter_context(self._found().open_window(Path(folder) / "window")), ""
+        except (WattestError, OSError) as error:
+            return None, str(error)
 
     def _found(self) -> Sensors:
         if self._sensors is None:
@@ -96,16 +108,28 @@ class Meter:
 
     def _acquire(self, stack: contextlib.ExitStack) -> None:
         """Hold the lease of every counter until the outermost window of this process closes."""
-        if not self._open_windows:
-            counters = counters_of(self._found().findings, sys_root(None))
-            self._lease = take(counters, self._wait_seconds)
-        self._open_windows += 1
+        with self._counting:
+            if not self._open_windows:
+                counters = counters_of(self._found().findings, sys_root(None))
+                if counters:
+                    self._lease = self._in_turn(counters)
+            self._open_windows += 1
         stack.callback(self._release)
 
+    def _in_turn(self, counters: Sequence[Claim]) -> contextlib.ExitStack:
+        """Take the counters; who waits for them has the turn before whoever has just measured."""
+        deadline = time.monotonic() + self._wait_seconds
+        with contextlib.ExitStack() as turn:
+            # Without a folder for locks it is a matter of chance, and as right.
+            with contextlib.suppress(LeaseError):
+                turn.enter_context(take([_TURN], self._wait_seconds, self._announce))
+            return take(counters, deadline - time.monotonic(), self._announce)
+
     def _release(self) -> None:
-        self._open_windows -= 1
-        if not self._open_windows:
-            self._lease.close()
+        with self._counting:
+            self._open_windows -= 1
+            if not self._open_windows:
+                self._lease.close()
 
 
 class _Sampling:

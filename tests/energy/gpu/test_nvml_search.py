@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import pytest
 from gpuscenes import SECONDS, Outcome, played
 
+from wattest.energy import visible_devices
+from wattest.energy.gpu import nvml
+
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
@@ -156,3 +159,30 @@ def test_what_no_board_ever_tells_is_said_once_for_the_session(outcomes):
     assert "does not tell its processes: Not Supported" in outcome.found["note"]
     assert outcome.found["hardware"]["processes_not_known"] == outcome.found["note"]
     assert outcomes["with processes"].found["note"] == ""
+
+
+@pytest.mark.parametrize("variable", [None, "0,1,2"])
+def test_a_gpu_that_does_not_answer_is_nobodys_seat(monkeypatch, variable):
+    class Library:
+        """NVML with three GPUs; the second has fallen off the bus."""
+
+        def open(self):
+            """Start."""
+
+        def close(self):
+            """End."""
+
+        def call(self, function, handle=None):
+            if function == "DeviceGetCount":
+                return 3
+            if handle == 1:
+                raise nvml.NvmlError(15, "GPU is lost")
+            return f"GPU-{handle}" if function == "DeviceGetUUID" else handle
+
+        def ask(self, function, *arguments):
+            return None
+
+    monkeypatch.setattr(nvml, "Nvml", Library)
+    found = visible_devices({} if variable is None else {"CUDA_VISIBLE_DEVICES": variable})
+    assert [one.uuid for one in found] == ["GPU-0", "GPU-2"]
+    assert [one.entry for one in found] == (["0", "2"] if variable else ["GPU-0", "GPU-2"])

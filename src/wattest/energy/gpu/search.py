@@ -64,7 +64,7 @@ class VisibleGpu:
 def visible_devices(environment: Mapping[str, str]) -> list[VisibleGpu]:
     """Return the GPUs that the caller may use, in its order; none where NVML does not start.
 
-    NVML is shut down again.
+    One that does not answer is left out. NVML is shut down again.
     """
     library = nvml.Nvml()
     try:
@@ -81,6 +81,7 @@ def visible_devices(environment: Mapping[str, str]) -> list[VisibleGpu]:
         return [
             VisibleGpu(entry.strip(), one.uuid, pci_bus_id(library, one.handle))
             for entry, one in zip(entries, chosen, strict=False)
+            if one.fault is None
         ]
     finally:
         library.close()
