@@ -214,11 +214,14 @@ def main() -> int:
     try:
         version = call("sinfo", "--version")
         partition = [f"--partition={arguments.partition}"] if arguments.partition else []
-        lines = call("sinfo", "-h", "-N", "-o", "%N %P", *partition).split("\n")
+        lines = call("sinfo", "-h", "-N", "-o", "%N %P", *partition).splitlines()
     except (OSError, RuntimeError) as error:
         print(f"no Slurm is reachable here, nothing was tried ({error})")
         return 0
     usual = [line.split()[0] for line in lines if partition or line.endswith("*")]
+    if not usual:
+        print("no such partition, or none that is the default: name one with --partition")
+        return 1
     print(f"{version}, {len(usual)} nodes; {machine_line()}", flush=True)
     wanted = [name for name in SCENES if arguments.scene in name]
     folder = Path(tempfile.mkdtemp(prefix="slurm_campaign_", dir=arguments.shared))

@@ -59,7 +59,8 @@ def test_several_workers_are_refused_once_whatever_way_experiments_are_collected
     project.settings(TOY).rename(project.path / "settings" / "default.json")
     assert project.pytester is not None
     (project.path / "test_other.py").write_text("def test_it(): pass\n")
-    result = project.pytester.runpytest_subprocess(*quick_words("-n", "2", *arguments))
+    project.pytester.syspathinsert()
+    result = project.pytester.runpytest_inprocess(*quick_words("-n", "2", *arguments))
     assert result.ret == pytest.ExitCode.USAGE_ERROR, result.stdout.str()
     assert result.stdout.str().count("2 workers would measure on the same counters") == 1
     assert project.records() == []
@@ -70,7 +71,7 @@ def test_several_workers_may_run_what_is_no_experiment(project: Project) -> None
     (project.path / "test_other.py").write_text("def test_it(): pass\ndef test_that(): pass\n")
     assert project.pytester is not None
     words = quick_words("-n", "2", ".", "-k", "test_other")
-    result = project.pytester.runpytest_subprocess(*words)
+    result = project.pytester.runpytest_inprocess(*words)
     assert result.ret == 0, result.stdout.str()
     result.assert_outcomes(passed=2)
 

@@ -83,7 +83,7 @@ def test_a_wheel_makes_a_project_that_runs(tmp_path: Path) -> None:
     run(python, "-m", "wattest", "init", "été à Köln")
     project = tmp_path / "été à Köln"
     settings = project / "settings" / "default.json"
-    settings.write_text(settings.read_text(encoding="utf-8").replace(": 30", ": 10"))
+    settings.write_text(settings.read_text(encoding="utf-8").replace(": 30", ": 2"))
     shown = run(python, "-m", "pytest", "experiments", folder=project)
     assert "3 passed" in shown
     assert len(list(project.glob("results/2*.json"))) == 3

@@ -204,7 +204,7 @@ def _watch(
     """Sample until the training is gone, is out of time, or its load is no load any more."""
     opened_ns = time.monotonic_ns()
     deadline_ns = opened_ns + int(attempt.timeout_seconds * 1e9)
-    progress_ns = opened_ns + _PROGRESS_NS
+    progress_ns = _next_on_grid(window, opened_ns, _PROGRESS_NS)
     loads = load.filenos()
     while True:
         # Polled before each wait: news that came with an earlier answer wakes nobody.
@@ -225,7 +225,7 @@ def _watch(
         if attempt.marks is not None:
             attempt.marks.look(now_ns, window.read)
         if now_ns >= progress_ns:
-            progress_ns = now_ns + _PROGRESS_NS
+            progress_ns = _next_on_grid(window, now_ns, _PROGRESS_NS)
             if progress is not None:
                 progress((now_ns - opened_ns) / 1e9, window.latest(), attempt.marks)
         wake_ns = min(deadline_ns, progress_ns, _next_look(attempt, load, window, now_ns))
@@ -238,12 +238,12 @@ def _watch_load(
     """Sample for so long, or until the load is no load any more."""
     opened_ns = time.monotonic_ns()
     middle_ns, end_ns = (opened_ns + int(share * seconds * 1e9) for share in (0.5, 1.0))
-    progress_ns = opened_ns + _PROGRESS_NS
+    progress_ns = _next_on_grid(window, opened_ns, _PROGRESS_NS)
     while (now_ns := time.monotonic_ns()) < end_ns and attempt.trouble is None:
         if attempt.half is None and now_ns >= middle_ns:
             attempt.half = window.read()
         if now_ns >= progress_ns:
-            progress_ns = now_ns + _PROGRESS_NS
+            progress_ns = _next_on_grid(window, now_ns, _PROGRESS_NS)
             if progress is not None:
                 progress((now_ns - opened_ns) / 1e9, window.latest(), None)
         wake_ns = min(end_ns if attempt.half else middle_ns, progress_ns)
@@ -253,13 +253,15 @@ def _watch_load(
 
 
 def _next_look(attempt: Attempt, load: ActiveLoad, window: Window, now_ns: int) -> int:
-    """Return when logs are looked at next: with a sample, so that both need one wake.
-
-    Never where none has marks.
-    """
+    """Return when logs are looked at next; never where none has marks."""
     if attempt.marks is None and not load.has_marks():
         return now_ns + _PROGRESS_NS
-    return window.opened_ns + ((now_ns - window.opened_ns) // LOOK_NS + 1) * LOOK_NS
+    return _next_on_grid(window, now_ns, LOOK_NS)
+
+
+def _next_on_grid(window: Window, now_ns: int, period_ns: int) -> int:
+    """Return the next whole period of a window: with a sample, so that one wake serves all."""
+    return window.opened_ns + ((now_ns - window.opened_ns) // period_ns + 1) * period_ns
 
 
 def _read_last_marks(attempt: Attempt, measured: Measurement) -> None:

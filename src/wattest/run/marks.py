@@ -70,6 +70,9 @@ class MarkReader:
         if self.problem:
             return
         try:
+            if not is_last and os.fstat(self._file.fileno()).st_size == self._offset:
+                self._looked_ns = now_ns
+                return
             new = list(self._new(is_last))
         except OSError as error:
             self.problem = f"its log cannot be read: {error.strerror}"
