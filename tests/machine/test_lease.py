@@ -214,22 +214,26 @@ def test_a_worker_keeps_its_counter_though_its_controller_is_gone(tmp_path: Path
 
 def test_a_child_that_was_forked_keeps_no_lease_and_lets_none_go(locks: Path) -> None:
     """As the processes of a pool do, which outlive the test that has begun them."""
-    go_on, going = os.pipe()
-    held = take(["counter"])
+    closed, closing = os.pipe()
+    stay, end = os.pipe()
+    held, other = take(["counter"]), take(["other"])
     child = os.fork()
     if child == 0:
         held.close()
-        os.close(going)
-        os.read(go_on, 1)
+        os.write(closing, b".")
+        os.close(end)
+        os.read(stay, 1)
         os._exit(0)
     try:
-        with pytest.raises(LeaseError, match=f"PID {os.getpid()} already measures"):
+        os.read(closed, 1)
+        with pytest.raises(LeaseError, match=f"PID {os.getpid()} already measures on counter"):
             take(["counter"])
-        held.close()
-        take(["counter"]).close()
+        other.close()
+        take(["other"]).close()
     finally:
-        os.close(going)
-        os.close(go_on)
+        held.close()
+        for descriptor in (closed, closing, stay, end):
+            os.close(descriptor)
         os.waitpid(child, 0)
 
 

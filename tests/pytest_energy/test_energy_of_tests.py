@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import steady
 
+from wattest.pytest_energy.budget import Budget
 from wattest.pytest_energy.meter import Meter
 
 WATTS = 100.0
@@ -129,6 +131,12 @@ def test_a_marker_that_means_nothing_fails(
     shown = foreign.runpytest_inprocess("-p", "no:cacheprovider")
     assert shown.parseoutcomes() == {"failed": 1}
     assert f"@pytest.mark.energy: {said}" in shown.stdout.str()
+
+
+def test_a_budget_of_numpy_is_a_plain_number() -> None:
+    """Another cannot be sent from an xdist worker."""
+    budget, wrong = Budget.of((), {"cpu_joules": numpy.float64(5.0)})
+    assert (type(budget.cpu_joules), budget.gpu_joules, wrong) == (float, None, "")
 
 
 def test_a_part_of_a_test_is_measured(counted: pytest.Pytester) -> None:
