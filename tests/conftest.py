@@ -36,6 +36,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("PYTHONUNBUFFERED", None)
 # No test meets a real GPU: trainings of a blink are too short for its counter.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Nor a real Slurm: its commands wait for seconds where no controller answers.
+for name in [name for name in os.environ if name.startswith("SLURM_")]:
+    del os.environ[name]
 # Shells start what is in the background with this signal ignored; tests send it to what they start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -260,6 +263,19 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document), encoding="utf-8")
         return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the commands of Slurm fail at once; who plays them puts others before them."""
+    folder, path = tmp_path_factory.mktemp("no_slurm"), os.environ["PATH"]
+    for command in ("sbatch", "scontrol", "squeue"):
+        script = folder / command
+        script.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+        script.chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
+    yield
+    os.environ["PATH"] = path
 
 
 @pytest.fixture
