@@ -23,11 +23,11 @@ def test_the_terminal_says_what_runs_and_where_it_went(project: Project) -> None
             "*load *stopped in*nothing left*",
             "*energy *CPU *GPU *",
             "*record *results/*_toy_small_parallel.json",
-            "report: *wattest report results --session *",
+            "report: *wattest* report results --session *",
         ]
     )
     session = project.record()["plan"]["session_id"]
-    assert f"wattest report results --session {session}\n" in result.stdout.str() + "\n"
+    assert f" report results --session {session}\n" in result.stdout.str() + "\n"
 
 
 def test_an_interrupted_experiment_stands_in_junit_and_in_the_table(project: Project) -> None:

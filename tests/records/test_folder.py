@@ -35,12 +35,14 @@ def test_a_document_that_breaks_the_schema_is_not_written(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_record_is_written_although_its_folder_was_removed_meanwhile(
+def test_a_folder_that_was_removed_meanwhile_is_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It may be the place of a file system that is gone: what is written there would be hidden."""
     monkeypatch.setattr("wattest.records.folder.schema_faults", lambda *_: [])
-    write(tmp_path / "results" / "record.json", {"experiment_id": "1"})
-    assert (tmp_path / "results" / "record.json").exists()
+    with pytest.raises(RecordError, match="cannot be written: No such file"):
+        write(tmp_path / "results" / "record.json", {"experiment_id": "1"})
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_results_folder_that_is_a_file_is_found_out_before_the_start(tmp_path: Path) -> None:

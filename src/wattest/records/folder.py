@@ -83,7 +83,7 @@ def reserve(results: Path, experiment: Experiment) -> ExperimentFiles:
 
 
 def write(file: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, valid against its schema, atomically; its folder is made again if it is gone.
+    """Write a record, valid against its schema, atomically.
 
     Raises:
         RecordError: the document breaks the schema, or the disk does not take it.
@@ -92,7 +92,6 @@ def write(file: Path, record: Mapping[str, Any]) -> None:
     if faults:
         raise RecordError("the record breaks its own schema:\n" + "\n".join(map(str, faults)))
     try:
-        make_folder(file.parent)
         write_atomically(file, json_text(record))
     except OSError as error:
         raise RecordError(f"{file} cannot be written: {error.strerror}") from None
