@@ -12,9 +12,15 @@ from wattest.plan.experiment import Experiment, Plan
 
 def experiments_among(items: list[pytest.Item]) -> list[tuple[pytest.Item, Experiment]]:
     """Return the items that run an experiment, each with it."""
-    planned = [(item, getattr(item, "callspec", None)) for item in items]
-    found = [(item, spec.params.get("experiment")) for item, spec in planned if spec is not None]
-    return [(item, one) for item, one in found if isinstance(one, Experiment)]
+    found = [(item, experiment_of(item)) for item in items]
+    return [(item, experiment) for item, experiment in found if experiment is not None]
+
+
+def experiment_of(item: pytest.Item) -> Experiment | None:
+    """Return the experiment that an item runs, if it is one of ours."""
+    callspec = getattr(item, "callspec", None)
+    found = None if callspec is None else callspec.params.get("experiment")
+    return found if isinstance(found, Experiment) else None
 
 
 def put_in_order(items: list[pytest.Item], plan: Plan) -> None:

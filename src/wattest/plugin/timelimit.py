@@ -17,6 +17,7 @@ from wattest.names import slug
 from wattest.plan.experiment import Experiment
 from wattest.plan.shards import unit_id
 from wattest.plugin import workers
+from wattest.plugin.items import experiment_of, experiments_among
 
 OUT_OF_TIME = 75
 """Exit status of a task that leaves work to a later one (EX_TEMPFAIL of sysexits.h)."""
@@ -87,7 +88,7 @@ class TimeLimit:
 
     def _needed(self, item: pytest.Item, unit: str) -> float:
         """Return the seconds that a unit will take; 0 where nothing of its kind has run."""
-        mine = [one for one in map(experiment_of, item.session.items) if one is not None]
+        mine = [experiment for _, experiment in experiments_among(item.session.items)]
         seconds = [
             self._longest.get(bool(one.backgrounds), 0.0) for one in mine if unit_id(one) == unit
         ]
@@ -165,13 +166,6 @@ class TimeLimit:
                 file.write(f"{experiment.id} was interrupted by the end of {self._job.name}\n")
         except OSError as error:
             workers.tell(self._config, f"warning: {error.filename}: {error.strerror}")
-
-
-def experiment_of(item: pytest.Item) -> Experiment | None:
-    """Return the experiment that an item runs, if it is one of ours."""
-    callspec = getattr(item, "callspec", None)
-    found = None if callspec is None else callspec.params.get("experiment")
-    return found if isinstance(found, Experiment) else None
 
 
 def longest(durations: Iterable[tuple[bool, float]]) -> dict[bool, float]:
