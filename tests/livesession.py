@@ -52,6 +52,8 @@ class LiveSession:
         if "--config" not in arguments:
             command += ["--config", "settings/test.json"]
         command.append("experiments")
+        # Where these tests run in CI, the session's terminal is a person's all the same.
+        inherited = {name: value for name, value in os.environ.items() if name != "CI"}
         with self._path.open("wb") as output:
             slave = -1
             if terminal:
@@ -65,7 +67,7 @@ class LiveSession:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, **(environment or {}), _TOKEN: self.token},
+                env={**inherited, **(environment or {}), _TOKEN: self.token},
             )
         if slave >= 0:
             # The child must have opened it before the last descriptor here is closed.
