@@ -33,7 +33,9 @@ def burn(seconds):
 @pytest.fixture
 def foreign(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Return a project of somebody else, who has wattest installed; no counter is there."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    # Also where it is a worker of xdist that runs this: pytest-benchmark would measure nothing.
+    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WATTEST_LOCK_DIR", str(pytester.path / "locks"))
     (pytester.path / "no_sysfs").mkdir()
     monkeypatch.setenv("WATTEST_SYSFS", str(pytester.path / "no_sysfs"))
@@ -121,6 +123,7 @@ def test_without_budget(): burn(0.01)
         ("5", "name its arguments: gpu_joules, cpu_joules, repeat"),
         ("cpu_joules=0", "cpu_joules: must be a number of joules above 0, is 0"),
         ("cpu_joules=float('nan')", "cpu_joules: must be a number of joules above 0, is nan"),
+        ("cpu_joules=10**400", "cpu_joules: must be a number of joules above 0, is 1000"),
         ("repeat=True", "repeat: must be a whole number from 1 to 1000, is True"),
     ],
 )
@@ -135,8 +138,10 @@ def test_a_marker_that_means_nothing_fails(
 
 def test_a_budget_of_numpy_is_a_plain_number() -> None:
     """Another cannot be sent from an xdist worker."""
-    budget, wrong = Budget.of((), {"cpu_joules": numpy.float64(5.0)})
-    assert (type(budget.cpu_joules), budget.gpu_joules, wrong) == (float, None, "")
+    numbers = {"cpu_joules": numpy.float64(5.0), "gpu_joules": numpy.int64(7)}
+    budget, wrong = Budget.of((), numbers)
+    assert (budget.cpu_joules, budget.gpu_joules, wrong) == (5.0, 7.0, "")
+    assert {type(budget.cpu_joules), type(budget.gpu_joules)} == {float}
 
 
 def test_a_part_of_a_test_is_measured(counted: pytest.Pytester) -> None:
@@ -161,6 +166,42 @@ def test_it(energy):
     properties = ET.parse(counted.path / "report.xml").iter("property")
     values = {one.get("name"): one.get("value") for one in properties}
     assert values["energy_inference_cpu_joules"] == str(entry["cpu_joules"])
+
+
+def test_windows_may_have_any_name_and_be_entered_again(foreign: pytest.Pytester) -> None:
+    """Names that no terminal, no UTF-8 and no table takes; and that of the marker's own line."""
+    body = """
+@pytest.mark.energy
+def test_it(energy):
+    part = energy.window("call")
+    for _ in range(2):
+        with part: pass
+    with energy.window("\\x1b[31m\\udcff" + "long" * 500): pass
+    energy.window("never entered")
+"""
+    shown, entries = run(foreign, body, "--junitxml=report.xml")
+    assert "1 passed" in shown
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) < 300
+    names = ["call", "call", "call", "\ufffd[31m\ufffd" + "long" * 500]
+    assert [entry["window"] for entry in entries] == names
+    properties = [one.get("name") for one in ET.parse(foreign.path / "report.xml").iter("property")]
+    assert properties.count("energy_seconds") == 1
+    assert properties.count("energy_call_seconds") == 2
+
+
+def test_what_concerns_many_is_said_once_whatever_its_numbers(counted: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.energy
+@pytest.mark.parametrize("n", range(3))
+def test_it(n): burn(0.2 + n / 50)
+"""
+    shown, _ = run(counted, body)
+    told = [line for line in shown.splitlines() if "is shorter than 10 s" in line]
+    assert len(told) == 1
+    assert told[0].endswith("(3 of 3)")
+    # Nobody else has measured.
+    assert "wait for each other" not in shown
 
 
 def test_what_fails_is_reported_too(counted: pytest.Pytester) -> None:
@@ -264,16 +305,19 @@ from pathlib import Path
 class TestOfUnittest(unittest.TestCase):
     def test_fails(self): self.fail("once")
     def test_is_skipped(self): self.skipTest("not here")
+@pytest.mark.energy(repeat=2)
+class TestOfAsyncUnittest(unittest.IsolatedAsyncioTestCase):
+    async def test_passes(self): pass
 @pytest.mark.energy(cpu_joules=5)
 def test_fails(): assert "own" == "words"
 def test_window(energy):
     with energy.window(Path("part")): pytest.exit("enough")
 """
     shown, entries = run(foreign, body)
-    assert "2 failed, 1 skipped" in shown
+    assert "2 failed, 1 passed, 1 skipped" in shown
     assert "error" not in shown.rpartition("\n=")[2]
     assert "During handling" not in shown
-    assert [entry["repetitions"] for entry in entries] == [1, 1, 1, 1]
+    assert [entry["repetitions"] for entry in entries] == [1, 1, 2, 1, 1]
     assert entries[-1]["window"] == "part"
 
 
@@ -294,8 +338,9 @@ def test_it(no_scratch): pathlib.Path("gone").rmdir()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_a_report_needs_a_folder(foreign: pytest.Pytester) -> None:
-    result = foreign.runpytest_inprocess("--energy-report", "nowhere/energy.json")
+@pytest.mark.parametrize("name", ["nowhere/energy.json", ".", "/dev/null"])
+def test_a_report_needs_a_place_of_its_own(foreign: pytest.Pytester, name: str) -> None:
+    result = foreign.runpytest_inprocess("--energy-report", name)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "name a file in a folder that exists" in result.stderr.str()
 
