@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import ProcessError, SpawnError
-from wattest.files import why_not_executable
+from wattest.files import read_text, why_not_executable
 from wattest.process.owner import ROLE_VARIABLE, marks
 from wattest.process.reports import Command
 
@@ -119,7 +119,5 @@ def _user(run_as: tuple[int, int] | None) -> tuple[int, int, list[int]] | None:
 
 
 def _oom_score(raised_by: int) -> int | None:
-    if not raised_by:
-        return None
-    own = int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
-    return min(_MOST_OOM_SCORE, own + raised_by)
+    own = read_text(Path("/proc/self/oom_score_adj")) if raised_by else None
+    return None if own is None else min(_MOST_OOM_SCORE, int(own) + raised_by)
