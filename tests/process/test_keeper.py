@@ -137,6 +137,7 @@ def test_the_end_of_an_extra_owner_counts_too(governors: tuple[Path, Path]) -> N
     assert own_zombies() == []
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_sweep_lets_the_keeper_of_a_dead_session_finish(governors: tuple[Path, Path]) -> None:
     with session(governors, "time.sleep(60)") as process:
         assert process.stdout is not None

@@ -120,9 +120,15 @@ def test_sigpipe_ends_a_shell_pipeline_as_usual(make_tree: MakeTree, log: Path) 
     assert log.read_text().split() == ["y", str(128 + signal.SIGPIPE)]
 
 
-def test_a_missing_program_is_named_with_the_path_that_was_searched(make_tree: MakeTree) -> None:
-    with pytest.raises(SpawnError, match=r"'no-such-program'.*no such program in PATH="):
-        make_tree("no-such-program").start()
+def test_a_missing_program_is_named_with_the_path_that_was_searched(
+    make_tree: MakeTree, tmp_path: Path
+) -> None:
+    """Also where the path leads through a folder of somebody else's; to root each is open."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    for path in (os.environ["PATH"], f"{closed}:/bin"):
+        with pytest.raises(SpawnError, match=r"'no-such-program'.*no such program in PATH="):
+            make_tree("no-such-program", environment={"PATH": path}).start()
 
 
 def script(folder: Path, text: str, mode: int = 0o755) -> str:

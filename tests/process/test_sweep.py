@@ -21,6 +21,8 @@ from wattest.process.owner import Owner
 from wattest.process.supervisor.kernel import signal_exactly
 
 pytest_plugins = ["zoo.fixtures"]
+# What is left here on purpose, a session of another worker would end.
+pytestmark = pytest.mark.usefixtures("alone")
 
 SLEEP = ("sleep", "60")
 

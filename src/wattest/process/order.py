@@ -76,10 +76,11 @@ def _explain(command: Command, number: int) -> str | None:
     """Say in words what execve(2) meant, with the remedy; None where its own words must do."""
     paths = [command.cwd / candidate for candidate in _candidates(command)]
     path = next((path for path in paths if os.path.lexists(path)), None)
+    if number in (errno.ENOENT, errno.EACCES) and path is None and "/" not in command.argv[0]:
+        closed = ", of which a folder may not be searched" if number == errno.EACCES else ""
+        return f"no such program in PATH={command.environment.get('PATH', os.defpath)!r}{closed}"
     if number == errno.ENOENT and path is None:
-        if "/" in command.argv[0]:
-            return f"no such file: {str(paths[0])!r}"
-        return f"no such program in PATH={command.environment.get('PATH', os.defpath)!r}"
+        return f"no such file: {str(paths[0])!r}"
     if number == errno.ENOENT and path is not None:
         return f"{_interpreter(path)} does not exist"
     if number == errno.EACCES and path is not None:
