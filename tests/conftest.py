@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -14,6 +16,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,9 @@ ROOT = Path(__file__).parents[1]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # And they buffer their output as those of most users do.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# Nor is what they start one of the workers that may run the suite.
+for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+    del os.environ[name]
 # No test meets a real GPU: trainings of a blink are too short for its counter.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Nor a real Slurm: its commands wait for seconds where no controller answers.
@@ -113,6 +119,17 @@ def await_until(holds: Callable[[], object], what: str, seconds: float = 20.0) -
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+@contextmanager
+def room_for(most_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 _PYTEST = (sys.executable, "-m", "pytest")
@@ -276,6 +293,30 @@ def no_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
     yield
     os.environ["PATH"] = path
+
+
+@pytest.fixture
+def alone() -> None:
+    """Let no other worker run a test meanwhile.
+
+    For tests that leave behind on purpose what any session would end, and for those that measure
+    what costs little.
+    """
+
+
+@pytest.fixture(autouse=True)
+def _turn(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Where several workers run the suite, wait for a test's turn."""
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    with (tmp_path_factory.getbasetemp().parent / "turn.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
+        yield
+        # What a test has forked may still have it open.
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 @pytest.fixture

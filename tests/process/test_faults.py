@@ -26,6 +26,8 @@ from zoo.helpers import needs
 from wattest.process import Rung
 
 pytest_plugins = ["zoo.fixtures"]
+# What is left here on purpose, a session of another worker would end.
+pytestmark = pytest.mark.usefixtures("alone")
 
 PATIENCE_SECONDS = 5.0
 

@@ -17,20 +17,16 @@ def with_progress(project: Project, seconds: float = 1.1) -> None:
     project.settings({"foreground": foreground, "background": LOAD})
 
 
-def run_in_a_terminal(project: Project, *arguments: str) -> str:
+def run_in_a_terminal(project: Project, *arguments: str, **environment: str) -> str:
     """Run pytest on a terminal of its own and return all it wrote there."""
-    with LiveSession(project, *arguments, terminal=True) as session:
+    with LiveSession(project, *arguments, terminal=True, environment=environment) as session:
         assert session.wait(60) == 0, session.output()
         return session.output()
 
 
-def test_a_terminal_shows_one_live_line_with_epoch_and_load(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
+def test_a_terminal_shows_one_live_line_with_epoch_and_load(project: Project) -> None:
     with_progress(project, seconds=2.5)
-    written = run_in_a_terminal(project)
+    written = run_in_a_terminal(project, COLUMNS="200")
     lines = re.findall(r"\r\x1b\[2K(\[1/1\][^\r\n]*)", written)
     assert len(lines) >= 2
     assert all("toy-small-parallel-1" in line and "load run 1" in line for line in lines)
@@ -48,15 +44,11 @@ def test_piped_output_and_ci_have_no_live_line(
     assert result.ret == 0
     assert "\x1b" not in result.stdout.str()
     assert "[1/1]" not in result.stdout.str()
-    monkeypatch.setenv("CI", "true")
-    written = run_in_a_terminal(project)
+    written = run_in_a_terminal(project, CI="true")
     assert "[1/1]" not in written
 
 
-def test_quiet_shows_neither_steps_nor_a_live_line(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CI", raising=False)
+def test_quiet_shows_neither_steps_nor_a_live_line(project: Project) -> None:
     with_progress(project)
     written = run_in_a_terminal(project, "-q")
     assert "[1/1]" not in written

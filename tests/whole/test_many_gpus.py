@@ -173,3 +173,19 @@ def test_without_any_energy_any_number_of_workers_may_rehearse(project: Project)
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["*warning * experiments.csv: No space left on device; the rec*"])
     assert [one["environment"]["concurrency"]["workers"] for one in project.records()] == [2, 2]
+
+
+def test_an_interrupted_team_names_each_test_in_junit(project: Project) -> None:
+    with gpu_server(project, variable=f"{uuid(0)},{uuid(1)}"):
+        campaign(project, 1.0, 6)
+        with LiveSession(project, "-n", "2", "--junit-xml", "junit.xml") as session:
+            session.until(lambda: len(running(project)) == 2, "two trainings run")
+            session.send(signal.SIGTERM)
+            assert session.wait(60) == 2, session.output()
+            assert session.left() == []
+        cases = list(ET.parse(project.path / "junit.xml").iter("testcase"))
+        waiting = [case for case in cases if case.find("skipped") is not None]
+    assert len({case.get("name") for case in cases}) == len(cases) == 6
+    assert len(waiting) == 6 - len(project.records())
+    assert "--resume runs it" in str(waiting[0].find("skipped").attrib)  # type: ignore[union-attr]
+    assert "skipped" not in session.output()

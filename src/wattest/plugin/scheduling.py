@@ -42,6 +42,11 @@ class UnitScheduling:
         return list(self._running)
 
     @property
+    def tests(self) -> list[str]:
+        """What all workers together were to run, in order."""
+        return list(self._order)
+
+    @property
     def collection_is_completed(self) -> bool:
         """Tell whether every worker has told its tests."""
         return self._is_begun or len(self._collections) >= self._workers

@@ -27,6 +27,7 @@ _MEMBER, _LIVE = "wattest_member", "wattest_live"
 # What xdist calls the end of a worker whose connection has broken off.
 _KILLED = "Not properly terminated"
 _HEAR_OUT_SECONDS = 30.0
+_NEVER_BEGAN = "the session was interrupted before this began; --resume runs it"
 _POLL_SECONDS = 0.1
 
 
@@ -38,6 +39,7 @@ class Controller:
         self._nodes: list[Any] = []
         self._down: set[Any] = set()
         self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._failed_starts = 0
         self._exit_status: int | None = None
         self._scheduling: UnitScheduling | None = None
@@ -93,6 +95,7 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Let the CSV of several workers have the row of what has just ended."""
+        self._reported.add(report.nodeid)
         headline: dict[str, Any] | None = getattr(report, "wattest", None)
         if headline is not None and (run := self._run) is not None and run.team is not None:
             run.team.add(headline["experiment_id"])
@@ -104,6 +107,7 @@ class Controller:
             for node in self._nodes:
                 _interrupt(node)
             self._hear_out()
+            self._name_what_never_began()
         nothing_ran = exitstatus in (pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.OK)
         if nothing_ran and self._exit_status is not None:
             session.exitstatus = self._exit_status
@@ -118,9 +122,30 @@ class Controller:
             except Empty:
                 continue
             if name == "testreport":
+                # As xdist does: a report without its worker would be one of another test to JUnit.
+                words["rep"].node = words["node"]
                 self._config.hook.pytest_runtest_logreport(report=words["rep"])
             elif name in ("workerfinished", "errordown", "internal_error"):
                 self._down.add(words["node"])
+
+    def _name_what_never_began(self) -> None:
+        """Let JUnit, and whoever else reports, name the tests that several workers had not begun.
+
+        The terminal says itself that the run was interrupted.
+        """
+        if (run := self._run) is None or run.team is None or self._scheduling is None:
+            return
+        plugins = self._config.pluginmanager
+        report = plugins.subset_hook_caller(
+            "pytest_runtest_logreport", [plugins.get_plugin("terminalreporter")]
+        )
+        for test in self._scheduling.tests:
+            if test not in self._reported:
+                file = test.partition("::")[0]
+                place, reason = (file, 0, test), (file, 1, f"Skipped: {_NEVER_BEGAN}")
+                skipped = pytest.TestReport(test, place, {}, "skipped", reason, "setup")
+                report(report=skipped)
+                report(report=pytest.TestReport(test, place, {}, "passed", None, "teardown"))
 
 
 def _interrupt(node: Any) -> None:

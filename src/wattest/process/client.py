@@ -13,7 +13,12 @@ from contextlib import suppress
 from typing import Any
 
 from wattest.errors import ProcessError
-from wattest.process.launch import interrupts_held, scratch_file, start_guard
+from wattest.process.launch import (
+    fill_standard_streams,
+    interrupts_held,
+    scratch_file,
+    start_guard,
+)
 from wattest.process.supervisor import kernel
 from wattest.process.supervisor.wire import End, Message
 from wattest.process.sweep import kill_tree
@@ -60,8 +65,9 @@ class Client:
         self._last_id = 0
         self._found_by_mark: int | None = None
         try:
+            fill_standard_streams()
             self._errors = scratch_file("wattest-errors")
-            (control, their_control), (news, their_news) = _pair(), _pair()
+            control, their_control, news, their_news = _two_pairs()
         except OSError as error:
             raise ProcessError(f"cannot start a supervisor: {error}") from error
         self._control, self._news = End(control), End(news)
@@ -255,9 +261,10 @@ class Client:
         return f":\n{text.decode(errors='replace').rstrip()}" if text else ""
 
 
-def _pair() -> tuple[int, int]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    return ours.detach(), theirs.detach()
+def _two_pairs() -> list[int]:
+    kind = socket.AF_UNIX, socket.SOCK_SEQPACKET
+    ends = [*socket.socketpair(*kind), *socket.socketpair(*kind)]
+    return [end.detach() for end in ends]
 
 
 def _receive(end: End, timeout_seconds: float) -> Message | None:
