@@ -269,3 +269,26 @@ def test_a_delegated_cgroup_ends_a_setuid_child_of_an_ordinary_user(
         while not remove_cgroup(str(delegated)):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_user_who_may_have_no_more_processes_is_told_so_in_one_line(
+    ordinary_python: str, open_folder: Path
+) -> None:
+    code = """
+        import resource
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        command = Command(("true",), Path("/"), dict(os.environ))
+        for most in range(1, 200):
+            resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
+            try:
+                with Tree(command, Path("log")) as tree:
+                    tree.start()
+                break
+            except Exception as error:
+                print(f"{type(error).__name__}: {error}".replace(":\\n", ": "))
+    """
+    told = set(as_nobody(ordinary_python, code, open_folder).splitlines())
+    why = "[Errno 11] Resource temporarily unavailable (no more processes: see `ulimit -u`"
+    assert told
+    assert all(one.startswith(("ProcessError: ", "SpawnError: ")) for one in told), told
+    assert all(why in one for one in told), told
