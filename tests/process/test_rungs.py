@@ -292,3 +292,19 @@ def test_a_user_who_may_have_no_more_processes_is_told_so_in_one_line(
     assert told
     assert all(one.startswith(("ProcessError: ", "SpawnError: ")) for one in told), told
     assert all(why in one for one in told), told
+
+
+def test_without_cgroup_v2_mount_points_of_any_name_leave_the_guard(tmp_path: Path) -> None:
+    odd = tmp_path / "a\rb\x0c\u2028 c\\"
+    odd.mkdir()
+    mount = 'umount --lazy /sys/fs/cgroup && mount -t tmpfs none "$1" && shift && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", mount, "sh", odd]
+    if subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("no mount namespace may be made here, or no cgroup v2 is mounted")
+    code = "from wattest.process import probe; print(probe().default, *probe().unavailable.values())"
+    told = subprocess.check_output(
+        [*command, sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        text=True,
+    )
+    assert told.startswith("Rung.GUARD no cgroup v2 file system is mounted")
