@@ -301,7 +301,9 @@ def test_without_cgroup_v2_mount_points_of_any_name_leave_the_guard(tmp_path: Pa
     command = ["unshare", "--mount", "sh", "-c", mount, "sh", odd]
     if subprocess.run([*command, "true"], check=False).returncode != 0:
         pytest.skip("no mount namespace may be made here, or no cgroup v2 is mounted")
-    code = "from wattest.process import probe; print(probe().default, *probe().unavailable.values())"
+    code = (
+        "from wattest.process import probe; print(probe().default, *probe().unavailable.values())"
+    )
     told = subprocess.check_output(
         [*command, sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
