@@ -448,6 +448,24 @@ def paired_campaign(
     return campaign
 
 
+def repeated_pairs(folder: Path, configurations: int, repetitions: int) -> None:
+    """Leave pairs of so many learning rates, each so many times."""
+    campaign = Campaign(folder, repetitions=repetitions)
+    for repetition in range(1, repetitions + 1):
+        for number in range(configurations):
+            alone = Figures(60 + number % 7, metrics={"accuracy": 90 + number % 5})
+            loaded = alone.times(1.5, 1.2, 1.3 + 0.01 * (number % 9))
+            campaign.pair({"learning_rate": 0.001 * (number + 1)}, alone, loaded,
+                          repetition=repetition)  # fmt: skip
+
+
+def copied_records(folder: Path, count: int) -> list[str]:
+    """Leave so many records, whose runs took 60 s, 61 s …; returns their ids."""
+    campaign = Campaign(folder)
+    paths = [campaign.run({"learning_rate": 0.1}, Figures(60.0 + at)) for at in range(count)]
+    return [path.stem for path in paths]
+
+
 def bumpy(watts: float = 200.0, period: float = 7.0) -> Power:
     """Power that goes up and down around `watts`."""
     return lambda at: watts * (1 + 0.3 * math.sin(2 * math.pi * at / period))

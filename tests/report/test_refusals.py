@@ -123,6 +123,15 @@ def test_a_campaign_that_ran_out_of_its_plan_has_points_only(
     assert "| GPU energy | ×1.2981 | 5 pairs |" in text
 
 
+def test_the_end_of_summer_time_is_no_other_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paired_campaign(tmp_path, FIVE)
+    for path in sorted(tmp_path.glob("*.json"))[6:]:
+        changed(path, lambda one: one.update(timestamp=one["timestamp"].replace("T10", "T09")))
+    assert RIGHT in first_screen(capsys, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("machine", "sentence"),
     [
@@ -157,8 +166,40 @@ def test_pairs_on_several_cards_are_ratios_of_one_card_each(
     campaign.pair({"learning_rate": 1.0}, Figures(), loaded, machine=other)
     text = first_screen(capsys, tmp_path)
     assert RIGHT in text
-    assert "pairs ran on 2 GPUs: each ratio is of one card" in text
+    assert "trainings ran on 2 GPUs; each ratio of a pair is of one" in text
     assert "GPU UUID differs" in text  # No slope over several cards.
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ({"gpu_uuid": "GPU-2"}, "GPU UUID differs: GPU-2 and GPU-00000000-0000-0000"),
+        ({"hostname": "node2"}, "host differs: node2 and node1"),
+    ],
+)
+def test_a_pair_of_two_cards_or_hosts_is_left_out_with_both_names(
+    where: dict[str, str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = paired_campaign(tmp_path, FIVE)
+    values = {"learning_rate": 1.0}
+    campaign.run(values, Figures(), "parallel", paired=True, machine=Machine(**where))
+    campaign.run(values, Figures(), paired=True)
+    text = first_screen(capsys, tmp_path)
+    assert "1 pair left out" in text
+    assert f"left out: toy-small-parallel-6: {told}" in text
+    assert RIGHT in text
+
+
+def test_pairs_of_several_hosts_are_said_and_no_reason_to_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = paired_campaign(tmp_path, FIVE[:-1])
+    loaded = Figures().times(1.2, 1.1, FIVE[-1])
+    campaign.pair({"learning_rate": 1.0}, Figures(), loaded, machine=Machine(hostname="node2"))
+    text = first_screen(capsys, tmp_path)
+    assert RIGHT in text
+    assert "trainings ran on 2 hosts; each ratio of a pair is of one" in text
+    assert "differs" not in text
 
 
 def test_equal_values_have_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

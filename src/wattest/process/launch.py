@@ -18,6 +18,7 @@ from wattest.process.owner import ROLE_VARIABLE, marks
 from wattest.process.supervisor import kernel, wire
 
 _PROGRAM = Path(__file__).absolute().parent / "supervisor" / "__main__.py"
+_FIRST_OF_OURS = 3
 
 
 def start_guard(
@@ -50,6 +51,19 @@ def start_guard(
             pass_fds=[descriptor for descriptor in handed if descriptor >= 0],
             start_new_session=True,
         )
+
+
+def fill_standard_streams() -> None:
+    """Open the null device in the place of standard streams that are closed.
+
+    A descriptor of ours with such a number would reach no child: each has its own streams there.
+
+    Raises:
+        OSError: there is no descriptor left.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_OF_OURS:
+        pass
+    os.close(descriptor)
 
 
 def scratch_file(name: str) -> BinaryIO:

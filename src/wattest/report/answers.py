@@ -9,7 +9,7 @@ from wattest.errors import ConfigurationError
 from wattest.report.attribution import attribute
 from wattest.report.belief import belief_of
 from wattest.report.effects import load_rows
-from wattest.report.facts import at, text_at
+from wattest.report.facts import gpus_of, text_at
 from wattest.report.fronts import front_of
 from wattest.report.hyperparameters import hyperparameter_rows
 from wattest.report.methods import methods_of
@@ -135,21 +135,14 @@ def _facts(runs: Sequence[Run], is_estimated: bool) -> Iterator[tuple[str, str]]
     yield "programs", _few(run.program for run in runs if run.arm != "load")
     if loads := _few(run.load for run in runs if run.load):
         yield "under load of", loads
-    if gpus := _few(name for run in runs for name in gpu_names(run)):
+    names = (text_at(one, "name") for run in runs for one in gpus_of(run.record))
+    if gpus := _few(name for name in names if name):
         drivers = _few(run.facts["driver"] for run in runs if "driver" in run.facts)
         yield "GPU", gpus + (f", driver {drivers}" if drivers else "")
     if cpus := _few(run.facts["cpu"] for run in runs if "cpu" in run.facts):
         yield "CPU", cpus
     yield "energy", "estimated from CPU time (~)" if is_estimated else "measured by counters"
     yield "sessions", _few(run.session_id for run in runs)
-
-
-def gpu_names(run: Run) -> Iterator[str]:
-    """Yield the names of a run's GPUs."""
-    gpus = at(run.record["environment"], "gpus", "gpus")
-    for one in gpus if isinstance(gpus, list) else ():
-        if name := text_at(one, "name"):
-            yield name
 
 
 def _few(words: Iterable[str]) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from wattest.report.facts import at
+from wattest.report.facts import at, result_of
 from wattest.report.model import Run
 
 DOMAINS = {"gpu_energy": "GPU", "cpu_energy": "CPU", "energy": "CPU + GPU"}
@@ -151,7 +150,7 @@ def idle_watts(unit: Unit, domain: str) -> float:
 
 def _sources(run: Run, part: str) -> Iterator[str]:
     """Yield the names of the counters that a domain of a record sums."""
-    domains = at(result_of(run), "energy_provenance", "domains")
+    domains = at(result_of(run.record), "energy_provenance", "domains")
     if part == "gpu_energy":
         uuids = at(domains, "gpu", "uuids")
         yield from uuids if isinstance(uuids, list) else ()
@@ -174,12 +173,6 @@ def require_shares(unit: Unit) -> None:
 
 
 def _capped_seconds(run: Run) -> float:
-    gpus = at(result_of(run), "energy_provenance", "domains", "gpu", "gpus")
+    gpus = at(result_of(run.record), "energy_provenance", "domains", "gpu", "gpus")
     told = (at(one, "throttled_seconds", "power_cap") for one in gpus or () if gpus)
     return sum(seconds for seconds in told if isinstance(seconds, (int, float)))
-
-
-def result_of(run: Run) -> Mapping[str, Any]:
-    """Return what a record says of its training, or of its load alone."""
-    result: Mapping[str, Any] = run.record.get("foreground_result", run.record)
-    return result

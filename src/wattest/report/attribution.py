@@ -27,11 +27,10 @@ from wattest.report.arms import (
     joules,
     load_watts,
     require_shares,
-    result_of,
     seconds_of,
     work_seconds,
 )
-from wattest.report.facts import at, difference
+from wattest.report.facts import at, difference, result_of
 from wattest.report.model import Attributed, Attribution, Estimate, Run
 from wattest.report.statistics import paired
 from wattest.report.studies import label_of
@@ -160,7 +159,7 @@ def _idle(unit: Unit, domain: str) -> float:
 
 def _cpu_time_share(unit: Unit, domain: str) -> float:
     require_shares(unit)
-    use = result_of(unit.loaded).get("cpu_use")
+    use = result_of(unit.loaded.record).get("cpu_use")
     own, other = (at(use, f"{name}_seconds") for name in ("foreground", "background"))
     if not (isinstance(own, (int, float)) and isinstance(other, (int, float)) and own + other > 0):
         raise Refused("the CPU time of training and load is not known")

@@ -113,9 +113,10 @@ def _remarks(
             "energy under load is combined: the counters of a machine cannot tell the training"
             " from its load"
         )
-    uuids = {run.facts["gpu"] for run in valid if "gpu" in run.facts}
-    if len(uuids) > 1 and any(study.pairs for study in studies):
-        yield f"pairs ran on {len(uuids)} GPUs: each ratio is of one card"
+    for name, what in (("gpu", "GPUs"), ("host", "hosts")):
+        count = len({run.facts[name] for run in valid if name in run.facts})
+        if count > 1:
+            yield f"trainings ran on {count} {what}; each ratio of a pair is of one"
     if note := seed_note(valid):
         yield f"every training had one seed: metrics are {note}"
     if across:

@@ -104,7 +104,7 @@ def _check_name(by: str | None, runs: Iterable[Run]) -> None:
 
 
 def _comparison(program: str, sides: Sides) -> Comparison:
-    declared = sides.options.across | ({sides.by} if sides.by in NAMES else set())
+    declared = sides.options.across | {"host"} | ({sides.by} if sides.by in NAMES else set())
     refusal = difference(sides.runs, declared) or _load_refusal(sides, declared)
     if refusal:
         refusal += "; refused, unless it is what --by or --across names"

@@ -17,6 +17,7 @@ NAMES = {
     "registry": "registry entry",
     "commit": "commit",
     "background": "load",
+    "host": "host",
 }
 """Names as `--across` and `--by` take them, and as people read them."""
 
@@ -28,19 +29,20 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, str]:
 
     A key is one of `NAMES`, or such a one with `of the load` or `of the harness` after it.
     """
-    result = record.get("foreground_result", record)
+    result = result_of(record)
     info = record.get("background_info") or {}
     environment, planned = record["environment"], record["plan"]
     load = info.get("repo")
     # Of a load alone the training is that of the load.
     repo = None if record["mode"] == "load" else result["repository"]
     found = {
-        "gpu": _joined(_uuids(result, environment)),
+        "gpu": _joined(_uuids(record)),
         "driver": text_at(environment, "gpus", "driver_version"),
-        "power_limit": _joined(_limits(result, environment)),
+        "power_limit": _joined(_limits(record)),
         "cpu": text_at(environment, "host", "cpu_model"),
         "kernel": text_at(environment, "host", "kernel"),
         "governor": text_at(environment, "host", "governor"),
+        "host": text_at(environment, "host", "hostname"),
         "registry": text_at(planned, "program_digests", repo),
         "commit": text_at(environment, "code", "programs", repo, "commit"),
         "commit of the harness": text_at(environment, "code", "harness", "commit"),
@@ -95,24 +97,31 @@ def text_at(data: object, *keys: object) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def _uuids(result: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[str]:
-    told = at(result, "energy_provenance", "domains", "gpu", "uuids")
+def result_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a record says of its training, or of its load alone."""
+    result: Mapping[str, Any] = record.get("foreground_result", record)
+    return result
+
+
+def gpus_of(record: Mapping[str, Any]) -> list[Any]:
+    """Return what a record says of the GPUs of its machine, one by one."""
+    told = at(record["environment"], "gpus", "gpus")
+    return told if isinstance(told, list) else []
+
+
+def _uuids(record: Mapping[str, Any]) -> Iterator[str]:
+    told = at(result_of(record), "energy_provenance", "domains", "gpu", "uuids")
     if not isinstance(told, list):
-        told = [at(one, "uuid") for one in _gpus(environment)]
+        told = [at(one, "uuid") for one in gpus_of(record)]
     yield from (one for one in told if isinstance(one, str))
 
 
-def _limits(result: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[str]:
+def _limits(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield the power limits that were read in the window, and those that were set before."""
-    measured = at(result, "energy_provenance", "domains", "gpu", "gpus")
+    measured = at(result_of(record), "energy_provenance", "domains", "gpu", "gpus")
     told = [at(one, "limit_watts") for one in measured if measured] if measured else []
-    told += [at(one, "power_limit_watts") for one in _gpus(environment)]
+    told += [at(one, "power_limit_watts") for one in gpus_of(record)]
     yield from (f"{one:g} W" for one in told if isinstance(one, (int, float)))
-
-
-def _gpus(environment: Mapping[str, Any]) -> list[Any]:
-    told = at(environment, "gpus", "gpus")
-    return told if isinstance(told, list) else []
 
 
 def _joined(values: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from wattest.report.facts import at, text_at
+from wattest.report.facts import at, gpus_of, result_of, text_at
 from wattest.report.model import Answers, Run
 from wattest.report.statistics import counted
 
@@ -39,7 +39,7 @@ def _sentences(answers: Answers) -> Iterator[str]:
 
 
 def _hardware(runs: Sequence[Run]) -> str:
-    gpus = _listed(text_at(one, "name") for run in runs for one in _gpus(run))
+    gpus = _listed(text_at(one, "name") for run in runs for one in gpus_of(run.record))
     facts = {name: _listed(run.facts.get(name) for run in runs) for name in
              ("cpu", "driver", "power_limit", "kernel", "governor")}  # fmt: skip
     parts = [facts["cpu"] or "a CPU that is not told"]
@@ -52,10 +52,7 @@ def _hardware(runs: Sequence[Run]) -> str:
 
 def _energy(answers: Answers, valid: Sequence[Run]) -> str:
     if answers.is_estimated:
-        told = _listed(
-            text_at(run.record.get("foreground_result", run.record), "energy_estimate", "method")
-            for run in valid
-        )
+        told = _listed(text_at(result_of(run.record), "energy_estimate", "method") for run in valid)
         return f"No energy was measured; estimates (~) are by {told or 'no method'}."
     counters = []
     for name, words in _DOMAINS.items():
@@ -102,14 +99,8 @@ def _software(runs: Sequence[Run]) -> str:
     return ", ".join(found)
 
 
-def _gpus(run: Run) -> list[Any]:
-    told = at(run.record["environment"], "gpus", "gpus")
-    return told if isinstance(told, list) else []
-
-
 def _domain(run: Run, name: str) -> Mapping[str, Any]:
-    result = run.record.get("foreground_result", run.record)
-    found = at(result, "energy_provenance", "domains", name)
+    found = at(result_of(run.record), "energy_provenance", "domains", name)
     return found if isinstance(found, Mapping) else {}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wattest.errors import ExtraError
 from wattest.records.table import columns_of, row_of
-from wattest.report.reading import read_runs
+from wattest.report.reading import collecting_no_garbage, read_runs
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,10 +24,11 @@ _NUMBER_ENDINGS = ("_joules", "_watts", "_percent", "_celsius", "_seconds", "_ra
 
 def read_rows(*folders: str | Path) -> list[dict[str, Any]]:
     """Return the rows; see `wattest.read_rows`."""
-    reading = read_runs([Path(folder) for folder in folders])
+    with collecting_no_garbage():
+        reading = read_runs([Path(folder) for folder in folders])
+        rows = [row_of(run.record) for run in reading.runs]
     for one in reading.damage:
         sys.stderr.write(f"warning: {one.path}: {one.text}\n")
-    rows = [row_of(run.record) for run in reading.runs]
     names = columns_of(rows)
     return [{name: row.get(name) for name in names} for row in rows]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from wattest.errors import RecordError
 from wattest.records import read_record
+from wattest.report.facts import result_of
 from wattest.report.numbers import UNKNOWN, duration, joules, percent, plain, watts
 from wattest.report.traces import PowerTrace, power_traces
 
@@ -104,7 +105,7 @@ def read_sheet(path: Path) -> Sheet:
 
 def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
     """Return the sheet of a record that lies in `folder`, with its traces."""
-    result = record.get("foreground_result", record)
+    result = result_of(record)
     first = record.get("background_info")
     loads = [] if first is None else [first, *record.get("further_backgrounds", ())]
     windows = [one.get("window") or {} for one in loads]

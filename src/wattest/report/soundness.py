@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from wattest.report.facts import NAMES, difference, differing, title
+from wattest.report.facts import NAMES, difference, differing, result_of, text_at, title
 from wattest.report.model import SEED, Estimate, Pair, Run
 from wattest.report.statistics import counted
 
 RANDOMIZED = "randomized_blocks"
+_OPENED_AT = ("energy_provenance", "window", "opened_at")
 
 
 def order_fault(runs: Sequence[Run]) -> str | None:
@@ -35,26 +36,35 @@ def ran_out_of_plan(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         if run.position is not None:
             lanes.setdefault((run.session_id, run.facts.get("gpu", "")), []).append(run)
-    found = {run.session_id for run in runs if run.record["plan"].get("ran_as")}
-    for (session, _), lane in lanes.items():
-        ordered = sorted(lane, key=lambda run: (run.timestamp, run.position))
-        if any((one.position or 0) > (two.position or 0) for one, two in pairwise(ordered)):
-            found.add(session)
-    return sorted(found)
+    return sorted({session for (session, _), lane in lanes.items() if not _is_in_order(lane)})
+
+
+def _is_in_order(lane: Sequence[Run]) -> bool:
+    """Tell whether runs opened in the order of their positions.
+
+    By the clock that keeps no summer time, where all of them tell it.
+    """
+    opened = [text_at(result_of(run.record), *_OPENED_AT) for run in lane]
+    times = [one or "" for one in opened] if all(opened) else [run.timestamp for run in lane]
+    ordered = sorted(zip(times, (run.position or 0 for run in lane), strict=True))
+    return all(one[1] <= two[1] for one, two in pairwise(ordered))
 
 
 def pairs_refusal(pairs: Sequence[Pair], across: frozenset[str]) -> str | None:
     """Return in which fact pairs differ from each other, undeclared.
 
-    The ratio of a pair is of one card, so cards may differ from pair to pair.
+    The ratio of a pair is of one card in one host, so these may differ from pair to pair.
     """
     halves = [half for pair in pairs for half in (pair.loaded, pair.alone)]
-    return _undeclared(halves, across | {"gpu"}, across)
+    return _undeclared(halves, across | {"gpu", "host"}, across)
 
 
 def runs_refusal(runs: Sequence[Run], across: frozenset[str]) -> str | None:
-    """Return in which fact runs differ, undeclared."""
-    return _undeclared(runs, across, across)
+    """Return in which fact runs differ, undeclared.
+
+    A host alone is none: a container has another name for it every time.
+    """
+    return _undeclared(runs, across | {"host"}, across)
 
 
 def _undeclared(runs: Sequence[Run], allowed: frozenset[str], across: frozenset[str]) -> str | None:

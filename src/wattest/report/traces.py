@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wattest.files import read_regular
+from wattest.report.facts import result_of
 
 _FILES = {"GPU": ("gpu_power.csv", "gpu"), "CPU": ("cpu_power.csv", "zone")}
 # The first reading belongs to the opening edge; a clock that tells otherwise is another one.
@@ -48,7 +49,7 @@ def power_traces(record: Mapping[str, Any], folder: Path) -> list[PowerTrace]:
 
     `folder` is where the record lies. A sample counts where every GPU (or zone) gave a number.
     """
-    result = record.get("foreground_result", record)
+    result = result_of(record)
     if not result["attempts"] or not result["attempts"][-1].get("energy_folder"):
         return []
     place = (folder / result["attempts"][-1]["energy_folder"]).resolve()
