@@ -55,11 +55,11 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "log range from zero": (change(*RATE, "range", to=[0, 1]), r"log_uniform range must be above"),
     "probability above one": (change(*RATE, "zero_probability", to=1.5), r"must be at most 1"),
-    "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of 'uniform'"),
-    "odd type": (change(*RATE, "type", to="string"), r"type: must be one of 'int', 'float'"),
+    "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of \"uniform\""),
+    "odd type": (change(*RATE, "type", to="string"), r"type: must be one of \"int\", \"float\""),
     "a way that is none": (
         change(*PATTERNS[:3], "better", to={"accuracy": "up"}),
-        r"'higher', 'lower'",
+        r'"higher", "lower"',
     ),
     "a way of no metric": (
         change(*PATTERNS[:3], "better", to={"acuracy": "higher"}),

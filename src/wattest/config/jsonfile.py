@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import ConfigurationError, Fault, json_path
+from wattest.files import obstacle, read_regular
 
 Keys = tuple[str | int, ...]
 
@@ -32,7 +34,7 @@ _NAMED_VALUES: dict[str | None, type | tuple[type, ...]] = {
     "models": dict,
     "supported_hyperparams": dict,
     "hyperparameters": (int, float),
-    "levels": (),
+    "levels": list,
     "log_patterns": str,
     "better": str,
     "required_args": str,
@@ -41,6 +43,7 @@ _NAMED_VALUES: dict[str | None, type | tuple[type, ...]] = {
 _LONGEST_INTEGER = 19
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 100
+_PLAIN = "names and texts stand in double quotes, with no comment and no comma before ] or }"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
 
 def _parsed(path: Path, shown: str) -> Any:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path).decode("utf-8-sig")
+        if not text.strip():
+            raise _fault(shown, "is not JSON: it is empty")
         return json.loads(
             text,
             object_pairs_hook=_object,
@@ -82,16 +87,18 @@ def _parsed(path: Path, shown: str) -> Any:
             parse_int=lambda word: int(word) if len(word) <= _LONGEST_INTEGER else _no_number(word),
         )
     except FileNotFoundError:
-        raise _fault(shown, f"no such file ({path}); {_guess(path)}") from None
-    except IsADirectoryError:
-        raise _fault(shown, "is a directory; name the JSON file in it") from None
+        reason = obstacle(path) or f"no such file ({path}); {_guess(path)}"
+        raise _fault(shown, reason) from None
     except OSError as error:
-        raise _fault(shown, f"cannot be read: {error.strerror}") from None
+        reason = f"cannot be read: {error.strerror}"
+        if os.path.isdir(path):  # noqa: PTH112 - a method of Path raises for what it may not see
+            reason = "is a directory; name the JSON file in it"
+        raise _fault(shown, reason) from None
     except UnicodeDecodeError as error:
         raise _fault(shown, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise _fault(shown, f"is not JSON: {error.msg} at {where}") from None
+        raise _fault(shown, f"is not JSON: {error.msg} at {where}; {_PLAIN}") from None
     except RecursionError:
         raise _fault(shown, "is nested too deeply to be settings") from None
     except ValueError as error:
@@ -136,7 +143,9 @@ def _is_free_text(key: str, value: object, place: str | None) -> bool:
     if place not in _NAMED_VALUES:
         return _is_annotation(key)
     is_private = key.startswith("_") and (place != "environment" or key.islower())
-    return is_private or (_is_annotation(key) and not isinstance(value, _NAMED_VALUES[place]))
+    is_text = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    is_value = isinstance(value, _NAMED_VALUES[place]) and not is_text
+    return is_private or (_is_annotation(key) and not is_value)
 
 
 def _is_annotation(key: str) -> bool:
@@ -155,7 +164,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(word: str) -> _Unusable:
     shown = word if len(word) <= _LONGEST_INTEGER else f"{word[:10]}..."
-    return _Unusable(f"{shown} is no number that can be used; write a finite one")
+    remedy = f"write a finite one, an integer with at most {_LONGEST_INTEGER} characters"
+    return _Unusable(f"{shown} is no number that can be used; {remedy}")
 
 
 def _guess(path: Path) -> str:
