@@ -96,6 +96,8 @@ def test_what_is_submitted_is_fixed_and_readable(
         (["--array=1-3"], "the array is chosen by what is missing"),
         (["-a1-3"], "the array is chosen by what is missing"),
         (["-J", "mine"], "by the name of a job the campaign is known"),
+        (["--signal=USR1@5"], "pytest must get SIGTERM"),
+        (["--wait"], "nothing waits for the tasks"),
         (["--comment=one\nrm -r x"], "a line break has no place in a batch file"),
         (["gpu"], "gpu: no option of sbatch"),
     ],
