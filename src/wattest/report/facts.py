@@ -103,6 +103,12 @@ def result_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return result
 
 
+def loads_of(record: Mapping[str, Any]) -> list[Any]:
+    """Return what a record says of its loads, one by one."""
+    first = record.get("background_info")
+    return [] if first is None else [first, *record.get("further_backgrounds", ())]
+
+
 def gpus_of(record: Mapping[str, Any]) -> list[Any]:
     """Return what a record says of the GPUs of its machine, one by one."""
     told = at(record["environment"], "gpus", "gpus")
