@@ -24,6 +24,8 @@ FORMATS = {
     "csv": (".csv",),
     "json": (".json",),
 }
+TEXTS = ("markdown", "latex", "json")
+"""Those of `compare` and `attribute`."""
 
 
 def report(options: argparse.Namespace) -> int:
@@ -31,7 +33,7 @@ def report(options: argparse.Namespace) -> int:
     from wattest.report.answers import answer
     from wattest.report.reading import collecting_no_garbage
 
-    form = _form(options)
+    form = _form(options, FORMATS)
     with collecting_no_garbage():
         reading = _read(options.results, options.session)
         answers = answer(reading, _options(options))
@@ -47,19 +49,16 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _form(options: argparse.Namespace) -> str:
-    """Return the format that is asked for, or that the output's name asks for."""
-    if options.format:
-        return str(options.format)
-    if options.output is None:
-        return "html"
-    for form, suffixes in FORMATS.items():
+def _form(options: argparse.Namespace, forms: Iterable[str]) -> str:
+    """Return the format that is asked for, or that the output's name asks for; else the first."""
+    known = {form: FORMATS[form] for form in forms}
+    if options.format or options.output is None:
+        return str(options.format or next(iter(known)))
+    for form, suffixes in known.items():
         if options.output.suffix in suffixes:
             return form
-    known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-    raise ConfigurationError(
-        [f"{options.output}: no format has this suffix ({known}); or --format"]
-    )
+    told = ", ".join(suffix for suffixes in known.values() for suffix in suffixes)
+    raise ConfigurationError([f"{options.output}: no format has this suffix ({told}); or --format"])
 
 
 def _text(answers: Answers, form: str) -> str:
@@ -126,13 +125,14 @@ def attribute(options: argparse.Namespace) -> int:
     from wattest.report.outline import attribution_blocks
     from wattest.report.tables import plain_data
 
+    form = _form(options, TEXTS)
     reading = _read(options.results, options.session)
     found = found_in(reading.runs, model=options.model == "cpu-time")
-    if options.format == "json":
+    if form == "json":
         text = json.dumps([plain_data(one) for one in found], indent=1, ensure_ascii=False) + "\n"
     else:
         blocks = [Heading(1, "Whose energy?"), *attribution_blocks(found)]
-        text = _rendered(blocks, options.format)
+        text = _rendered(blocks, form)
     if options.output is None:
         sys.stdout.write(text)
     else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wattest.report.model import Run
+if TYPE_CHECKING:
+    from wattest.report.model import Run
 
 NAMES = {
     "gpu": "GPU UUID",
