@@ -20,6 +20,7 @@ FAULTY: list[tuple[tuple[str | int, ...], Any]] = [
     ((*OUTCOME, "cpu_use"), "true"),
     ((*OUTCOME, "cpu_use", "other_share"), "{}"),
     ((*OUTCOME, "attempts"), "[null]"),
+    ((*OUTCOME, "attempts", 0, "energy_folder"), "true"),
     ((*OUTCOME, "epochs"), '[{"epoch": 1, "seen_seconds": "late"}]'),
     ((*OUTCOME, "quality", "thresholds"), "true"),
     ((*OUTCOME, "energy_provenance", "window"), "7"),
@@ -38,6 +39,7 @@ HARMLESS: list[tuple[tuple[str | int, ...], Any]] = [
     (("timestamp",), '"2026-11-01T10:00:00+01:00"'),
     ((*OUTCOME, "duration_seconds"), "1e308"),
     ((*OUTCOME, "quality", "reasons"), "[null]"),
+    ((*OUTCOME, "energy_provenance", "window", "duration_seconds"), "-1"),
     (("plan", "position"), "[]"),
     (("environment", "host"), "[]"),
     (("environment", "gpus"), '{"gpus": {}}'),
@@ -89,3 +91,4 @@ def test_what_nobody_needs_may_be_anything(
     assert main(["attribute", str(tmp_path)]) == 0
     assert len(wattest.read_results(tmp_path)) == 4
     assert main(["show", str(odd)]) == 0
+    assert main(["show", str(odd), "-o", str(tmp_path / "odd.svg")]) == 0

@@ -17,7 +17,7 @@ from wattest.report.sparkline import for_encoding, load_line, power_line
 from wattest.report.traces import PowerTrace, power_traces, thinned
 
 DEAD = "the load busy/large was alive for 50 % of the window, less than 90 %"
-HOSTILE = "<script>$x_&%\u202e\x1b[31m"
+HOSTILE = "<script>$x_&%\ud800\u202e\x1b[31m\n"
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_picture_can_be_read_to_who_does_not_see_it(invalid: Path) -> None:
     assert "GPU power from 140 W to 260 W" in description
 
 
-def test_hostile_names_stay_inert(tmp_path: Path) -> None:
+def test_hostile_names_stay_inert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = Campaign(tmp_path, repo=HOSTILE, load={"repo": HOSTILE, "model": "$\\frac{"}).run(
         {HOSTILE: 0.1}, Figures(metrics={HOSTILE: 1.0}), "parallel", power=bumpy(),
         reasons=[HOSTILE],
@@ -109,6 +109,9 @@ def test_hostile_names_stay_inert(tmp_path: Path) -> None:
     )  # fmt: skip
     for suffix in (".svg", ".html", ".pdf"):
         assert main(["show", str(path), "-o", str(tmp_path / f"a{suffix}")]) == 0
+    told = shown(capsys, path)
+    assert "\ufffd[31m\ufffd/small" in told
+    assert not {"\x1b", "\u202e", "\ud800"} & set(told)
     drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     ElementTree.fromstring(drawn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -42,10 +43,10 @@ def report(options: argparse.Namespace) -> int:
         text = _text(answers, form)
     output = options.output or (Path("report.html") if form == "html" else None)
     if output is None:
-        sys.stdout.write(text)
+        _say(text)
         return 0
     _write(output, text)
-    sys.stdout.write(f"{output}: {answers.counted} of {len(answers.runs)} runs count\n")
+    _say(f"{output}: {answers.counted} of {len(answers.runs)} runs count\n")
     return 0
 
 
@@ -111,10 +112,10 @@ def compare(options: argparse.Namespace) -> int:
     compared = comparison.compare(*readings, by=options.by, anchor=options.anchor, options=asked)
     told = outcomes(parse_gates(options.fail_if, compared), compared)
     if options.format == "json":
-        sys.stdout.write(comparison_json(compared, told, places) + "\n")
+        _say(comparison_json(compared, told, places) + "\n")
     else:
         sides = [(str(place), one) for place, one in zip(places, readings, strict=True)]
-        sys.stdout.write(_rendered(comparison_outline(compared, told, sides), options.format))
+        _say(_rendered(comparison_outline(compared, told, sides), options.format))
     return exit_code(told)
 
 
@@ -134,7 +135,7 @@ def attribute(options: argparse.Namespace) -> int:
         blocks = [Heading(1, "Whose energy?"), *attribution_blocks(found)]
         text = _rendered(blocks, form)
     if options.output is None:
-        sys.stdout.write(text)
+        _say(text)
     else:
         _write(options.output, text)
     return 0
@@ -188,6 +189,20 @@ def _progress(done: int, total: int) -> None:
         sys.stderr.flush()
 
 
+def _say(text: str) -> None:
+    """Write to the terminal; that nobody reads on is no fault, and changes no exit code."""
+    from wattest.report.sparkline import for_encoding
+
+    try:
+        sys.stdout.write(for_encoding(text, sys.stdout.encoding or "utf-8"))
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left of it would fail again at the end of Python.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise RecordError(f"the output cannot be written: {error.strerror}") from None
+
+
 def _write(output: Path, text: str) -> None:
     from wattest.files import write_atomically
 
@@ -199,14 +214,14 @@ def _write(output: Path, text: str) -> None:
 
 def show(options: argparse.Namespace) -> int:
     """Run `wattest show`."""
+    from wattest.report.drawing import readable
     from wattest.report.sheet import read_sheet
-    from wattest.report.sparkline import for_encoding, sheet_lines
+    from wattest.report.sparkline import sheet_lines
 
     sheet = read_sheet(options.record)
     if options.output is None:
         width = shutil.get_terminal_size((100, 24)).columns
-        for line in sheet_lines(sheet, width):
-            sys.stdout.write(for_encoding(line, sys.stdout.encoding or "utf-8") + "\n")
+        _say("".join(f"{readable(line)}\n" for line in sheet_lines(sheet, width)))
         return 0
     _leave(sheet, options.output)
     return 0

@@ -162,7 +162,11 @@ def _fault(path: Path) -> str | None:
     if not (isinstance(data, dict) and {"experiment_id", "plan"} <= data.keys()):
         return None
     faults = schema_faults(data, "result", path.name)
-    told = f"{faults[0].path}: {faults[0].text}" if faults else "holds a number that is none, or too large"
+    told = (
+        f"{faults[0].path}: {faults[0].text}"
+        if faults
+        else "holds a number that is none, or too large"
+    )
     return f"is no valid record ({told}); it counts for nothing"
 
 
