@@ -19,9 +19,9 @@ A settings file says what a campaign trains, mutates and measures; the registry 
 are trained. Both are plain JSON. Name the schema in `"$schema"`, and an editor shows all of this.
 
 Free annotations are allowed everywhere: `comment`, `note`, `notes`, `description`, and any key that
-begins with `_`. Any other unknown key is reported: a near miss of a real key that does not stand
-right beside it, or a real key in the wrong place, stops the session; the rest is warned about and
-ignored.
+begins with `_`. Any other unknown key is reported: a near miss of a real key (of a hyper-parameter,
+too) that does not stand right beside it, or a real key in the wrong place, stops the session; the
+rest is warned about and ignored.
 """
 
 

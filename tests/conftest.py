@@ -6,6 +6,7 @@ import csv
 import fcntl
 import json
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,17 @@ def await_until(holds: Callable[[], object], what: str, seconds: float = 20.0) -
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+@contextmanager
+def room_for(most_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 _PYTEST = (sys.executable, "-m", "pytest")
@@ -282,28 +295,29 @@ def no_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["PATH"] = path
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where several workers run the suite, let a test wait for its turn before it begins."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    is_alone = "alone" in getattr(item, "fixturenames", ())
+    # The workers' folders lie side by side in that of the run.
+    with (Path(item.config.option.basetemp).parent / "turn.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        try:
+            return (yield)
+        finally:
+            # What a test has forked may still have it open.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+
 @pytest.fixture
 def alone() -> None:
     """Let no other worker run a test meanwhile.
 
-    For tests that leave behind on purpose what any session would end, and for those that measure
-    what costs little.
+    For tests that leave behind on purpose what any session would end, and for those whose numbers
+    need a machine of their own.
     """
-
-
-@pytest.fixture(autouse=True)
-def _turn(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    """Where several workers run the suite, wait for a test's turn."""
-    if not hasattr(request.config, "workerinput"):
-        yield
-        return
-    with (tmp_path_factory.getbasetemp().parent / "turn.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
-        yield
-        # What a test has forked may still have it open.
-        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 @pytest.fixture

@@ -148,3 +148,36 @@ def test_bad_input_is_one_line_and_exit_4(
 ) -> None:
     assert main(["plan", "settings/none.json"]) == 4
     assert capsys.readouterr().err.startswith("ERROR: settings/none.json: no such file")
+
+
+@pytest.mark.parametrize(
+    "words", [["plan"], ["plan", "x.json", "--seed", "1e3"], ["calibrate", "--seconds", "0"], []]
+)
+def test_bad_arguments_are_bad_input(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 4
+    assert capsys.readouterr().err.splitlines()[-1].startswith("ERROR: ")
+
+
+def test_what_the_system_refuses_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["plan", "x.json"]) == 4
+    assert capsys.readouterr().err == "ERROR: [Errno 2] No such file or directory\n"
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(planned: Project) -> None:
+    (planned.path / "settings/test.json").rename(planned.path / "settings/né \udcff.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "wattest", "plan", "settings/né \udcff.json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(r"settings/n\xe9 \udcff.json: 4 experiments")

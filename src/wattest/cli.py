@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -22,12 +23,17 @@ _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 4 on bad input."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name may hold what an ASCII locale, or UTF-8, cannot say.
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     own = words[: words.index("--")] if "--" in words else words
     options = _parser().parse_args(own)
     options.further = words[len(own) + 1 :]
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except WattestError as error:
         for line in str(error).split("\n"):
             sys.stderr.write(f"ERROR: {line}\n")
@@ -35,20 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 4
+    except KeyboardInterrupt:
+        return 130
     return code
 
 
-# What a pipeline may ask: bad arguments end it as bad input does, and not as a gate would.
-_OF_RECORDS = ("report", "compare", "attribute", "show")
-
-
 class _Parser(argparse.ArgumentParser):
-    """One for which bad arguments are bad input where a gate may speak by the exit code."""
+    """One for which bad arguments are bad input, as they are for pytest."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        code = 4 if self.prog.endswith(_OF_RECORDS) else 2
-        self.exit(code, f"ERROR: {message}\n")
+        self.exit(4, f"ERROR: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,7 +143,7 @@ def _submit(options: argparse.Namespace) -> int:
     campaign, root, results = _campaign(options, resume=not options.new)
     registry = options.models_config and str(Path(options.models_config).absolute())
     request = Request(
-        root=root.absolute(),
+        root=root,
         results=results.absolute(),
         registry=registry,
         shards=options.shards,
@@ -227,6 +233,7 @@ def _campaign(options: argparse.Namespace, *, resume: bool = False) -> tuple[Cam
 
     named = Path.cwd() / os.path.expanduser(options.settings)  # noqa: PTH111
     root = options.root or _project_root(Path.cwd(), named.parent)
+    root = Path(os.path.abspath(root))  # noqa: PTH100 - links keep the name the user gave
     results = options.results_dir or root / DEFAULT_RESULTS
     places = Places(Path.cwd(), root)
     settings, registry = options.settings, options.models_config

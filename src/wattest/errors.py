@@ -22,16 +22,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class WattestError(Exception):
     """Base of everything that wattest raises on purpose."""
 
 
 class ConfigurationError(WattestError):
-    """Faults in what the user wrote; `str()` is one line per fault."""
+    """Faults in what the user wrote; `str()` is one line per fault, whatever a name in it holds."""
 
     def __init__(self, faults: Iterable[object]) -> None:
-        self.faults = tuple(str(fault) for fault in faults)
+        self.faults = tuple(_CONTROL.sub(_escaped, str(fault)) for fault in faults)
         super().__init__("\n".join(self.faults))
 
 
@@ -78,9 +81,6 @@ class GpuMemoryError(WattestError):
     """The trainings need more GPU memory than is free, or than they may take."""
 
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
 @dataclass(frozen=True)
 class Fault:
     """One fault: the file as the user named it, the JSON path in it, and the remedy in words."""
@@ -92,6 +92,10 @@ class Fault:
     def __str__(self) -> str:
         place = f"{self.file}::{self.path}" if self.path else self.file
         return f"{place}: {self.text}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
 
 
 def json_path(keys: Iterable[str | int]) -> str:

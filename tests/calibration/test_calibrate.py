@@ -134,5 +134,5 @@ def test_a_senseless_length_is_refused(seconds, capsys):
 
     with pytest.raises(SystemExit) as stopped:
         main(["calibrate", "--seconds", seconds])
-    assert stopped.value.code == 2
+    assert stopped.value.code == 4
     assert "--seconds" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from wattest.config.program import Hyperparameter
         (ints(1, 4, levels=(1, 2.5)), "levels", "2.5 is not an int"),
         (ints(1, 4, levels=(2, 5)), "levels", "5 is outside the range [1, 4]"),
         (ints(1, 4, levels=(2, 0)), "levels", "0 is outside"),
+        (ints(-int(1e308), int(1e308)), "range", "[-1e+308, 1e+308] is too wide to draw from"),
         (floats(0, 1, "log_uniform"), "range", "a log_uniform range must be above 0"),
         (floats(-1, 1, "log_uniform"), "range", "a log_uniform range must be above 0"),
     ],
@@ -34,6 +35,7 @@ def test_a_contradiction_is_named_with_its_key(
     [
         ints(1, 4, default=4.0),
         ints(1, 4, zero_probability=0.5, levels=(0, 2)),
+        ints(1, int(1.7e308), "log_uniform"),
         ints(1, 4, default=9, levels=(2, 9)),
         floats(1e-5, 1e-2, "log_uniform", default=0.0, zero_probability=0.3),
     ],

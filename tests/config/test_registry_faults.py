@@ -45,6 +45,10 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         change("models", "toy", "environment", to={"A=B": "1"}),
         r"environment.*\"A=B\" must be the name of a variable",
     ),
+    "a variable without a name": (
+        change("models", "toy", "environment", to={"": "1"}),
+        r"environment.*\"\" must be the name of a variable",
+    ),
     "a flag that chooses the model": (
         change("models", "toy", "model_flag", to="--lr"),
         r"learning_rate\.flag: is the model_flag",
@@ -55,11 +59,11 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "log range from zero": (change(*RATE, "range", to=[0, 1]), r"log_uniform range must be above"),
     "probability above one": (change(*RATE, "zero_probability", to=1.5), r"must be at most 1"),
-    "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of 'uniform'"),
-    "odd type": (change(*RATE, "type", to="string"), r"type: must be one of 'int', 'float'"),
+    "odd distribution": (change(*RATE, "distribution", to="normal"), r"must be one of \"uniform\""),
+    "odd type": (change(*RATE, "type", to="string"), r"type: must be one of \"int\", \"float\""),
     "a way that is none": (
         change(*PATTERNS[:3], "better", to={"accuracy": "up"}),
-        r"'higher', 'lower'",
+        r'"higher", "lower"',
     ),
     "a way of no metric": (
         change(*PATTERNS[:3], "better", to={"acuracy": "higher"}),

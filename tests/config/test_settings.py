@@ -114,6 +114,10 @@ def test_an_unknown_hyperparameter_is_ignored_with_a_warning(tmp_path: Path) -> 
     assert settings.entries[0].foreground.ignored == {"dropout": 0.5}
     assert settings.entries[0].foreground.fixed == {}
     assert "dropout: is not passed" in settings.warnings[0]
+    both = {"epochs": 3, "epoch": 4}
+    settings = load(tmp_path, document({**FIXED, "hyperparameters": both}))
+    assert settings.entries[0].foreground.fixed == {"epochs": 3}
+    assert "epoch: is not passed" in settings.warnings[0]
 
 
 def test_settings_of_older_campaigns_load_as_they_are(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from planning import (
     load,
 )
 
-from conftest import Project
+from conftest import Project, toy_registry
 from wattest.config.settings import load_settings
 from wattest.errors import ConfigurationError, json_path
 
@@ -44,7 +45,7 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
     "misspelt mutate": (document({**FIXED, "mutate_params": ["epochs"]}), r"mean 'mutate'"),
     "foreign mutations": (document({**FIXED, "mutations": ["epochs"]}), r"mean 'mutate'"),
     "foreign repository": (document({"repository": "toy", "model": "small"}), r"mean 'repo'"),
-    "foreign mode": (document({**FIXED, "mode": "nonparallel"}), r"mode: must be one of 'default'"),
+    "foreign mode": (document({**FIXED, "mode": "nonparallel"}), r'mode: must be one of "default"'),
     "mixed without modes": (document(FIXED, mode="mixed"), r"experiments\[0\]: lacks \"mode\""),
     "mutation of nothing": (document({**FIXED, "mode": "mutation"}), r"lacks \"mutate\""),
     "a level as text": (
@@ -84,6 +85,18 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
     "fixed and mutated": (
         document({**MUTANT, "hyperparameters": {"epochs": 3}}),
         r"mutate\[0\]: 'epochs' is also fixed",
+    ),
+    "a misspelt value": (
+        document({**FIXED, "hyperparameters": {"epoch": 3}}),
+        r"hyperparameters\.epoch: is not passed: .*; did you mean 'epochs'\?",
+    ),
+    "a boolean as text": (
+        document(PARALLEL, baseline="true"),
+        r'baseline: must be one of true, false, "alone", .* is "true"',
+    ),
+    "half a path": (
+        document(FIXED, historical_csvs=["a\0b"]),
+        r"historical_csvs\[0\]: .*control characters",
     ),
     "a fraction for an int": (
         document({**FIXED, "hyperparameters": {"epochs": 2.5}}),
@@ -130,7 +143,16 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         r"no such file .*; did you mean tset.json\?",
     ),
     "directory": (lambda path: path.mkdir(), r"is a directory"),
-    "empty": (lambda path: path.write_text(""), r"is not JSON: .* line 1"),
+    "empty": (lambda path: path.write_text(""), r"is not JSON: it is empty"),
+    "a pipe": (lambda path: os.mkfifo(path), r"cannot be read: is no regular file"),
+    "a link to nothing": (
+        lambda path: path.symlink_to("moved.json"),
+        r"test.json points to .*moved.json, which is not there",
+    ),
+    "a comment": (
+        lambda path: path.write_text('{"seed": 1 // mine\n}'),
+        r"is not JSON: .*line 1.*; names and texts stand in double quotes, with no comment",
+    ),
     "not JSON": (lambda path: path.write_text('{"experiments": [}'), r"is not JSON: .*line 1"),
     "not UTF-8": (lambda path: path.write_bytes(b'{"a": "\xff\xfe"}'), r"is not UTF-8"),
     "NaN": (lambda path: path.write_text('{"experiments": NaN}'), r"experiments: NaN is no number"),
@@ -183,11 +205,15 @@ def test_all_faults_of_a_file_are_said_at_once(project: Project) -> None:
     assert len(assert_refused(project, "", "settings/test.json")) == 2
 
 
-def test_every_fault_is_one_line(tmp_path: Path) -> None:
+def test_every_fault_is_one_line_whatever_a_name_holds(tmp_path: Path) -> None:
+    registry = toy_registry()
+    registry["models"]["toy"]["models"] = ["small\nERROR: \x1b[31m", "large\u2028"]
     content = document({**FIXED, "model": "x"}, {**FIXED, "model": "y"})
     with pytest.raises(ConfigurationError) as caught:
-        load(tmp_path, content)
-    assert len(str(caught.value).splitlines()) == 2
+        load(tmp_path, content, registry)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith(r"known: small\nERROR: \x1b[31m, large\u2028") for line in lines)
 
 
 def test_faults_of_every_kind_are_named_at_once(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def test_remarks_among_names_are_no_names(tmp_path: Path) -> None:
     registry = copy.deepcopy(toy_registry())
     toy = registry["models"]["toy"]
     registry["models"].update(_why="these two", note="mine")
-    toy["required_args"] = {"_comment": "not an argument", "data": "-d x"}
+    toy["required_args"] = {"_why": "none", "comment": "see the README", "data": "-d x"}
+    toy["performance_metrics"]["log_patterns"]["note"] = "the last match counts"
     toy["environment"] = {"_comment": "not a variable", "_JAVA_OPTIONS": "-Xmx1g"}
     toy["supported_hyperparams"].update(_todo="more", comment="of mine")
     toy["performance_metrics"]["log_patterns"]["_old"] = "("
@@ -114,6 +115,10 @@ def test_a_name_may_read_like_a_remark_where_its_value_is_that_of_a_name(tmp_pat
     values = {"note": 3, "environment": 4}
     settings = load(tmp_path, document({**FIXED, "hyperparameters": values}), registry)
     assert settings.entries[0].foreground.fixed == values
+    levels = {"note": [1, 2], "notes": ["both of them"], "epochs": [3, 4]}
+    mutant = {**FIXED, "mutate": ["note", "epochs"], "design": {"name": "random", "levels": levels}}
+    (entry,) = load(tmp_path, document(mutant), registry).entries
+    assert entry.design.levels == {"note": (1, 2), "epochs": (3, 4)}
     digest = known_programs(tmp_path, registry).programs["toy"].digest
     parameters["environment"]["_WHY"] = "free text in what is no environment"
     assert known_programs(tmp_path, registry).programs["toy"].digest == digest

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import resource
-import signal
 import time
 
 import pytest
 
+from conftest import room_for
 from wattest.energy.traces import TraceFolder
 
 
 def test_a_full_disk_ends_the_trace_and_not_the_measurement(tmp_path):
     traces = TraceFolder(tmp_path / "energy")
     trace = traces.open("gpu_power.csv", "timestamp,power_draw_w")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
+    with room_for(1000):
         for number in range(200):
             trace.write(number * 100_000_000, 230.5)
         traces.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, previous)
     flag = traces.flags()[0]
     assert flag.gate == "trace_incomplete"
     assert "gpu_power.csv is incomplete: File too large" in flag.text

@@ -40,3 +40,14 @@ def test_a_file_whose_name_is_no_utf8_makes_a_checkout_dirty_and_no_trouble(tmp_
     subprocess.run(plainly, check=True)
     (tmp_path / "mine" / os.fsdecode(b"\xe9")).touch()
     assert facts.git_state(tmp_path / "mine") == {"commit": mine, "dirty": True}
+
+
+def test_a_repository_cannot_have_a_program_of_its_own_run_or_left(tmp_path: Path) -> None:
+    commit(tmp_path / "mine", "one")
+    monitor = tmp_path / "monitor"
+    monitor.write_text(f"#!/bin/sh\ntouch {str(tmp_path / 'ran')!r}\n")
+    monitor.chmod(0o755)
+    words = ["git", "-C", str(tmp_path / "mine"), "config", "core.fsmonitor", str(monitor)]
+    subprocess.run(words, check=True)
+    assert facts.git_state(tmp_path / "mine")["dirty"] is False
+    assert not (tmp_path / "ran").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from livesession import LiveSession, Stage
 
 from conftest import TOY, Project
+from wattest.machine import set_governor
 
 
 def governor_tree(folder: Path, cpus: int = 2) -> list[Path]:
@@ -90,3 +92,16 @@ def test_a_governor_that_cannot_be_set_is_left_alone_and_reported(project: Proje
     assert first.read_text().strip() == "powersave"
     (record,) = project.records()
     assert record["environment"]["governor"]["status"] == "denied"
+
+
+def test_a_governor_that_this_user_may_not_write_is_denied_and_nothing_is_to_restore(
+    tmp_path: Path,
+) -> None:
+    for file in governor_tree(tmp_path):
+        # What nobody may write, root neither.
+        file.unlink()
+        file.symlink_to("/proc/version")
+    with ExitStack() as closing:
+        state = set_governor("performance", tmp_path, closing)
+    assert state.status == "denied"
+    assert "run with sudo" in str(state.reason)

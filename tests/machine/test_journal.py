@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, room_for
 from wattest.errors import LeaseError
+from wattest.machine import journal
 from wattest.machine.journal import Journal
 from wattest.machine.lease import Claim, take
 
@@ -38,8 +40,8 @@ def sharing(claim: Claim) -> Iterator[Open]:
         return opened[-1]
 
     yield open_for
-    for journal in opened:
-        journal.close()
+    for one in opened:
+        one.close()
 
 
 def now() -> int:
@@ -139,3 +141,39 @@ def test_a_shared_counter_is_nobody_elses_alone(claim: Claim) -> None:
         take([alone])
     with take([alone]), pytest.raises(LeaseError, match=f"PID {os.getpid()}"):
         take([claim])
+
+
+@pytest.mark.parametrize("room", [0, 40])
+def test_a_span_that_nobody_could_see_is_refused_and_bars_nobody(
+    sharing: Open, tmp_path: Path, room: int
+) -> None:
+    one, other = sharing("one"), sharing("other")
+    text = r"shared-cpu\.jsonl cannot be written.*disk full"
+    with other.span("b"):
+        written = (tmp_path / "locks/shared-cpu.jsonl").stat().st_size
+        with room_for(room + written), pytest.raises(LeaseError, match=text), one.span("a"):
+            pass
+    with other.span("c") as c, one.span("d"):
+        assert [one.experiment_id for one in c.neighbours(now(), now() + 1)] == ["d"]
+
+
+def test_an_end_that_cannot_be_noted_is_seen_by_its_lock(sharing: Open, tmp_path: Path) -> None:
+    one, other = sharing("one"), sharing("other")
+    with one.span("a") as a:
+        with other.span("b"), room_for((tmp_path / "locks/shared-cpu.jsonl").stat().st_size):
+            pass
+        assert [one.experiment_id for one in a.neighbours(0, now())] == ["b"]
+        assert a.neighbours(now(), now() + 10**9) == []
+
+
+def test_a_journal_that_stays_locked_is_not_waited_for_for_ever(
+    sharing: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = sharing("one")
+    monkeypatch.setattr(journal, "_PATIENCE_SECONDS", 0.05)
+    with (tmp_path / "locks/shared-cpu.jsonl").open() as stuck:
+        fcntl.flock(stuck, fcntl.LOCK_EX)
+        with pytest.raises(LeaseError, match="stays locked: is another session"), one.span("a"):
+            pass
+    with one.span("a"):
+        pass

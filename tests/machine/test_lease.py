@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -16,10 +17,10 @@ import pytest
 from fakes.powercap import PowercapTree
 from livesession import LiveSession, Stage
 
-from conftest import ROOT, Project
+from conftest import ROOT, Project, room_for
 from wattest.energy import find_sensors
 from wattest.errors import LeaseError
-from wattest.machine import counters_of
+from wattest.machine import counters_of, lease
 from wattest.machine.counters import gpu_counter, packages_lease
 from wattest.machine.lease import take
 
@@ -32,7 +33,7 @@ def two_campaigns(project: Project) -> Stage:
     registry = json.loads((project.path / "config/models_config.json").read_text())
     registry["models"]["quick"] = {**registry["models"]["toy"], "path": "repos/quick"}
     project.registry(registry)
-    project.program("quick", "#!/bin/sh\nsleep 1\necho Accuracy: 1\n")
+    project.program("quick", "#!/bin/sh\nsleep 0.5\necho Accuracy: 1\n")
     settings = {"max_retries": 0, "experiments": [{**TOY, "repo": "quick"}]}
     (project.path / "settings" / "second.json").write_text(json.dumps(settings))
     return stage
@@ -242,3 +243,76 @@ def test_what_this_process_holds_itself_is_not_waited_for(locks: Path) -> None:
     with take(["counter"]), pytest.raises(LeaseError):
         take(["counter"], 1.0, waited.append)
     assert waited == []
+
+
+def test_who_waits_for_a_pid_of_its_own_in_another_namespace_does_wait(
+    locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a holder in another container nothing but its note is known, and there it may be PID 7."""
+    monkeypatch.setattr(lease, "_holder", lambda descriptor: None)
+    waited: list[str] = []
+    with take(["counter"]), pytest.raises(LeaseError):
+        take(["counter"], 0.1, waited.append)
+    assert len(waited) == 1
+
+
+def test_a_full_disk_refuses_no_lease(locks: Path) -> None:
+    with room_for(0), take(["counter"]), pytest.raises(LeaseError, match="already measures"):
+        take(["counter"])
+    take(["counter"]).close()
+
+
+def test_a_folder_without_locks_is_told_with_the_remedy(
+    locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(LeaseError, match=r"counter\.lock cannot be locked: No locks .*LOCK_DIR"):
+        take(["counter"])
+
+
+def test_a_file_system_without_modes_holds_locks(
+    locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    take(["counter"]).close()
+
+
+def test_users_who_cannot_use_the_same_folders_meet_in_one_that_they_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WATTEST_LOCK_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    name = f"counter-of-{tmp_path.name}"
+    with take([name]):
+        monkeypatch.setenv("WATTEST_LOCK_DIR", str(tmp_path / "wattest-locks"))
+        with pytest.raises(LeaseError, match="already measures"):
+            take([name])
+
+
+def test_without_any_temporary_folder_the_remedy_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.delenv("WATTEST_LOCK_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(LeaseError, match=r"in /run/lock/wattest; name a folder in WATTEST_LOCK"):
+        take(["counter"])
+
+
+def test_a_gpu_behind_a_volume_management_device_is_its_own(tmp_path: Path) -> None:
+    for domain in ("0000", "10000"):
+        device = tmp_path / f"bus/pci/devices/{domain}:e1:00.0"
+        device.mkdir(parents=True)
+        (device / "vendor").touch()
+    far = gpu_counter("GPU-1", "00010000:E1:00.0", tmp_path)
+    assert far.first == tmp_path / "bus/pci/devices/10000:e1:00.0/vendor"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wattest.errors import WattestError
-from wattest.machine.slurm import Job
+from wattest.machine.slurm import Job, call
 
 Play = Callable[..., Path]
 
@@ -80,3 +80,21 @@ def test_what_slurm_refuses_is_one_line(play: Play) -> None:
     play("scontrol", code=1)
     with pytest.raises(WattestError, match=r"^scontrol: exit code 1$"):
         job().requeue()
+
+
+def test_what_a_user_likes_to_see_of_jobs_changes_no_answer(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play("squeue")
+    (tmp_path / "bin/squeue").write_text("#!/bin/sh\nenv | grep -e ^SQUEUE_ -e ^SLURM_TIME_\n")
+    monkeypatch.setenv("SQUEUE_STATES", "PENDING")
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")
+    assert call("squeue") == "SLURM_TIME_FORMAT=standard\n"
+
+
+@pytest.mark.parametrize("odd", ["", "0", "-1", "abc", "\u00b2", "9" * 18, "9" * 5000, "1e9", " 1"])
+def test_odd_variables_of_slurm_are_none(play: Play, odd: str) -> None:
+    play("squeue", "N/A")
+    found = job(SLURM_RESTART_COUNT=odd, SLURM_JOB_END_TIME=odd)
+    assert found.restarts == 0
+    assert found.facts()["end_time"] is None

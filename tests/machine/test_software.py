@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -95,3 +96,11 @@ def test_a_package_on_the_programs_own_path_is_seen(tmp_path: Path) -> None:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
     told = software.versions_of(Path(sys.executable), {"PYTHONPATH": str(tmp_path)})
     assert told["numpy"] == "9.9.9"
+
+
+def test_an_interpreter_tells_its_versions_without_any_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    python = interpreter(tmp_path, 'echo \'{"python": "3.99"}\'')
+    assert software.versions_of(python, os.environ)["python"] == "3.99"

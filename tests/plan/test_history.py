@@ -123,6 +123,7 @@ def test_failed_trainings_left_no_data_and_are_not_taken(tmp_path: Path):
         tmp_path,
         single(hyperparam_epochs=5, training_success="False"),
         single(hyperparam_epochs=6, training_success="false"),
+        single(hyperparam_epochs=9, training_success="0.0"),
         single(hyperparam_epochs=7, training_success=""),
         single(hyperparam_epochs=8, training_success="true"),
         parallel(hyperparam_epochs=5, fg_training_success="False"),

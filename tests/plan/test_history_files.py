@@ -42,6 +42,13 @@ def test_a_row_that_was_cut_short_still_counts(tmp_path: Path):
     assert taken(load_history([path]), "epochs") == {(7,)}
 
 
+def test_a_cell_may_hold_a_whole_log_and_columns_that_say_nothing_may_repeat(tmp_path: Path):
+    path = tmp_path / "long.csv"
+    head = "repository,model,hyperparam_epochs,log,,,log\n"
+    path.write_text(f"{head}toy,small,7,{'x' * 200_000},,,y\n", encoding="utf-8")
+    assert taken(load_history([path]), "epochs") == {(7,)}
+
+
 def test_odd_cells_and_rows_are_counted_and_the_first_is_named(tmp_path: Path):
     path = tmp_path / "odd.csv"
     path.write_text(
@@ -94,6 +101,7 @@ def test_a_header_alone_is_a_history_without_runs(tmp_path: Path):
         (b'{"experiments": []}', "has no column 'repository'"),
         ("repository,model\nté".encode("latin-1"), "is not UTF-8 (byte 18)"),
         (b'repository,model\ntoy,"small\ntoy,large\n', "is not CSV: "),
+        (b"repository,model,hyperparam_lr,hyperparam_lr\n", "has the column 'hyperparam_lr' twice"),
     ],
 )
 def test_what_is_no_table_of_experiments_is_a_fault_of_one_line(

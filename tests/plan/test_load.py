@@ -42,6 +42,19 @@ def planned(root: Path, content: dict[str, Any], seed: int | None = None, **how:
     return load_campaign(places, "settings.json", None, seed, root / "results", **how)
 
 
+def test_a_file_has_one_name_by_whatever_link_the_project_is_reached(root: Path) -> None:
+    link = root.with_name(f"{root.name}-link")
+    link.symlink_to(root)
+    (root / "settings").mkdir()
+    (root / "mine.json").touch()
+    (root / "settings/link.json").symlink_to("../mine.json")
+    for project in (root, link):
+        for folder in (root, link):
+            shown = Places(root, project).shown(folder / "settings/link.json")
+            assert shown == "settings/link.json"
+    assert Places(root, root).shown(link.parent / "x.json") == str(link.parent / "x.json")
+
+
 def old_rows(path: Path, *rows: dict[str, object]) -> None:
     path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:

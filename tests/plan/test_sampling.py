@@ -188,6 +188,9 @@ def test_what_is_taken_is_not_drawn_whatever_the_type_of_the_number() -> None:
         ([ints(16, 64, levels=(16, 32, 64), default=32)], [(64,)], 1),
         ([floats(1, 2, levels=(1, 1.5, 2), zero_probability=0.2)], [], 4),
         ([ints(1, 3, name="a", default=1), ints(1, 3, name="b", default=1)], [(1, 2)], 7),
+        # Probabilities whose product is no float, and an integer that has no half beside it.
+        ([ints(2, 3, zero_probability=1e-300, name=name) for name in "ab"], [], 9),
+        ([ints(int(1e50), int(1e50), "log_uniform", name="a"), ints(0, 3, name="b")], [], 4),
         ([ints(0, 9999, "uniform", default=1)], [(n,) for n in range(0, 9999, 2)], 4999),
     ],
 )

@@ -15,6 +15,7 @@ from oracle import own_zombies
 
 from wattest.errors import ProcessError
 from wattest.process import Keeper, sweep
+from wattest.process.supervisor.keeper import undo
 
 SOURCE = Path(__file__).parents[2] / "src"
 SESSION = """
@@ -147,3 +148,11 @@ def test_a_sweep_lets_the_keeper_of_a_dead_session_finish(governors: tuple[Path,
         sweep()
         assert governors[0].read_text() == "powersave"
         assert governors[1].read_text() == "ondemand"
+
+
+def test_what_holds_its_value_needs_no_restoring(tmp_path: Path) -> None:
+    untouched = Path("/proc/version")
+    assert undo([(str(untouched), untouched.read_text())]) == []
+    for path in (str(untouched), str(tmp_path)):
+        (fault,) = undo([(path, "other")])
+        assert fault.startswith(f"{path}: cannot restore 'other'")

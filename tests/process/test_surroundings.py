@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from zoo.helpers import MakeTree, finish, python
 
-from wattest.errors import SpawnError
+from conftest import ROOT
+from wattest.errors import ProcessError, SpawnError
 from wattest.process import Command, Tree
 
 pytest_plugins = ["zoo.fixtures"]
@@ -116,9 +120,15 @@ def test_sigpipe_ends_a_shell_pipeline_as_usual(make_tree: MakeTree, log: Path) 
     assert log.read_text().split() == ["y", str(128 + signal.SIGPIPE)]
 
 
-def test_a_missing_program_is_named_with_the_path_that_was_searched(make_tree: MakeTree) -> None:
-    with pytest.raises(SpawnError, match=r"'no-such-program'.*no such program in PATH="):
-        make_tree("no-such-program").start()
+def test_a_missing_program_is_named_with_the_path_that_was_searched(
+    make_tree: MakeTree, tmp_path: Path
+) -> None:
+    """Also where the path leads through a folder of somebody else's; to root each is open."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    for path in (os.environ["PATH"], f"{closed}:/bin"):
+        with pytest.raises(SpawnError, match=r"'no-such-program'.*no such program in PATH="):
+            make_tree("no-such-program", environment={"PATH": path}).start()
 
 
 def script(folder: Path, text: str, mode: int = 0o755) -> str:
@@ -194,3 +204,72 @@ def test_a_relative_script_is_found_from_the_working_folder(
     tree = make_tree("./train.sh")
     tree.start()
     assert finish(tree).exit_code == 4
+
+
+CLOSED = """
+import os, sys, time
+from pathlib import Path
+from wattest.process import Command, Tree
+command = Command(("sh", "-c", "cat; echo said"), Path("/"), dict(os.environ))
+with Tree(command, Path(sys.argv[1])) as tree:
+    tree.start()
+    while tree.poll() is None:
+        time.sleep(0.005)
+"""
+
+
+@pytest.mark.parametrize("streams", ["<&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_the_output_of_a_training_arrives_though_streams_of_ours_are_closed(
+    streams: str, log: Path
+) -> None:
+    command = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-c", CLOSED, str(log)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True)
+    assert log.read_text() == "said\n"
+
+
+def test_without_descriptors_a_start_is_refused_in_words_and_none_is_lost(
+    make_tree: MakeTree,
+) -> None:
+    make_tree("true").close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.dup(0)]
+    while held[-1] < 200:
+        held.append(os.dup(0))
+    told = []
+    for free in range(30):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1 + free, hard))
+        try:
+            make_tree("true").close()
+        except ProcessError as error:
+            told.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        held.append(os.dup(0))
+        assert held[-1] == held[-2] + 1, "a descriptor was lost"
+        os.close(held.pop())
+    for descriptor in held:
+        os.close(descriptor)
+    assert 3 < len(told) < 30
+    assert all("Too many open files" in one for one in told)
+
+
+@pytest.mark.parametrize("options", ["ro", "ro,subset=pid,hidepid=2"])
+def test_a_load_starts_though_proc_is_read_only_or_tells_little(
+    tmp_path: Path, options: str
+) -> None:
+    mount = f"mount -t proc -o {options} proc /proc"
+    if subprocess.run(["unshare", "--mount", "sh", "-c", mount], check=False).returncode:
+        pytest.skip("no mount namespace may be made here")
+    code = """if True:
+        import os, sys; from pathlib import Path
+        from wattest.process import Command, Loop
+        folder = Path(sys.argv[1])
+        with Loop(Command(("sleep", "60"), folder, dict(os.environ)), folder / "logs") as loop:
+            loop.start()
+    """
+    command = f'{mount} && exec "$@"'
+    subprocess.run(
+        ["unshare", "--mount", "sh", "-c", command, "sh", sys.executable, "-c", code, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        check=True,
+    )

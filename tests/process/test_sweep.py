@@ -214,3 +214,18 @@ def test_a_session_that_inherited_the_mark_of_a_dead_one_spares_itself(
         check=False,
     )
     assert done.stdout == "python\nshell\n"
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+def test_a_mark_of_absurd_numbers_is_none(
+    marked: list[subprocess.Popen[bytes]], digits: int
+) -> None:
+    process = mark(marked, f"{'9' * digits}:1:boot:1:{os.geteuid()}")
+    sweep()
+    assert process.poll() is None
+
+
+def test_what_was_swept_is_told_in_one_harmless_line() -> None:
+    told = str(Swept(17, "python\x1b]0;owned\x07\n" + "x" * 100_000, 16, "mark"))
+    assert told.startswith("PID 17 ('python\\x1b]0;owned\\x07\\nxxx")
+    assert len(told) < 300

@@ -18,7 +18,8 @@ from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import steady
 
 from wattest.pytest_energy.budget import Budget
-from wattest.pytest_energy.meter import Meter
+from wattest.pytest_energy.meter import MeasuredWindow, Meter
+from wattest.pytest_energy.reporting import Entry, lines
 
 WATTS = 100.0
 BURN = """
@@ -33,7 +34,9 @@ def burn(seconds):
 @pytest.fixture
 def foreign(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Return a project of somebody else, who has wattest installed; no counter is there."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    # Also where it is a worker of xdist that runs this: pytest-benchmark would measure nothing.
+    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WATTEST_LOCK_DIR", str(pytester.path / "locks"))
     (pytester.path / "no_sysfs").mkdir()
     monkeypatch.setenv("WATTEST_SYSFS", str(pytester.path / "no_sysfs"))
@@ -85,6 +88,8 @@ def test_all_above(): burn(0.3)
     assert "2 failed, 1 passed" in shown
     assert "is above the budget of 20 J" in shown
     assert "Traceback" not in shown
+    # Nobody else has measured.
+    assert "wait for each other" not in shown
     above, below, all_above = entries
     assert above["intervals"]["cpu_joules"] is None
     assert below["repetitions"] == len(below["each"]) == 3
@@ -121,6 +126,7 @@ def test_without_budget(): burn(0.01)
         ("5", "name its arguments: gpu_joules, cpu_joules, repeat"),
         ("cpu_joules=0", "cpu_joules: must be a number of joules above 0, is 0"),
         ("cpu_joules=float('nan')", "cpu_joules: must be a number of joules above 0, is nan"),
+        ("cpu_joules=10**400", "cpu_joules: must be a number of joules above 0, is 1000"),
         ("repeat=True", "repeat: must be a whole number from 1 to 1000, is True"),
     ],
 )
@@ -135,8 +141,10 @@ def test_a_marker_that_means_nothing_fails(
 
 def test_a_budget_of_numpy_is_a_plain_number() -> None:
     """Another cannot be sent from an xdist worker."""
-    budget, wrong = Budget.of((), {"cpu_joules": numpy.float64(5.0)})
-    assert (type(budget.cpu_joules), budget.gpu_joules, wrong) == (float, None, "")
+    numbers = {"cpu_joules": numpy.float64(5.0), "gpu_joules": numpy.int64(7)}
+    budget, wrong = Budget.of((), numbers)
+    assert (budget.cpu_joules, budget.gpu_joules, wrong) == (5.0, 7.0, "")
+    assert {type(budget.cpu_joules), type(budget.gpu_joules)} == {float}
 
 
 def test_a_part_of_a_test_is_measured(counted: pytest.Pytester) -> None:
@@ -163,11 +171,49 @@ def test_it(energy):
     assert values["energy_inference_cpu_joules"] == str(entry["cpu_joules"])
 
 
+def test_windows_may_have_any_name_and_be_entered_again(foreign: pytest.Pytester) -> None:
+    """Names that no terminal, no UTF-8 and no table takes; and that of the marker's own line."""
+    body = """
+@pytest.mark.energy
+def test_it(energy):
+    part = energy.window("call")
+    for _ in range(2):
+        with part: pass
+    with energy.window("\\x1b[31m\\udcff" + "long" * 500): pass
+    energy.window("never entered")
+"""
+    shown, entries = run(foreign, body, "--junitxml=report.xml")
+    assert "1 passed" in shown
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) < 300
+    names = ["call", "call", "call", "\ufffd[31m\ufffd" + "long" * 500]
+    assert [entry["window"] for entry in entries] == names
+    properties = [one.get("name") for one in ET.parse(foreign.path / "report.xml").iter("property")]
+    assert properties.count("energy_seconds") == 1
+    assert properties.count("energy_call_seconds") == 2
+
+
+def test_what_concerns_many_is_said_once_whatever_its_numbers() -> None:
+    def entry(test: str, *flags: str) -> dict[str, Any]:
+        return Entry(test, None, [MeasuredWindow(seconds=0.2, flags=flags)]).as_dict()
+
+    told = lines(
+        [
+            entry("a", "package-0: 0.21 s is short", "package-1: 0.21 s is short"),
+            entry("b", "package-0: 1e-05 s is short"),
+        ]
+    )
+    assert told[-2:] == [
+        "package-0: 0.21 s is short (2 of 2)",
+        "package-1: 0.21 s is short (1 of 2)",
+    ]
+
+
 def test_what_fails_is_reported_too(counted: pytest.Pytester) -> None:
     body = """
 @pytest.mark.energy(repeat=3)
 def test_it():
-    burn(0.25)
+    burn(0.5)
     assert 1 == 2
 """
     shown, (entry,) = run(counted, body)
@@ -264,16 +310,19 @@ from pathlib import Path
 class TestOfUnittest(unittest.TestCase):
     def test_fails(self): self.fail("once")
     def test_is_skipped(self): self.skipTest("not here")
+@pytest.mark.energy(repeat=2)
+class TestOfAsyncUnittest(unittest.IsolatedAsyncioTestCase):
+    async def test_passes(self): pass
 @pytest.mark.energy(cpu_joules=5)
 def test_fails(): assert "own" == "words"
 def test_window(energy):
     with energy.window(Path("part")): pytest.exit("enough")
 """
     shown, entries = run(foreign, body)
-    assert "2 failed, 1 skipped" in shown
+    assert "2 failed, 1 passed, 1 skipped" in shown
     assert "error" not in shown.rpartition("\n=")[2]
     assert "During handling" not in shown
-    assert [entry["repetitions"] for entry in entries] == [1, 1, 1, 1]
+    assert [entry["repetitions"] for entry in entries] == [1, 1, 2, 1, 1]
     assert entries[-1]["window"] == "part"
 
 
@@ -294,8 +343,9 @@ def test_it(no_scratch): pathlib.Path("gone").rmdir()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_a_report_needs_a_folder(foreign: pytest.Pytester) -> None:
-    result = foreign.runpytest_inprocess("--energy-report", "nowhere/energy.json")
+@pytest.mark.parametrize("name", ["nowhere/energy.json", ".", "/dev/null"])
+def test_a_report_needs_a_place_of_its_own(foreign: pytest.Pytester, name: str) -> None:
+    result = foreign.runpytest_inprocess("--energy-report", name)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "name a file in a folder that exists" in result.stderr.str()
 

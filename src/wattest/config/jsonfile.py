@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wattest.errors import ConfigurationError, Fault, json_path
+from wattest.files import obstacle, read_regular
 
 Keys = tuple[str | int, ...]
 
@@ -26,21 +29,22 @@ _TYPE_NAMES = {
     float: "a number",
     type(None): "null",
 }
-# Objects whose keys are names that somebody chose, with the types of the values that even names
-# which read like annotations have.
-_NAMED_VALUES: dict[str | None, type | tuple[type, ...]] = {
-    "models": dict,
-    "supported_hyperparams": dict,
-    "hyperparameters": (int, float),
-    "levels": (),
-    "log_patterns": str,
-    "better": str,
-    "required_args": str,
-    "environment": str,
+# Objects whose keys are names that somebody chose, each with what tells the value of a name that
+# reads like an annotation from free text.
+_NAMED_VALUES: dict[str | None, Callable[[Any], bool]] = {
+    "models": lambda value: isinstance(value, dict),
+    "supported_hyperparams": lambda value: isinstance(value, dict),
+    "hyperparameters": lambda value: isinstance(value, int | float),
+    "levels": lambda value: isinstance(value, list) and not any(isinstance(x, str) for x in value),
+    "log_patterns": lambda value: isinstance(value, str) and "(" in value,
+    "better": lambda value: value in ("higher", "lower"),
+    "required_args": lambda value: isinstance(value, str) and value.lstrip().startswith("-"),
+    "environment": lambda value: isinstance(value, str),
 }
 _LONGEST_INTEGER = 19
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 100
+_PLAIN = "names and texts stand in double quotes, with no comment and no comma before ] or }"
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
 
 def _parsed(path: Path, shown: str) -> Any:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path).decode("utf-8-sig")
+        if not text.strip():
+            raise _fault(shown, "is not JSON: it is empty")
         return json.loads(
             text,
             object_pairs_hook=_object,
@@ -82,16 +88,18 @@ def _parsed(path: Path, shown: str) -> Any:
             parse_int=lambda word: int(word) if len(word) <= _LONGEST_INTEGER else _no_number(word),
         )
     except FileNotFoundError:
-        raise _fault(shown, f"no such file ({path}); {_guess(path)}") from None
-    except IsADirectoryError:
-        raise _fault(shown, "is a directory; name the JSON file in it") from None
+        reason = obstacle(path) or f"no such file ({path}); {_guess(path)}"
+        raise _fault(shown, reason) from None
     except OSError as error:
-        raise _fault(shown, f"cannot be read: {error.strerror}") from None
+        reason = f"cannot be read: {error.strerror}"
+        if os.path.isdir(path):  # noqa: PTH112 - a method of Path raises for what it may not see
+            reason = "is a directory; name the JSON file in it"
+        raise _fault(shown, reason) from None
     except UnicodeDecodeError as error:
         raise _fault(shown, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise _fault(shown, f"is not JSON: {error.msg} at {where}") from None
+        raise _fault(shown, f"is not JSON: {error.msg} at {where}; {_PLAIN}") from None
     except RecursionError:
         raise _fault(shown, "is nested too deeply to be settings") from None
     except ValueError as error:
@@ -136,7 +144,7 @@ def _is_free_text(key: str, value: object, place: str | None) -> bool:
     if place not in _NAMED_VALUES:
         return _is_annotation(key)
     is_private = key.startswith("_") and (place != "environment" or key.islower())
-    return is_private or (_is_annotation(key) and not isinstance(value, _NAMED_VALUES[place]))
+    return is_private or (_is_annotation(key) and not _NAMED_VALUES[place](value))
 
 
 def _is_annotation(key: str) -> bool:
@@ -155,7 +163,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(word: str) -> _Unusable:
     shown = word if len(word) <= _LONGEST_INTEGER else f"{word[:10]}..."
-    return _Unusable(f"{shown} is no number that can be used; write a finite one")
+    remedy = f"write a finite one, an integer with at most {_LONGEST_INTEGER} characters"
+    return _Unusable(f"{shown} is no number that can be used; {remedy}")
 
 
 def _guess(path: Path) -> str:

@@ -57,6 +57,8 @@ class Hyperparameter:
         ]
         if low > high:
             return [*found, ("range", f"[{low}, {high}] is upside down; write [{high}, {low}]")]
+        if self.kind == "int" and high - low >= sys.float_info.max:
+            found.append(("range", f"[{low:g}, {high:g}] is too wide to draw from; narrow it"))
         if self.distribution == "log_uniform" and low <= 0:
             remedy = "use zero_probability for exact zeros, or the uniform distribution"
             found.append(
@@ -155,12 +157,12 @@ def _missing(program: Program) -> Iterator[tuple[str, str]]:
         text = f"{reason}; clone the program there, or change it"
         yield "path", text
     elif not os.path.isfile(program.script_path):  # noqa: PTH113
-        yield "train_script", f"no such file: {program.script_path}"
+        yield "train_script", f"no such file: {program.script_path}; name a file, without arguments"
     elif not os.access(program.script_path, os.X_OK):
         yield "train_script", why_not_executable(program.script_path)
     python = interpreter_of(program)
     if not os.path.isfile(python):  # noqa: PTH113
-        yield "interpreter", f"no such program: {python}; name the Python that this program needs"
+        yield "interpreter", f"no such program: {python}; give the path of a Python"
     elif not os.access(python, os.X_OK):
         yield "interpreter", why_not_executable(python)
 

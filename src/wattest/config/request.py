@@ -10,7 +10,7 @@ from typing import Any
 from wattest.config.jsonfile import Keys
 from wattest.config.program import Hyperparameter, Program, Value
 from wattest.config.registry import Registry
-from wattest.config.suggest import did_you_mean
+from wattest.config.suggest import did_you_mean, near_miss
 from wattest.names import same_name
 from wattest.patterns import compile_pattern
 
@@ -83,8 +83,11 @@ class RequestReader:
         for written, value in values.items():
             place, name = (*keys, "hyperparameters", written), same_name(written, known)
             if name is None:
+                meant = near_miss(written, list(known))
+                is_slip = meant is not None and meant not in values
                 text = f"the registry knows no such hyper-parameter of {program.name}"
-                self._warn(place, f"is not passed: {text}; {did_you_mean(written, list(known))}")
+                text = f"is not passed: {text}; {did_you_mean(written, list(known))}"
+                (self._fault if is_slip else self._warn)(place, text)
                 ignored[written] = value
                 continue
             if name in fixed:

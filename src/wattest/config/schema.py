@@ -95,8 +95,8 @@ def _resolved(stated: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict
 
 def _errors(data: object, schema: str) -> Iterator[Any]:
     for error in _validator(schema).iter_errors(data):
-        # Of what is empty another keyword tells.
-        if error.validator != "pattern" or error.instance != "":
+        is_said = error.instance == "" and "minLength" in error.schema
+        if error.validator != "pattern" or not is_said:
             yield error
 
 
@@ -143,9 +143,10 @@ def _explain(error: Any) -> str:
     if keyword in ("anyOf", "oneOf") and error.context:
         return "; or ".join(dict.fromkeys(_explain(inner) for inner in error.context))
     if keyword == "enum":
-        meant = near_miss(value, limit) if isinstance(value, str) else None
+        words = [one for one in limit if isinstance(one, str)]
+        meant = near_miss(value, words) if isinstance(value, str) else None
         hint = f"; did you mean {meant!r}?" if meant else ""
-        return f"must be one of {', '.join(map(repr, limit))}, is {_short(value)}{hint}"
+        return f"must be one of {', '.join(map(_short, limit))}, is {_short(value)}{hint}"
     text = _TEXTS.get(keyword, "{message}")
     return text.format(limit=limit, value=_short(value), message=error.message)
 

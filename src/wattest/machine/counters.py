@@ -83,7 +83,7 @@ def gpu_counter(uuid: str, pci_bus_id: str | None, sys_root: Path) -> Leasable:
     if pci_bus_id is None:
         return Leasable(uuid)
     domain, _, rest = pci_bus_id.lower().partition(":")
-    device = sys_root / "bus" / "pci" / "devices" / f"{domain[-4:]}:{rest}"
+    device = sys_root / "bus" / "pci" / "devices" / f"{int(domain, 16):04x}:{rest}"
     return Leasable(uuid, device / "vendor", device / "device")
 
 

@@ -21,6 +21,8 @@ _VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF",
     "TF_FORCE_GPU_ALLOW_GROWTH", "WATTEST_SYSFS", "CUDA_MPS_PIPE_DIRECTORY",
 )  # fmt: skip
+# A file system monitor would be a process that stays, or a program of the repository's choice.
+_GIT_OPTIONS = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
 
 
 def host(sys_root: Path) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def environment(programs: Mapping[str, Path], sys_root: Path) -> dict[str, Any]:
 def _git(folder: Path, *words: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-c", "safe.directory=*", "-C", str(folder), *words],
+            ["git", *_GIT_OPTIONS, "-C", str(folder), *words],
             capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True,
             stdin=subprocess.DEVNULL, env=for_git(os.environ),
         )  # fmt: skip
@@ -112,7 +114,7 @@ def _yes_no(text: str | None) -> bool | None:
 def _os_name() -> str | None:
     try:
         return platform.freedesktop_os_release().get("PRETTY_NAME")
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -123,7 +125,7 @@ def _cpu_model(cpuinfo: Mapping[str, str]) -> str | None:
         return found
     try:
         told = subprocess.run(
-            ["lscpu"], capture_output=True, text=True, timeout=10, check=True,
+            ["lscpu"], capture_output=True, text=True, errors="replace", timeout=10, check=True,
             env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL,
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):

@@ -22,9 +22,11 @@ from typing import Any
 
 from wattest.errors import LeaseError
 from wattest.files import read_text
-from wattest.machine.lease import Claim, lock_folder, open_for_all
+from wattest.machine.lease import Claim, lock_folders, open_for_all, try_lock
 
 _NAME = "shared-cpu.jsonl"
+_PATIENCE_SECONDS = 10.0
+_LOOK_SECONDS = 0.002
 # struct flock of 64-bit Linux: type, whence, start, length, PID; and bytes that no line reaches.
 _FLOCK = "hhqqi4x"
 _PRESENCE = 1 << 61
@@ -68,7 +70,7 @@ class Journal:
         shared = sorted({claim for claim in claims if claim.shared}, key=lambda one: one.name)
         self._counters = [claim.name for claim in shared]
         with ExitStack() as closing:
-            self._path = lock_folder() / _NAME
+            self._path = lock_folders()[0] / _NAME
             self._file = open_for_all(self._path)
             closing.callback(os.close, self._file)
             with self._alone():
@@ -86,21 +88,23 @@ class Journal:
 
     @contextmanager
     def span(self, experiment_id: str) -> Iterator[Span]:
-        """Note that an experiment runs, for as long as this is entered."""
+        """Note that an experiment runs, for as long as this is entered.
+
+        Raises:
+            LeaseError: it cannot be noted, and others would not know of it.
+        """
         self.others(-1, 0, 0)
-        with self._alone():
-            offset = os.fstat(self._file).st_size
-            _lock(self._file, fcntl.F_WRLCK, offset)
-            self._write(
-                session=self._session, experiment=experiment_id, start_ns=time.monotonic_ns(),
-                boot=self._boot, counters=self._counters, span=offset,
-            )  # fmt: skip
-        try:
+        with ExitStack() as closing:
+            with self._alone():
+                offset = os.fstat(self._file).st_size
+                _lock(self._file, fcntl.F_WRLCK, offset)
+                closing.callback(_lock, self._file, fcntl.F_UNLCK, offset)
+                self._write(
+                    session=self._session, experiment=experiment_id, start_ns=time.monotonic_ns(),
+                    boot=self._boot, counters=self._counters, span=offset,
+                )  # fmt: skip
+            closing.callback(self._end, offset)
             yield Span(self, offset)
-        finally:
-            with contextlib.suppress(OSError):
-                self._end(offset)
-                _lock(self._file, fcntl.F_UNLCK, offset)
 
     def others(self, own: int, opened_ns: int, closed_ns: int) -> list[Neighbour]:
         """Return who but the span `own` ran between two moments; see that the dead are ended."""
@@ -140,19 +144,30 @@ class Journal:
                     yield found
 
     def _end(self, offset: int) -> int:
+        """Note the end of a span; one that cannot be noted ends when its lock is seen gone."""
         now_ns = time.monotonic_ns()
-        with self._alone():
+        with contextlib.suppress(LeaseError), self._alone():
             self._write(ends=offset, end_ns=now_ns)
         return now_ns
 
     def _write(self, **line: object) -> None:
         """Append a line; it begins with a new one, since the last may have been cut short."""
-        text = f"\n{json.dumps(line, separators=(',', ':'))}"
-        os.pwrite(self._file, text.encode(), os.fstat(self._file).st_size)
+        text = f"\n{json.dumps(line, separators=(',', ':'))}".encode()
+        with contextlib.suppress(OSError):
+            if os.pwrite(self._file, text, os.fstat(self._file).st_size) == len(text):
+                return
+        raise LeaseError(f"{self._path} cannot be written: is its disk full?")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not try_lock(self._file, self._path):
+            if time.monotonic() >= deadline:
+                raise LeaseError(
+                    f"{self._path} stays locked: is another session stopped, or is this a network"
+                    " file system? Name a folder on a disk of this machine in WATTEST_LOCK_DIR"
+                )
+            time.sleep(_LOOK_SECONDS)
         try:
             yield
         finally:

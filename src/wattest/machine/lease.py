@@ -2,7 +2,7 @@
 
 The lock is the kernel's (`flock`), so it ends with its holder however that ends. It lies on a file
 of the counter itself below /sys, which is the same for all users, temporary folders and mount
-namespaces; where there is none, on a file of that name in a folder for locks.
+namespaces; where there is none, on a file of that name in every folder for locks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.errors import LeaseError
+from wattest.files import where_offered
 
 _POLL_SECONDS = 0.2
-_FOLDERS = (Path("/run/lock/wattest"), Path(tempfile.gettempdir()) / "wattest-locks")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _let_go(descriptor: int, holder: int) -> None:
 
 
 def lock_files(claim: Claim) -> list[Path]:
-    """Return where a claim is locked: on its own file, else in the folder, and there also if named.
+    """Return where a claim is locked: on its own file, else in the folders, and in one if named.
 
     Raises:
         LeaseError: it has no file of its own, and there is no folder for locks.
@@ -83,39 +83,61 @@ def lock_files(claim: Claim) -> list[Path]:
     if own and not os.environ.get("WATTEST_LOCK_DIR"):
         return own
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", claim.name)
-    return [*own, lock_folder() / f"{name}.lock"]
+    return [*own, *(folder / f"{name}.lock" for folder in lock_folders())]
 
 
 def _lock(claim: Claim, path: Path, deadline: float, announce: Callable[[str], None]) -> int:
     is_own = path == claim.file
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if is_own else open_for_all(path)
-    announced = False
-    while not _try_lock(descriptor, shared=claim.shared):
-        holder = _holder(descriptor) or (None if is_own else _noted(descriptor)) or "unknown"
-        held = f"PID {holder} already measures on {claim.name}"
-        left = deadline - time.monotonic()
-        # What this process holds itself is not let go while it waits.
-        if left <= 0 or holder == str(os.getpid()):
-            os.close(descriptor)
-            raise LeaseError(
-                f"{held}: two sessions would count each other's energy; wait for it with"
-                " --wait-for-counters"
-            )
-        if not announced:
-            announce(f"{held}; waiting up to {left:.0f} s")
-            announced = True
-        time.sleep(_POLL_SECONDS)
-    if not is_own:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.ExitStack() as closing:
+        descriptor = _open_counter(path) if is_own else open_for_all(path)
+        closing.callback(os.close, descriptor)
+        announced = False
+        while not try_lock(descriptor, path, shared=claim.shared):
+            known = _holder(descriptor)
+            holder = known or (None if is_own else _noted(descriptor)) or "unknown"
+            held = f"PID {holder} already measures on {claim.name}"
+            left = deadline - time.monotonic()
+            # What this process holds itself is not let go while it waits.
+            if left <= 0 or known == str(os.getpid()):
+                raise LeaseError(
+                    f"{held}: two sessions would count each other's energy; wait for it with"
+                    " --wait-for-counters"
+                )
+            if not announced:
+                announce(f"{held}; waiting up to {left:.0f} s")
+                announced = True
+            time.sleep(_POLL_SECONDS)
+        if not is_own:
+            # A courtesy, for which a full disk has no room.
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        closing.pop_all()
     return descriptor
 
 
-def _try_lock(descriptor: int, *, shared: bool) -> bool:
+def _open_counter(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LeaseError(f"counter {path} cannot be locked: {error.strerror}") from None
+
+
+def try_lock(descriptor: int, path: Path, *, shared: bool = False) -> bool:
+    """Lock an open file as a whole, alone or with others; return whether nobody else has it.
+
+    Raises:
+        LeaseError: this file system has no locks.
+    """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise LeaseError(
+            f"{path} cannot be locked: {error.strerror}; name a folder on a disk of this machine in"
+            " WATTEST_LOCK_DIR"
+        ) from None
     return True
 
 
@@ -139,20 +161,25 @@ def _noted(descriptor: int) -> str:
     return os.pread(descriptor, 100, 0).decode(errors="replace").strip()
 
 
-def lock_folder() -> Path:
-    """Return a folder that every user of the host can lock in.
+def lock_folders() -> list[Path]:
+    """Return the folders that this user can lock in; those of two users have one in common.
 
     Raises:
         LeaseError: there is none.
     """
     named = os.environ.get("WATTEST_LOCK_DIR")
-    for folder in (Path(named),) if named else _FOLDERS:
+    folders = [Path(named or "/run/lock/wattest")]
+    if not named:
+        with contextlib.suppress(FileNotFoundError):
+            folders.append(Path(tempfile.gettempdir()) / "wattest-locks")
+    for folder in folders:
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True)
             folder.chmod(0o1777)
-        if os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    raise LeaseError("no folder for locks can be written; name one in WATTEST_LOCK_DIR")
+    if found := [one for one in folders if os.access(one, os.W_OK | os.X_OK)]:
+        return found
+    tried = " or ".join(map(str, folders))
+    raise LeaseError(f"no lock can be written in {tried}; name a folder in WATTEST_LOCK_DIR")
 
 
 def open_for_all(path: Path) -> int:
@@ -170,7 +197,8 @@ def open_for_all(path: Path) -> int:
             descriptor = os.open(path, flags)
         except FileNotFoundError:
             descriptor = os.open(path, flags | os.O_CREAT, 0o666)
-            os.fchmod(descriptor, 0o666)
+            with where_offered():
+                os.fchmod(descriptor, 0o666)
     except OSError as error:
         raise LeaseError(f"lock {path} cannot be opened: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from wattest.errors import WattestError
 REQUEUE_MOST = 3
 """How often a task queues itself again when its time is up."""
 _CALL_SECONDS = 15
+# A count, or a Unix time as far as calendars go.
+_NUMBER = re.compile(r"[1-9][0-9]{0,10}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Job:
     @property
     def restarts(self) -> int:
         """How often it has been queued again."""
-        return int(self.environment.get("SLURM_RESTART_COUNT") or 0)
+        told = self.environment.get("SLURM_RESTART_COUNT", "")
+        return int(told) if _NUMBER.fullmatch(told) else 0
 
     @cached_property
     def ends_at(self) -> float | None:
@@ -50,7 +54,7 @@ class Job:
         `SLURM_JOB_END_TIME` exists from Slurm 23.02 on; before that `squeue` is asked.
         """
         told = self.environment.get("SLURM_JOB_END_TIME", "")
-        if told.isdecimal():
+        if _NUMBER.fullmatch(told):
             return float(told)
         try:
             text = call("squeue", "--noheader", "--jobs", self.name, "--format", "%e")
@@ -106,10 +110,16 @@ def call(*command: str) -> str:
     Raises:
         WattestError: it is not there, does not answer, or refuses; one line.
     """
+    environment = dict(os.environ)
+    if command[0] == "squeue":
+        # A user may prefer to see some jobs alone, or times in other words.
+        for name in [one for one in environment if one.startswith("SQUEUE_")]:
+            del environment[name]
+        environment["SLURM_TIME_FORMAT"] = "standard"
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=True,
-            timeout=_CALL_SECONDS, stdin=subprocess.DEVNULL,
+            timeout=_CALL_SECONDS, stdin=subprocess.DEVNULL, env=environment,
         )  # fmt: skip
     except FileNotFoundError:
         raise WattestError(

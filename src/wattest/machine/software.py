@@ -9,13 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from wattest.files import open_regular
+from wattest.process.launch import scratch_file
 
 # Frameworks whose version decides what a training costs.
 PACKAGES = (
@@ -89,7 +89,7 @@ def _answer(
 ) -> Any:
     user, group = run_as or (None, None)
     # A file and no pipe: what the interpreter leaves behind may hold a pipe open.
-    with tempfile.TemporaryFile() as file:
+    with scratch_file("wattest-versions") as file:
         try:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.DEVNULL,

@@ -25,7 +25,8 @@ import itertools
 import json
 import math
 import re
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ from wattest.names import composed
 
 _PREFIX = "hyperparam_"
 _FOREGROUND = "fg_"
-_FALSE = ("false", "no", "0")
+_FALSE = ("false", "no", "0", "0.0")
+_READ = (_PREFIX, _FOREGROUND, "repository", "model", "mode", "mutated_param", "training_success")
 _NO_VALUE = ("nan", "none", "null", "na", "n/a")
 _PARALLEL_ID = re.compile(r"_parallel(_\d+)?$")
 _SEPARATORS = re.compile(r"[\s,;|+&]+")
@@ -157,6 +159,7 @@ def _run_of_record(document: Any) -> PastRun | None:
 
 def _history_of_csv(path: Path) -> History:
     content, shown = read_regular(path), str(path)
+    csv.field_size_limit(sys.maxsize)  # a cell may hold a whole log
     if not content.strip():
         return History(warnings=[f"{shown}: is empty"])
     odd: dict[str, list[str]] = defaultdict(list)
@@ -182,6 +185,9 @@ def _history_of_csv(path: Path) -> History:
 
 def _columns(header: Sequence[str], shown: str) -> list[str]:
     columns = [name.strip() for name in header]
+    for name, count in Counter(columns).items():
+        if count > 1 and name.startswith(_READ):
+            raise ConfigurationError([f"{shown}: has the column {name!r} twice; keep one of them"])
     for needed in ("repository", "model"):
         if needed not in columns and _FOREGROUND + needed not in columns:
             found = ", ".join(columns[:4])
@@ -218,7 +224,7 @@ def _run_of_row(
             name = column.removeprefix(prefix + _PREFIX)
             value = _number(text)
             if value is None:
-                odd[f"cells of {column} are not numbers"].append(f"{text!r} in {place}")
+                odd[f"cells of {column} are not numbers"].append(f"{text[:40]!r} in {place}")
             elif value not in values.get(name, ()):
                 values[name] = (*values.get(name, ()), value)
     return PastRun(repository, model, parallel, values, _mutated_names(row))

@@ -48,9 +48,17 @@ class Places:
         return self.root / plain
 
     def shown(self, path: Path) -> str:
-        """Return `path` as a person would write it: relative to the root where it lies below."""
+        """Return `path` as a person would write it: relative to the root where it lies below.
+
+        One file has one name, also where a link leads to the project (a home on a cluster): its
+        plan is found again by it.
+        """
         plain = Path(os.path.abspath(path))  # noqa: PTH100 - links keep the name the user gave
-        return str(plain.relative_to(self.root)) if plain.is_relative_to(self.root) else str(plain)
+        real = Path(os.path.realpath(plain.parent), plain.name)
+        for one, root in ((plain, self.root), (real, Path(os.path.realpath(self.root)))):
+            if one.is_relative_to(root):
+                return str(one.relative_to(root))
+        return str(plain)
 
 
 @dataclass(frozen=True)

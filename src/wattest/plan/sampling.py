@@ -13,7 +13,7 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Context, Decimal
-from functools import lru_cache
+from functools import lru_cache, reduce
 from random import Random
 
 from wattest.config.program import Hyperparameter, Value
@@ -123,8 +123,11 @@ class Space:
             {value: _probability(parameter, value) for value in values or ()}
             for parameter, values in zip(self._parameters, self._values, strict=True)
         ]
+        # One rate after the other: their product may be too small for a float.
         clocks = {
-            key: _exponential(self.random) / math.prod(map(operator.getitem, rates, key))
+            key: reduce(
+                operator.truediv, map(operator.getitem, rates, key), _exponential(self.random)
+            )
             for key in self._every()
         }
         yield from sorted(clocks, key=clocks.__getitem__)
@@ -183,7 +186,7 @@ def _probability(parameter: Hyperparameter, value: Value) -> float:
         share = (value in parameter.levels) / len(parameter.levels)
     elif parameter.minimum <= value <= parameter.maximum:
         share = 1 / (parameter.maximum - parameter.minimum + 1)
-        if parameter.kind == "int" and parameter.distribution == "log_uniform":
+        if share < 1 and parameter.kind == "int" and parameter.distribution == "log_uniform":
             width = _EXACT.subtract(_log(value, 0.5), _log(value, -0.5))
             share = float(_EXACT.divide(width, _logarithms(parameter)[1]))
     zero_share = parameter.zero_probability

@@ -13,8 +13,14 @@ from contextlib import suppress
 from typing import Any
 
 from wattest.errors import ProcessError
-from wattest.process.launch import interrupts_held, scratch_file, start_guard
+from wattest.process.launch import (
+    fill_standard_streams,
+    interrupts_held,
+    scratch_file,
+    start_guard,
+)
 from wattest.process.supervisor import kernel
+from wattest.process.supervisor.endings import in_words
 from wattest.process.supervisor.wire import End, Message
 from wattest.process.sweep import kill_tree
 
@@ -60,8 +66,9 @@ class Client:
         self._last_id = 0
         self._found_by_mark: int | None = None
         try:
+            fill_standard_streams()
             self._errors = scratch_file("wattest-errors")
-            (control, their_control), (news, their_news) = _pair(), _pair()
+            control, their_control, news, their_news = _two_pairs()
         except OSError as error:
             raise ProcessError(f"cannot start a supervisor: {error}") from error
         self._control, self._news = End(control), End(news)
@@ -75,7 +82,7 @@ class Client:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise ProcessError(f"cannot start a supervisor: {error}") from error
+                raise ProcessError(f"cannot start a supervisor: {in_words(error)}") from error
             raise
 
     @property
@@ -210,6 +217,9 @@ class Client:
 
     def _lost(self) -> ProcessError:
         """Wait until the tree of a dead supervision is dead too; return the error that tells it."""
+        if not self.supervisor_pid:
+            self._await_guard(_CLEARING_SECONDS)
+            return ProcessError(f"cannot start a supervisor{self._last_words()}")
         dead = "the guard" if self._is_guard_lost() else "the supervisor"
         fate = "its tree was killed"
         if not self._tree:
@@ -255,9 +265,10 @@ class Client:
         return f":\n{text.decode(errors='replace').rstrip()}" if text else ""
 
 
-def _pair() -> tuple[int, int]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    return ours.detach(), theirs.detach()
+def _two_pairs() -> list[int]:
+    kind = socket.AF_UNIX, socket.SOCK_SEQPACKET
+    ends = [*socket.socketpair(*kind), *socket.socketpair(*kind)]
+    return [end.detach() for end in ends]
 
 
 def _receive(end: End, timeout_seconds: float) -> Message | None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from wattest.process.owner import ROLE_VARIABLE, marks
 from wattest.process.supervisor import kernel, wire
 
 _PROGRAM = Path(__file__).absolute().parent / "supervisor" / "__main__.py"
+_FIRST_OF_OURS = 3
 
 
 def start_guard(
@@ -50,6 +51,38 @@ def start_guard(
             pass_fds=[descriptor for descriptor in handed if descriptor >= 0],
             start_new_session=True,
         )
+
+
+def fill_standard_streams() -> None:
+    """Open the null device in the place of standard streams that are closed.
+
+    A descriptor of ours with such a number would reach no child: each has its own streams there.
+
+    Raises:
+        OSError: there is no descriptor left.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_OF_OURS:
+        pass
+    os.close(descriptor)
+
+
+def open_log(log: Path, owner: tuple[int, int] | None) -> int:
+    """Return a descriptor that appends to a log, which is emptied and belongs to `owner`, if any.
+
+    Raises:
+        ProcessError: it cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fill_standard_streams()
+        descriptor = os.open(log, flags, 0o666)
+    except OSError as error:
+        raise ProcessError(f"cannot write the log {str(log)!r}: {error.strerror}") from error
+    if owner is not None:
+        # Not every file system knows owners.
+        with suppress(OSError):
+            os.fchown(descriptor, *owner)
+    return descriptor
 
 
 def scratch_file(name: str) -> BinaryIO:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.errors import ProcessError, SpawnError
-from wattest.files import why_not_executable
+from wattest.files import read_text, why_not_executable
 from wattest.process.owner import ROLE_VARIABLE, marks
 from wattest.process.reports import Command
 
@@ -76,10 +76,11 @@ def _explain(command: Command, number: int) -> str | None:
     """Say in words what execve(2) meant, with the remedy; None where its own words must do."""
     paths = [command.cwd / candidate for candidate in _candidates(command)]
     path = next((path for path in paths if os.path.lexists(path)), None)
+    if number in (errno.ENOENT, errno.EACCES) and path is None and "/" not in command.argv[0]:
+        closed = ", of which a folder may not be searched" if number == errno.EACCES else ""
+        return f"no such program in PATH={command.environment.get('PATH', os.defpath)!r}{closed}"
     if number == errno.ENOENT and path is None:
-        if "/" in command.argv[0]:
-            return f"no such file: {str(paths[0])!r}"
-        return f"no such program in PATH={command.environment.get('PATH', os.defpath)!r}"
+        return f"no such file: {str(paths[0])!r}"
     if number == errno.ENOENT and path is not None:
         return f"{_interpreter(path)} does not exist"
     if number == errno.EACCES and path is not None:
@@ -119,7 +120,5 @@ def _user(run_as: tuple[int, int] | None) -> tuple[int, int, list[int]] | None:
 
 
 def _oom_score(raised_by: int) -> int | None:
-    if not raised_by:
-        return None
-    own = int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
-    return min(_MOST_OOM_SCORE, own + raised_by)
+    own = read_text(Path("/proc/self/oom_score_adj")) if raised_by else None
+    return None if own is None else min(_MOST_OOM_SCORE, int(own) + raised_by)

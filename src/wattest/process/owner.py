@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from wattest.errors import ProcessError
+from wattest.files import read_text
 from wattest.process.supervisor import kernel
 
 OWNER_VARIABLE = "WATTEST_OWNER"
@@ -56,7 +57,7 @@ class Owner:
     @classmethod
     def parse(cls, text: str) -> Owner | None:
         """Return the owner that a mark names, None where it is no mark."""
-        match = re.fullmatch(r"(\d+):(\d+):([^:]+):(\d+):(\d+)", text, re.ASCII)
+        match = re.fullmatch(r"(\d{1,19}):(\d{1,19}):([^:]+):(\d{1,19}):(\d{1,19})", text, re.ASCII)
         if match is None:
             return None
         pid, ticks, boot, namespace, uid = match.groups()
@@ -89,5 +90,5 @@ class Owner:
 
 
 def _boot_id() -> str:
-    """Return the kernel's random id of this boot."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Return the kernel's random id of this boot; nothing of ours lives through another one."""
+    return read_text(Path("/proc/sys/kernel/random/boot_id")) or "unknown"

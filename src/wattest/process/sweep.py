@@ -16,6 +16,7 @@ _PATIENCE_SECONDS = 5.0
 # Guards of a dead owner kill their tree and restore the governor themselves, within this time.
 _GUARDS_SECONDS = 2.0
 _LOOK_SECONDS = 0.005
+_LONGEST_COMMAND = 200
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Swept:
     command: str
     owner_pid: int
     found_by: str
+
+    def __str__(self) -> str:
+        return f"PID {self.pid} ({self.command[:_LONGEST_COMMAND]!r})"
 
 
 @dataclass(frozen=True)

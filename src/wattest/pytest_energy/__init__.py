@@ -8,7 +8,7 @@ shows; none of them is imported before a test measures.
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +40,33 @@ class Energy:
     def window(self, name: str) -> AbstractContextManager[MeasuredWindow]:
         """Measure what happens inside the ``with`` block; its numbers are there after it.
 
+        What is returned may be entered again: each time is a window of its own.
+
         Args:
             name: How the report calls it.
         """
-        return self._session.begin(self._item, str(name)).measure(self._session.meter)
+        return _Block(self._session, self._item, str(name))
+
+
+class _Block(AbstractContextManager["MeasuredWindow"]):
+    """Opens a window whenever it is entered."""
+
+    def __init__(self, session: _Session, item: pytest.Item, name: str) -> None:
+        self._session = session
+        self._item = item
+        # Neither a terminal nor JUnit nor another process takes any character.
+        self._name = "".join(
+            one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name
+        )
+        self._open: list[AbstractContextManager[MeasuredWindow]] = []
+
+    def __enter__(self) -> MeasuredWindow:
+        entry = self._session.begin(self._item, self._name)
+        self._open.append(entry.measure(self._session.meter))
+        return self._open[-1].__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._open.pop().__exit__(*error)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,7 +115,8 @@ class _Session:
         self._check_report()
 
     def _check_report(self) -> None:
-        if (path := self._report) and (path.is_dir() or not path.parent.is_dir()):
+        path = self._report
+        if path and not (path.is_file() or (path.parent.is_dir() and not path.exists())):
             raise pytest.UsageError(f"--energy-report: {path}: name a file in a folder that exists")
         try:
             seconds = float(self._config.getini("energy_wait_seconds"))
@@ -124,8 +148,8 @@ class _Session:
             with capture.global_and_fixture_disabled() if capture else nullcontext():
                 reporter.write_line(f"\n{text}")
 
-    def begin(self, item: pytest.Item, name: str) -> Entry:
-        """Return a new entry of the report for this test."""
+    def begin(self, item: pytest.Item, name: str | None = None) -> Entry:
+        """Return a new entry of the report: for a window of a test, without a name for its call."""
         from wattest.pytest_energy.reporting import Entry
 
         entry = Entry(item.nodeid, name)
@@ -144,7 +168,7 @@ class _Session:
         budget, wrong = Budget.of(marker.args, marker.kwargs)
         if wrong:
             pytest.fail(f"@pytest.mark.energy: {wrong}", pytrace=False)
-        entry = self.begin(item, "call")
+        entry, restore = self.begin(item), _restoring(item)
         with entry.measure(self.meter):
             yield
         if "benchmark" in getattr(item, "fixturenames", ()):
@@ -152,6 +176,7 @@ class _Session:
         for _ in range(budget.repeat - 1):
             if _has_ended(item):
                 return
+            restore()
             with entry.measure(self.meter):
                 item.runtest()
         self._judge(item, budget, entry)
@@ -216,3 +241,18 @@ class _Session:
 def _has_ended(item: pytest.Item) -> bool:
     """Tell whether a test of unittest has failed or was skipped: it notes that, and raises not."""
     return bool(getattr(item, "_excinfo", None))
+
+
+def _restoring(item: pytest.Item) -> Callable[[], None]:
+    """Return what makes a test of unittest as it is now: an asynchronous one runs only once."""
+    import unittest
+
+    test = getattr(item, "instance", None)
+    attributes = dict(vars(test)) if isinstance(test, unittest.TestCase) else None
+
+    def restore() -> None:
+        if attributes is not None:
+            vars(test).clear()
+            vars(test).update(attributes)
+
+    return restore

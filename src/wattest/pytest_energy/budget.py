@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from wattest.config.suggest import near_miss
@@ -125,6 +126,10 @@ def _plain(limit: float | None) -> float | None:
 def _is_limit(value: object) -> bool:
     if value is None:
         return True
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    # What numpy gives is real, too.
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
-    return math.isfinite(value) and value > 0
+    try:
+        return 0 < float(value) < math.inf
+    except OverflowError:
+        return False

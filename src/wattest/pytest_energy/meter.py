@@ -90,10 +90,8 @@ class Meter:
         self, stack: contextlib.ExitStack, measured: MeasuredWindow
     ) -> tuple[Window | None, str]:
         """Open a window in its turn; where that is not possible, say why: the test runs anyway."""
-        began = time.monotonic()
         try:
-            self._acquire(stack)
-            measured.waited_seconds = time.monotonic() - began
+            self._acquire(stack, measured)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wattest-energy-"))
             return stack.enter_context(self._found().open_window(Path(folder) / "window")), ""
         except (WattestError, OSError) as error:
@@ -106,24 +104,40 @@ class Meter:
             self._sensors.learn_periods()
         return self._sensors
 
-    def _acquire(self, stack: contextlib.ExitStack) -> None:
+    def _acquire(self, stack: contextlib.ExitStack, measured: MeasuredWindow) -> None:
         """Hold the lease of every counter until the outermost window of this process closes."""
         with self._counting:
             if not self._open_windows:
                 counters = counters_of(self._found().findings, sys_root(None))
                 if counters:
-                    self._lease = self._in_turn(counters)
+                    self._lease = self._in_turn(counters, measured)
             self._open_windows += 1
         stack.callback(self._release)
 
-    def _in_turn(self, counters: Sequence[Claim]) -> contextlib.ExitStack:
+    def _in_turn(self, counters: Sequence[Claim], measured: MeasuredWindow) -> contextlib.ExitStack:
         """Take the counters; who waits for them has the turn before whoever has just measured."""
         deadline = time.monotonic() + self._wait_seconds
         with contextlib.ExitStack() as turn:
+            announce = turn.enter_context(self._waiting(measured))
             # Without a folder for locks it is a matter of chance, and as right.
             with contextlib.suppress(LeaseError):
-                turn.enter_context(take([_TURN], self._wait_seconds, self._announce))
-            return take(counters, deadline - time.monotonic(), self._announce)
+                turn.enter_context(take([_TURN], self._wait_seconds, announce))
+            return take(counters, deadline - time.monotonic(), announce)
+
+    @contextlib.contextmanager
+    def _waiting(self, measured: MeasuredWindow) -> Iterator[Callable[[str], None]]:
+        """Yield what announces who is waited for, and note for how long that was."""
+        since: list[float] = []
+
+        def announce(text: str) -> None:
+            since.append(time.monotonic())
+            self._announce(text)
+
+        try:
+            yield announce
+        finally:
+            if since:
+                measured.waited_seconds = time.monotonic() - since[0]
 
     def _release(self) -> None:
         with self._counting:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,15 +17,21 @@ from wattest.pytest_energy.budget import Estimate, Verdict
 from wattest.pytest_energy.meter import DOMAINS, MeasuredWindow, Meter
 
 _WIDTH = 1000
+_NAME_WIDTH = 100
+# Not one of a name, such as package-0.
+_NUMBER = re.compile(r"(?<![\w-])\d[\d.]*(e[+-]\d+)?")
 _WAITED_SECONDS = 0.1
 
 
 @dataclass
 class Entry:
-    """One line of the report: the call of a test with its repetitions, or a window of it."""
+    """One line of the report: the call of a test with its repetitions, or a window of it.
+
+    `name` is that of the window; None for the call, which the report calls ``call``.
+    """
 
     test: str
-    name: str
+    name: str | None
     windows: list[MeasuredWindow] = field(default_factory=list)
     verdict: Verdict | None = None
 
@@ -41,7 +49,7 @@ class Entry:
         seconds = [one.seconds for one in self.windows if one.seconds is not None]
         return {
             "test": self.test,
-            "window": self.name,
+            "window": "call" if self.name is None else self.name,
             "repetitions": len(self.windows),
             "seconds": sum(seconds) / len(seconds) if seconds else None,
             **{name: None if one is None else one.mean for name, one in energies.items()},
@@ -56,7 +64,7 @@ class Entry:
     def properties(self) -> list[tuple[str, object]]:
         """As JUnit has it: what is known, by names that begin with ``energy``."""
         own = self.as_dict()
-        prefix = "energy" if self.name == "call" else f"energy_{self.name}"
+        prefix = "energy" if self.name is None else f"energy_{self.name}"
         values = [(name, own[name]) for name in ("seconds", *DOMAINS)]
         found: list[tuple[str, object]] = [
             (f"{prefix}_{name}", value) for name, value in values if value is not None
@@ -85,7 +93,7 @@ def lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("test", "window"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=True, max_width=_NAME_WIDTH)
     for title in ("calls", "seconds", "CPU J", "GPU J"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("budget", no_wrap=True)
@@ -119,14 +127,16 @@ def _budget(verdict: Mapping[str, Any] | None) -> str:
 
 
 def _remarks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Say each flag and each absence once, with how many entries it concerns."""
-    texts: dict[str, int] = {}
+    """Say each flag and absence once, whatever its numbers, and how many entries it concerns."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
     for entry in entries:
         missing = [f"{name} not measured: {why}" for name, why in entry["missing"].items()]
-        for text in (*entry["flags"], *missing):
-            texts[text] = texts.get(text, 0) + 1
-    for text, count in texts.items():
-        yield f"{text} ({count} of {len(entries)})"
+        kinds = {_NUMBER.sub("#", text): text for text in (*entry["flags"], *missing)}
+        counts.update(kinds.keys())
+        first = kinds | first
+    for kind, text in first.items():
+        yield f"{text} ({counts[kind]} of {len(entries)})"
     waited = sum(entry["waited_seconds"] for entry in entries)
     if waited >= _WAITED_SECONDS:
         yield (

@@ -38,5 +38,14 @@ def undo(values: list[tuple[str, str]]) -> list[str]:
         try:
             kernel.write(path, value)
         except OSError as error:
-            faults.append(f"{path}: cannot restore {value!r}: {error.strerror}")
+            # What could not be changed either needs no restoring.
+            if not _holds(path, value):
+                faults.append(f"{path}: cannot restore {value!r}: {error.strerror}")
     return faults
+
+
+def _holds(path: str, value: str) -> bool:
+    try:
+        return (kernel.read(path) or b"").strip() == value.strip().encode()
+    except OSError:
+        return False

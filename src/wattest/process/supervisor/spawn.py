@@ -122,17 +122,15 @@ def _become(
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        step = "out-of-memory score"
         if order["oom_score_adj"] is not None:
-            kernel.write("/proc/self/oom_score_adj", str(order["oom_score_adj"]))
+            # A courtesy, which a read-only /proc does not take.
+            with suppress(OSError):
+                kernel.write("/proc/self/oom_score_adj", str(order["oom_score_adj"]))
         step = "containment"
         containment.enter()
         step = "user"
         if order["user"] is not None:
-            uid, gid, groups = order["user"]
-            os.setgroups(groups)
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
+            kernel.become(*order["user"])
         step = "tie"
         if not kernel.die_with_parent(supervisor):
             return
