@@ -40,6 +40,7 @@ class Oracle:
         self.ledger.touch()
         self.ledger.chmod(0o666)
         self.looked_at = 0.0
+        self._size_at_end = -1
 
     def argv(self, kind: str, python: str) -> tuple[str, ...]:
         """Return the command of a creature that this oracle knows."""
@@ -82,6 +83,7 @@ class Oracle:
             if not found:
                 time.sleep(_HOP_SECONDS)
                 if self.ledger.stat().st_size == size:
+                    self._size_at_end = size
                     return []
                 found = [Sighting(0, "?", "the ledger grows")]
             if time.monotonic() >= deadline:
@@ -95,6 +97,8 @@ class Oracle:
         """
         if self.ledger.suffix == ".ledger":
             self.ledger = self.ledger.rename(self.ledger.with_suffix(".closed"))
+        if self.ledger.stat().st_size == self._size_at_end:
+            return
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             alive = [one for one in self.await_end(0) if one.state not in "ZX"]

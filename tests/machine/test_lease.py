@@ -33,7 +33,7 @@ def two_campaigns(project: Project) -> Stage:
     registry = json.loads((project.path / "config/models_config.json").read_text())
     registry["models"]["quick"] = {**registry["models"]["toy"], "path": "repos/quick"}
     project.registry(registry)
-    project.program("quick", "#!/bin/sh\nsleep 1\necho Accuracy: 1\n")
+    project.program("quick", "#!/bin/sh\nsleep 0.5\necho Accuracy: 1\n")
     settings = {"max_retries": 0, "experiments": [{**TOY, "repo": "quick"}]}
     (project.path / "settings" / "second.json").write_text(json.dumps(settings))
     return stage

@@ -269,3 +269,44 @@ def test_a_delegated_cgroup_ends_a_setuid_child_of_an_ordinary_user(
         while not remove_cgroup(str(delegated)):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_user_who_may_have_no_more_processes_is_told_so_in_one_line(
+    ordinary_python: str, open_folder: Path
+) -> None:
+    code = """
+        import resource
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        command = Command(("true",), Path("/"), dict(os.environ))
+        for most in range(1, 200):
+            resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
+            try:
+                with Tree(command, Path("log")) as tree:
+                    tree.start()
+                break
+            except Exception as error:
+                print(f"{type(error).__name__}: {error}".replace(":\\n", ": "))
+    """
+    told = set(as_nobody(ordinary_python, code, open_folder).splitlines())
+    why = "[Errno 11] Resource temporarily unavailable (no more processes: see `ulimit -u`"
+    assert told
+    assert all(one.startswith(("ProcessError: ", "SpawnError: ")) for one in told), told
+    assert all(why in one for one in told), told
+
+
+def test_without_cgroup_v2_mount_points_of_any_name_leave_the_guard(tmp_path: Path) -> None:
+    odd = tmp_path / "a\rb\x0c\u2028 c\\"
+    odd.mkdir()
+    mount = 'umount --lazy /sys/fs/cgroup && mount -t tmpfs none "$1" && shift && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", mount, "sh", odd]
+    if subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("no mount namespace may be made here, or no cgroup v2 is mounted")
+    code = (
+        "from wattest.process import probe; print(probe().default, *probe().unavailable.values())"
+    )
+    told = subprocess.check_output(
+        [*command, sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        text=True,
+    )
+    assert told.startswith("Rung.GUARD no cgroup v2 file system is mounted")

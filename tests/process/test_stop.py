@@ -50,10 +50,8 @@ def test_the_window_ends_with_the_training_and_not_with_the_clean_up(make_tree: 
     assert time.monotonic_ns() - exit.ended_ns >= 1e9
 
 
-def test_a_supervisor_that_is_held_up_lengthens_no_training(
-    make_tree: MakeTree, rung: Rung
-) -> None:
-    tree = make_tree("sleep", "0.3", rung=rung)
+def test_a_supervisor_that_is_held_up_lengthens_no_training(make_tree: MakeTree) -> None:
+    tree = make_tree("sleep", "0.3")
     pid = tree.start()
     os.kill(tree.supervisor_pid, signal.SIGSTOP)
     link, main = tree.filenos()
@@ -68,9 +66,9 @@ def test_a_supervisor_that_is_held_up_lengthens_no_training(
 
 
 def test_what_is_out_of_time_is_ended_though_nobody_asks(
-    make_tree: MakeTree, rung: Rung, oracle: Oracle
+    make_tree: MakeTree, oracle: Oracle
 ) -> None:
-    tree = make_tree(*oracle.argv("polite", sys.executable), rung=rung)
+    tree = make_tree(*oracle.argv("polite", sys.executable))
     tree.start(0.6)
     oracle.await_births(3)
     assert oracle.await_end(5) == []

@@ -253,9 +253,12 @@ def test_without_descriptors_a_start_is_refused_in_words_and_none_is_lost(
     assert all("Too many open files" in one for one in told)
 
 
-def test_a_load_starts_though_proc_cannot_be_written(tmp_path: Path) -> None:
-    read_only = "mount -t proc -o ro proc /proc"
-    if subprocess.run(["unshare", "--mount", "sh", "-c", read_only], check=False).returncode:
+@pytest.mark.parametrize("options", ["ro", "ro,subset=pid,hidepid=2"])
+def test_a_load_starts_though_proc_is_read_only_or_tells_little(
+    tmp_path: Path, options: str
+) -> None:
+    mount = f"mount -t proc -o {options} proc /proc"
+    if subprocess.run(["unshare", "--mount", "sh", "-c", mount], check=False).returncode:
         pytest.skip("no mount namespace may be made here")
     code = """if True:
         import os, sys; from pathlib import Path
@@ -264,7 +267,7 @@ def test_a_load_starts_though_proc_cannot_be_written(tmp_path: Path) -> None:
         with Loop(Command(("sleep", "60"), folder, dict(os.environ)), folder / "logs") as loop:
             loop.start()
     """
-    command = f'{read_only} && exec "$@"'
+    command = f'{mount} && exec "$@"'
     subprocess.run(
         ["unshare", "--mount", "sh", "-c", command, "sh", sys.executable, "-c", code, tmp_path],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},

@@ -128,7 +128,7 @@ def _environment(pid: int) -> bytes:
 
 
 def _stop(session: Session) -> None:
-    session.tell(do="stop", grace_seconds=0.2)
+    session.tell(do="stop", grace_seconds=0.05)
     session.hear()
 
 

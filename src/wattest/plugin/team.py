@@ -181,10 +181,12 @@ def _gpus(
         closing.callback(held.close)
         return gpus
     if wanted != "off":
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        why = "" if named is None else f" (CUDA_VISIBLE_DEVICES={named!r})"
         raise LeaseError(
             f"{count} workers would measure on the same counters at once, and each would count"
-            " the other's energy, since no GPU is visible; run with -n 0 or -n 1, or without any"
-            " energy: --cpu-energy off"
+            f" the other's energy, since no GPU is visible{why}; run with -n 0 or -n 1, or without"
+            " any energy: --cpu-energy off"
         )
     return []
 

@@ -105,7 +105,8 @@ def _hierarchy() -> tuple[Path, str] | None:
 
 
 def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    # Of the characters that end lines elsewhere, names may hold all but the line feed.
+    return os.fsdecode(Path(path).read_bytes()).rstrip("\n").split("\n")
 
 
 def _unescaped(text: str) -> str:

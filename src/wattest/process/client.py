@@ -20,6 +20,7 @@ from wattest.process.launch import (
     start_guard,
 )
 from wattest.process.supervisor import kernel
+from wattest.process.supervisor.endings import in_words
 from wattest.process.supervisor.wire import End, Message
 from wattest.process.sweep import kill_tree
 
@@ -81,7 +82,7 @@ class Client:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise ProcessError(f"cannot start a supervisor: {error}") from error
+                raise ProcessError(f"cannot start a supervisor: {in_words(error)}") from error
             raise
 
     @property
@@ -216,6 +217,9 @@ class Client:
 
     def _lost(self) -> ProcessError:
         """Wait until the tree of a dead supervision is dead too; return the error that tells it."""
+        if not self.supervisor_pid:
+            self._await_guard(_CLEARING_SECONDS)
+            return ProcessError(f"cannot start a supervisor{self._last_words()}")
         dead = "the guard" if self._is_guard_lost() else "the supervisor"
         fate = "its tree was killed"
         if not self._tree:

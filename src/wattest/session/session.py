@@ -104,8 +104,9 @@ class Session:
         """Return what the session's header says about the machine and its sensors."""
         host = facts.host(self._options.sys_root)
         return [
-            f"machine: {host['cpu_model']}, {host['cpu_count']} CPUs, kernel {host['kernel']};"
-            f" process trees held by {self._options.launcher.rung.value}{self._runner()}",
+            f"machine: {host['cpu_model'] or 'unknown CPU'}, {host['cpu_count']} CPUs, kernel"
+            f" {host['kernel']}; process trees held by {self._options.launcher.rung.value}"
+            f"{self._runner()}",
             f"sensors: {self._sensors.describe()}",
             *filter(None, [self._sensors.note()]),
             f"results: {self._options.results_folder}",

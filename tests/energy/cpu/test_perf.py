@@ -284,14 +284,46 @@ def test_a_kernel_that_does_not_count_is_a_stated_absence(machine, monkeypatch, 
     [
         ("events/energy-pkg.unit", "mJ"),
         ("events/energy-pkg.scale", "much"),
+        ("events/energy-pkg.scale", "nan"),
+        ("events/energy-pkg.scale", "inf"),
+        ("events/energy-pkg.scale", "0"),
+        ("events/energy-pkg.scale", "-2.3e-10"),
         ("events/energy-pkg", "umask=0x02"),
+        ("events/energy-pkg", "event=-1"),
+        ("events/energy-pkg", f"event={2**64}"),
         ("type", ""),
+        ("type", "-1"),
+        ("type", f"{2**32}"),
         ("cpumask", "all"),
+        ("cpumask", "3-1"),
+        ("cpumask", "0-99999999999"),
     ],
 )
-def test_a_unit_that_does_not_say_what_it_counts_is_not_used(machine, file, text):
+def test_a_unit_that_does_not_say_what_it_counts_is_not_used(machine, monkeypatch, file, text):
+    monkeypatch.setattr(perf, "perf_event_open", lambda *_: os.open("/dev/zero", os.O_RDONLY))
     (machine / "sys" / "bus/event_source/devices/power" / file).write_text(text)
     assert absence(machine).status == "unavailable"
+    told = "instead of Joules" if text == "mJ" else f"power/{file}: holds {text!r}"
+    assert told in absence(machine).reason
+
+
+def test_a_package_that_is_named_twice_is_counted_once(machine, monkeypatch):
+    monkeypatch.setattr(perf, "perf_event_open", lambda *_: os.open("/dev/zero", os.O_RDONLY))
+    (machine / "sys" / "bus/event_source/devices/power/cpumask").write_text("0,0-0")
+    with find_sensors(machine / "sys", machine / "proc") as sensors:
+        assert sensors.promised() == (EVENT,)
+
+
+def test_an_event_of_dram_that_cannot_be_counted_is_the_reason_of_its_absence(machine, monkeypatch):
+    monkeypatch.setattr(perf, "perf_event_open", lambda *_: os.open("/dev/zero", os.O_RDONLY))
+    events = machine / "sys" / "bus/event_source/devices/power/events"
+    for suffix, text in (("", "event=0x03"), (".unit", "Joules"), (".scale", "0")):
+        (events / f"energy-ram{suffix}").write_text(text)
+    with find_sensors(machine / "sys", machine / "proc") as sensors:
+        measurement = sensors.open_window(machine / "energy").close()
+    memory = measurement.results[1]
+    assert (memory.domain, memory.status) == ("cpu_ram", "unavailable")
+    assert memory.reason == f"cannot be counted by perf: {events}/energy-ram.scale: holds '0'"
 
 
 def test_the_system_call_itself_is_made_and_answered(machine):

@@ -106,6 +106,44 @@ def test_namesakes_with_one_counter_count_once(tmp_path):
     assert "shows the same counter" in found.rejected[0].reason
 
 
+def test_two_drams_of_one_package_with_one_counter_count_once(tmp_path):
+    tree = PowercapTree(tmp_path)
+    tree.add_package(0)
+    for part, energy_uj in enumerate((5, 5, 6)):
+        tree.add_dram(0, part, energy_uj=energy_uj)
+    found = search(tmp_path)
+    twin = "package-0/dram (intel-rapl:0:2)"
+    assert labels(found) == ["package-0", "package-0/dram", twin]
+    assert "shows the same counter" in found.rejected[0].reason
+
+
+def test_a_package_inside_a_package_is_not_added_to_it(tmp_path):
+    tree = PowercapTree(tmp_path)
+    tree.add_package(0)
+    tree.add_zone("intel-rapl:0:0", "package-1", energy_uj=7)
+    found = search(tmp_path)
+    assert labels(found) == ["package-0"]
+    assert found.rejected[0].reason == "lies inside package-0, which is added up"
+
+
+@pytest.mark.parametrize("zone", ["intel-rapl:1", "intel-rapl:7:0"])
+@pytest.mark.parametrize("name", ["core", "uncore", "dram"])
+def test_a_part_that_lies_in_no_package_is_not_said_to(tmp_path, zone, name):
+    tree = PowercapTree(tmp_path)
+    tree.add_package(0)
+    tree.add_zone(zone, name)
+    (rejected,) = search(tmp_path).rejected
+    lies = "lies in no package" if name == "dram" else "though it is not shown in one"
+    assert lies in rejected.reason
+
+
+def test_a_limit_that_no_package_has_hides_no_jump(tmp_path):
+    tree = PowercapTree(tmp_path)
+    tree.add_package(0, limit_watts=2**64 / 1e6)
+    (counter,) = search(tmp_path).counters
+    assert counter.most_watts == 5000
+
+
 def test_namesakes_with_counters_of_their_own_are_two_dies(tmp_path):
     tree = PowercapTree(tmp_path)
     tree.add_package(0, energy_uj=5)

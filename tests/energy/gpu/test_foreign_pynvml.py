@@ -35,6 +35,46 @@ def nvmlDeviceGetName(handle):
 def nvmlSystemGetDriverVersion():
     return real.nvmlSystemGetDriverVersion().encode()
 """
+ODD_ANSWERS = r"""
+import re
+from pathlib import Path
+import pynvml
+from wattest.energy import gpu
+from wattest.energy.gpu.search import find_gpus
+from wattest.energy.gpu.track import GpuTrack
+from wattest.errors import EnergyError
+NOWHERE = Path("/nonexistent")
+
+def use(name):
+    found = find_gpus(NOWHERE, {})
+    for finding in found.findings():
+        print(name, finding.status, finding.refusal)
+    found.hardware()
+    try:
+        found.processes()
+    except EnergyError as error:
+        print(name, "processes", error)
+    for gpu in found.gpus:
+        track = GpuTrack(gpu)
+        track.read_power(), track.read_counter(), track.read_vitals(), track.read_throttling()
+    found.nvml.close()
+
+sources = "".join(path.read_text() for path in Path(gpu.__file__).parent.glob("*.py"))
+names = {f"nvml{one}" for one in re.findall(r"\b(DeviceGet\w+|SystemGet\w+)", sources)}
+for name in sorted(names - {"nvmlDeviceGetHandleByIndex"}):
+    real = getattr(pynvml, name)
+    for odd in (None, "", "7\n", b"", 7, 7.5, [], ["7"], [[]], {}, object()):
+        setattr(pynvml, name, lambda *arguments: odd)
+        use(name)
+    setattr(pynvml, name, real)
+use("whole")
+"""
+INDISPENSABLE = {
+    "nvmlDeviceGetCount",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceGetTotalEnergyConsumption",
+    "nvmlDeviceGetComputeRunningProcesses",
+}
 
 
 @pytest.fixture
@@ -42,10 +82,10 @@ def library(tmp_path: Path) -> Path:
     return build_fake_nvml(tmp_path / "library")
 
 
-def ask(tmp_path: Path, folder: Path, environment: dict[str, str]) -> str:
+def ask(tmp_path: Path, folder: Path, environment: dict[str, str], program: str = ASK) -> str:
     path = f"{folder}:{ROOT / 'src'}"
     done = subprocess.run(
-        [sys.executable, "-c", ASK],
+        [sys.executable, "-c", program],
         env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin", **environment},
         cwd=tmp_path,
         capture_output=True,
@@ -68,6 +108,23 @@ def test_a_strangers_module_is_one_line_with_its_remedy(tmp_path, library, body)
     assert told.count("\n") == 1
     assert f"Remedy: rename or remove {tmp_path}/own/pynvml.py; " in told
     assert "--allow-missing gpu" in told
+
+
+def test_whatever_a_strangers_functions_answer_is_one_line_or_not_known(tmp_path, library):
+    import pynvml
+
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "pynvml.py").write_text(OLD_BYTES.format(real=pynvml.__file__))
+    fake = dict(FakeGpuScript([FakeGpu()]).environment(library, tmp_path / "script"))
+    del fake["CUDA_VISIBLE_DEVICES"]
+    *lines, last = ask(tmp_path, tmp_path / "own", fake, ODD_ANSWERS).splitlines()
+    assert last == "whole measured "
+    refused = [line for line in lines if "measured" not in line]
+    assert {line.split()[0] for line in refused} == INDISPENSABLE
+    path = tmp_path / "own" / "pynvml.py"
+    told = f"the module pynvml comes from {path}, not from nvidia-ml-py: it answers "
+    odd = ("rejected", "unreadable gpu 0: has no UUID", "does not answer: Invalid Argument")
+    assert [line for line in refused if told not in line and not any(map(line.count, odd))] == []
 
 
 def test_an_old_distribution_is_named_with_what_replaces_it(tmp_path, library):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 
 import pytest
 from gpuscenes import SECONDS, Outcome, played
 
 from wattest.energy import visible_devices
 from wattest.energy.gpu import nvml
+from wattest.energy.gpu.search import find_gpus
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,50 @@ def test_a_gpu_that_does_not_answer_is_nobodys_seat(monkeypatch, variable):
     found = visible_devices({} if variable is None else {"CUDA_VISIBLE_DEVICES": variable})
     assert [one.uuid for one in found] == ["GPU-0", "GPU-2"]
     assert [one.entry for one in found] == (["0", "2"] if variable else ["GPU-0", "GPU-2"])
+
+
+class Boards:
+    """A module `pynvml` with one GPU for each UUID, all of which draw the same power."""
+
+    milliwatts: object = 200_000
+
+    def __init__(self, uuids: Sequence[str]) -> None:
+        self.nvmlInit = self.nvmlShutdown = lambda: None
+        self.nvmlDeviceGetCount = lambda: len(uuids)
+        self.nvmlDeviceGetHandleByIndex = lambda index: index
+        self.nvmlDeviceGetUUID = lambda handle: uuids[handle]
+        self.nvmlDeviceGetMigMode = lambda handle: [0, 0]
+        self.nvmlDeviceGetTotalEnergyConsumption = lambda handle: 5000
+        self.nvmlDeviceGetFieldValues = lambda handle, fields: []
+        self.nvmlDeviceGetPowerUsage = lambda handle: self.milliwatts
+
+
+@pytest.mark.parametrize(
+    ("uuids", "why"),
+    [
+        (["GPU-a", "GPU-a"], "gpu 1: bears the UUID of gpu 0"),
+        (["GPU-a", ""], "gpu 1: has no UUID"),
+    ],
+)
+def test_a_gpu_that_cannot_be_told_from_others_is_never_added_to_them(
+    tmp_path, monkeypatch, uuids, why
+):
+    monkeypatch.setitem(sys.modules, "pynvml", Boards(uuids))
+    found = find_gpus(tmp_path, {})
+    assert [finding.status for finding in found.findings()] == ["rejected", "unreadable"]
+    assert why in found.refusal
+
+
+def test_a_text_of_nvml_never_steers_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", Boards(["GPU-\x1b[31m\n"]))
+    assert [gpu.uuid for gpu in find_gpus(tmp_path, {}).gpus] == ["GPU-\\x1b[31m\\n"]
+
+
+@pytest.mark.parametrize("milliwatts", [2**32 - 1, -1, float("nan"), None, "200000"])
+def test_a_power_that_no_board_has_is_no_reading(tmp_path, monkeypatch, milliwatts):
+    boards = Boards(["GPU-a"])
+    monkeypatch.setitem(sys.modules, "pynvml", boards)
+    (gpu,) = find_gpus(tmp_path, {}).gpus
+    assert gpu.watts() == 200
+    boards.milliwatts = milliwatts
+    assert gpu.watts() is None

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from wattest.energy import design
 from wattest.energy.counter import Counter
@@ -30,6 +31,10 @@ _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
 _EVERY_PROCESS, _NO_GROUP = -1, -1
 _COUNT_BYTES = 8
 _TEXT_BYTES = 4096
+_KIND_BITS, _EVENT_BITS = 32, 64  # in struct perf_event_attr
+_CPU_BITS = 13  # no Linux has more than 8,192 CPUs
+
+T = TypeVar("T")
 
 
 def perf_event_open(kind: int, event: int, cpu: int) -> int:
@@ -53,41 +58,51 @@ def perf_event_open(kind: int, event: int, cpu: int) -> int:
     return descriptor
 
 
-def search_perf(sys_root: Path, zones: Sequence[Zone]) -> tuple[list[Counter], ExitStack]:
+def power_unit(sys_root: Path) -> Path:
+    """Where the unit has its files, if there is one."""
+    return sys_root / "bus" / "event_source" / "devices" / "power"
+
+
+def search_perf(
+    sys_root: Path, zones: Sequence[Zone]
+) -> tuple[list[Counter], list[Zone], ExitStack]:
     """Open every event of the unit that there is, and read it once.
 
     Returns:
-        One counter per event and package, with the power limits that the powercap zones may tell,
-        and what closes them.
+        One counter per event and package, with the power limits that the powercap zones may tell;
+        the event of DRAM if it is there and cannot be counted; and what closes them.
 
     Raises:
         ReadingError: Packages cannot be counted.
     """
     counters: list[Counter] = []
+    rejected: list[Zone] = []
     closing = ExitStack()
     for domain, event in EVENTS.items():
+        path = power_unit(sys_root) / "events" / event.split("/")[1]
         try:
             with ExitStack() as opened:
-                counters += _open_event(sys_root, domain, event, zones, opened)
+                counters += _open_event(sys_root, domain, path, zones, opened)
                 closing.enter_context(opened.pop_all())
-        except ReadingError:
+        except ReadingError as error:
             if domain == "cpu_pkg":
                 raise
-    return counters, closing
+            if path.exists():
+                reason = f"cannot be counted by perf: {error}"
+                rejected.append(Zone(path, "dram", None, domain, event, reason))
+    return counters, rejected, closing
 
 
 def _open_event(
-    sys_root: Path, domain: str, event: str, zones: Sequence[Zone], opened: ExitStack
+    sys_root: Path, domain: str, path: Path, zones: Sequence[Zone], opened: ExitStack
 ) -> list[Counter]:
     """Open one event on every CPU that stands for a package; raises `ReadingError` if it fails."""
-    unit = sys_root / "bus" / "event_source" / "devices" / "power"
-    path = unit / "events" / event.split("/")[1]
-    try:
-        kind, number = int(_text(unit / "type")), int(_text(path).removeprefix("event="), 0)
-        scale, cpus = float(_text(path.with_name(f"{path.name}.scale"))), _cpus(unit)
-    except ValueError as error:
-        raise ReadingError("read_failed", f"{event}: {error}") from error
-    if (what := _text(path.with_name(f"{path.name}.unit"))) != "Joules":
+    unit, event = path.parents[1], EVENTS[domain]
+    kind = _value(unit / "type", lambda text: _unsigned(text, _KIND_BITS))
+    number = _value(path, lambda text: _unsigned(text.removeprefix("event="), _EVENT_BITS))
+    scale = _value(path.with_name(f"{path.name}.scale"), _scale)
+    cpus = _value(unit / "cpumask", _cpus)
+    if (what := _value(path.with_name(f"{path.name}.unit"), str)) != "Joules":
         raise ReadingError("read_failed", f"{event}: counts {what!r} instead of Joules")
     counters = []
     for cpu in cpus:
@@ -111,17 +126,38 @@ def _open_event(
     return counters
 
 
-def _text(path: Path) -> str:
-    return read_small(path, _TEXT_BYTES).decode("ascii", "replace")
+def _value(path: Path, convert: Callable[[str], T]) -> T:
+    """What a file of the unit says; raises `ReadingError` where `convert` makes nothing of it."""
+    text = read_small(path, _TEXT_BYTES).decode("ascii", "replace")
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise ReadingError("read_failed", f"{path}: holds {text!r}") from error
 
 
-def _cpus(unit: Path) -> list[int]:
+def _unsigned(text: str, bits: int) -> int:
+    number = int(text, 0)
+    if not 0 <= number < 2**bits:
+        raise ValueError(text)
+    return number
+
+
+def _scale(text: str) -> float:
+    scale = float(text)
+    if not 0 < scale < float("inf"):
+        raise ValueError(text)
+    return scale
+
+
+def _cpus(text: str) -> list[int]:
     """One CPU of every package, from a list such as `0,18` or `0-1`."""
-    found: list[int] = []
-    for span in _text(unit / "cpumask").split(","):
+    found: set[int] = set()
+    for span in text.split(","):
         first, _, last = span.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
+        found.update(range(_unsigned(first, _CPU_BITS), _unsigned(last or first, _CPU_BITS) + 1))
+    if not found:
+        raise ValueError(text)
+    return sorted(found)
 
 
 def _reader(label: str, kind: int, event: int, cpu: int, opened: ExitStack) -> Callable[[], int]:
@@ -149,7 +185,7 @@ def _zone_of(sys_root: Path, cpu: int, domain: str, zones: Sequence[Zone]) -> Zo
     topology = sys_root / "devices" / "system" / "cpu" / f"cpu{cpu}" / "topology"
     names: list[str] = []
     with suppress(ReadingError):
-        names.append(f"package-{_text(topology / 'physical_package_id')}")
-        names.append(f"{names[0]}-die-{_text(topology / 'die_id')}")
+        names.append(f"package-{_value(topology / 'physical_package_id', str)}")
+        names.append(f"{names[0]}-die-{_value(topology / 'die_id', str)}")
     labels = [name if domain == "cpu_pkg" else f"{name}/dram" for name in names]
     return next((zone for zone in zones if zone.label in labels), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +21,7 @@ _PACKAGE = re.compile(r"^package-\d+(-die-\d+)?$")
 _COMPARISONS = 4
 _MMIO = 2
 
-_NOT_ADDED = {
-    "core": "lies inside its package",
-    "uncore": "lies inside its package",
-    "psys": "covers the packages and more of the platform: adding it would count them twice",
-}
+_PSYS = "covers the packages and more of the platform: adding it would count them twice"
 
 
 def read_microjoules(path: str) -> int:
@@ -93,7 +89,8 @@ def _read_patiently(path: str) -> int:
 
 def most_watts(limit_watts: float | None) -> float:
     """Power that no package has whose power limit this is."""
-    return max(design.WRAP_POWER_WATTS, (limit_watts or 0.0) * design.WRAP_POWER_LIMIT_RATIO)
+    watts = (limit_watts or 0.0) * design.WRAP_POWER_LIMIT_RATIO
+    return min(max(design.WRAP_POWER_WATTS, watts), design.JUMP_POWER_WATTS)
 
 
 def classify(zones: Iterable[Zone]) -> list[Zone]:
@@ -111,8 +108,7 @@ def classify(zones: Iterable[Zone]) -> list[Zone]:
         if zone.fault is not None and (not zone.is_top or (has_better and _rank(zone) == _MMIO)):
             judged[zone.id] = _reject(zone, str(zone.fault))
         elif _PACKAGE.match(zone.name) or (zone.is_top and not zone.name):
-            packages = [other for other in judged.values() if other.domain]
-            judged[zone.id] = _judge_package(zone, packages)
+            judged[zone.id] = _judge_package(zone, judged)
     for zone in ordered:
         if zone.id not in judged:
             judged[zone.id] = _judge_part(zone, judged)
@@ -129,17 +125,30 @@ def _rank(zone: Zone) -> int:
     return _MMIO if "mmio" in zone.control_type else 1
 
 
-def _judge_package(zone: Zone, packages: Iterable[Zone]) -> Zone:
+def _judge_package(zone: Zone, judged: Mapping[str, Zone]) -> Zone:
     if not zone.name:
         return replace(zone, domain="cpu_pkg", label=zone.id)
-    namesakes = [other for other in packages if other.name == zone.name]
+    parent = _parent(zone, judged)
+    if parent is not None and parent.domain:
+        return _reject(zone, f"lies inside {parent.label}, which is added up")
+    namesakes = [one for one in judged.values() if one.domain and one.name == zone.name]
     for other in namesakes:
         if other.control_type != zone.control_type:
             return _reject(zone, f"repeats {zone.name} of {other.id}")
+    return _judge_twin(replace(zone, domain="cpu_pkg", label=zone.name), namesakes)
+
+
+def _judge_twin(zone: Zone, namesakes: Iterable[Zone]) -> Zone:
+    """Add up a zone beside those of its name, unless it shows the counter of one of them."""
+    for other in namesakes:
         if _show_the_same(zone, other):
-            return _reject(zone, f"bears the name of {other.id} and shows the same counter")
-    label = f"{zone.name} ({zone.id})" if namesakes else zone.name
-    return replace(zone, domain="cpu_pkg", label=label)
+            reason = f"bears the name of {other.id} and shows the same counter"
+            return replace(_reject(zone, reason), domain="")
+    return replace(zone, label=f"{zone.label} ({zone.id})") if namesakes else zone
+
+
+def _parent(zone: Zone, judged: Mapping[str, Zone]) -> Zone | None:
+    return judged.get(zone.id.rpartition(":")[0])
 
 
 def _show_the_same(zone: Zone, other: Zone) -> bool:
@@ -152,18 +161,21 @@ def _show_the_same(zone: Zone, other: Zone) -> bool:
     return any(first == second for first, second in pairs)
 
 
-def _judge_part(zone: Zone, judged: dict[str, Zone]) -> Zone:
-    parent = judged.get(zone.id.rpartition(":")[0])
+def _judge_part(zone: Zone, judged: Mapping[str, Zone]) -> Zone:
+    parent = _parent(zone, judged)
     if zone.name == "dram" and parent is not None and parent.domain == "cpu_pkg":
         label = f"{parent.label}/dram"
-        namesakes = [other for other in judged.values() if other.label == label]
-        return replace(zone, domain="cpu_ram", label=f"{label} ({zone.id})" if namesakes else label)
-    if zone.name == "dram" and zone.is_top:
+        namesakes = [one for one in judged.values() if one.domain and one.label == label]
+        return _judge_twin(replace(zone, domain="cpu_ram", label=label), namesakes)
+    if zone.name == "dram" and parent is None:
         return _reject(zone, "lies in no package, so that nobody knows whose memory it measures")
     if parent is not None and parent.reason:
         return _reject(zone, f"belongs to {parent.id}, which {parent.reason}")
-    if zone.name in _NOT_ADDED:
-        return _reject(zone, _NOT_ADDED[zone.name])
+    if zone.name in ("core", "uncore"):
+        where = "its package" if parent else "a package by its name, though it is not shown in one"
+        return _reject(zone, f"lies inside {where}")
+    if zone.name == "psys":
+        return _reject(zone, _PSYS)
     if not zone.name:
         return _reject(zone, "has no readable name, so that nobody knows what it measures")
     return _reject(zone, "is no package and no DRAM of a package")

@@ -133,9 +133,9 @@ class CpuRecording(Recording):
         return list(found.values())
 
     def _why_absent(self, domain: str) -> str:
-        if self._source == "perf":
-            return "perf cannot count it here"
         left_out = (zone.reason for zone in self._rejected if zone.domain == domain)
+        if self._source == "perf":
+            return next(left_out, "perf cannot count it here")
         drams = [zone for zone in self._rejected if domain == "cpu_ram" and zone.name == "dram"]
         told = "; ".join(f"its DRAM zone {zone.id} {zone.reason}" for zone in drams)
         return next(left_out, told or _ABSENT[domain])

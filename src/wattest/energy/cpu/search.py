@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wattest.energy.counter import Counter
-from wattest.energy.cpu.perf import search_perf
+from wattest.energy.cpu.perf import power_unit, search_perf
 from wattest.energy.cpu.powercap import search_powercap
 from wattest.energy.cpu.zones import Zone, ZoneError
 from wattest.energy.machine import architecture_without_rapl, in_container
@@ -96,17 +96,21 @@ class CpuSearch:
         unreadable = [self._unreadable(zone, zone.fault) for zone in self._zones if zone.fault]
         if self._counters and not unreadable:
             return CpuSensors("powercap", self._counters, self._rejected)
-        absences = [replace(finding, status="unavailable") for finding in unreadable]
-        absences = absences or [Finding("cpu", "cpu", "unavailable", *self._why_no_zones())]
+        reason, remedy = self._why_no_zones()
         try:
-            counters, closing = search_perf(self._sys_root, self._zones)
+            counters, rejected, closing = search_perf(self._sys_root, self._zones)
         except ReadingError as error:
             if unreadable:
                 return self._readable_part(unreadable)
             if error.gate == "permission_lost":
                 return CpuSensors(absences=[self._forbidden(error)])
-            return CpuSensors(rejected=self._rejected, absences=absences)
-        return CpuSensors("perf", counters, (), absences, closing)
+            if power_unit(self._sys_root).exists():
+                reason = f"{reason}; perf events: {error}"
+            absence = Finding("cpu", "cpu", "unavailable", reason, remedy)
+            return CpuSensors(rejected=self._rejected, absences=[absence])
+        absences = [replace(finding, status="unavailable") for finding in unreadable]
+        absences = absences or [Finding("cpu", "cpu", "unavailable", reason, remedy)]
+        return CpuSensors("perf", counters, rejected, absences, closing)
 
     def _unreadable(self, zone: Zone, fault: ReadingError) -> Finding:
         """That a zone should be added up and cannot be read."""

@@ -93,8 +93,10 @@ class Gpu:
         temperature = ask("DeviceGetTemperature", handle, TEMPERATURE_GPU)
         if temperature is None:
             temperature = ask("DeviceGetTemperatureV", handle, TEMPERATURE_GPU)
-        rates = ask("DeviceGetUtilizationRates", handle)
-        memory = ask("DeviceGetMemoryInfo", handle)
+        members = self.nvml.ask_members
+        share, memory_share = members("DeviceGetUtilizationRates", handle, "gpu", "memory")
+        memory = members("DeviceGetMemoryInfo", handle, "free", "used", "total")
+        free_mb, used_mb, total_mb = (None if one is None else one / _MEGA for one in memory)
         return GpuState(
             uuid=self.uuid,
             index=self.index,
@@ -102,11 +104,11 @@ class Gpu:
             power_watts=power_watts,
             limit_watts=read_limit(self.nvml, handle),
             temperature_celsius=temperature,
-            utilization_percent=rates.gpu if rates else None,
-            memory_free_mb=memory.free / _MEGA if memory else None,
-            memory_used_mb=memory.used / _MEGA if memory else None,
-            memory_total_mb=memory.total / _MEGA if memory else None,
-            memory_utilization_percent=rates.memory if rates else None,
+            utilization_percent=share,
+            memory_free_mb=free_mb,
+            memory_used_mb=used_mb,
+            memory_total_mb=total_mb,
+            memory_utilization_percent=memory_share,
             sm_clock_mhz=ask("DeviceGetClockInfo", handle, CLOCK_SM),
             memory_clock_mhz=ask("DeviceGetClockInfo", handle, CLOCK_MEMORY),
         )
@@ -133,7 +135,7 @@ class Gpu:
             "memory_total_mb": state.memory_total_mb,
             "persistence_mode": None if persistence is None else bool(persistence),
             "compute_mode": None if compute is None else _COMPUTE_MODES.get(compute, str(compute)),
-            "mig_mode": None if mig is None else bool(mig[0]),
+            "mig_mode": bool(mig[0]) if mig else None,
             "power_source": self.power_source,
             "has_energy_counter": self.counter is not None,
         }
@@ -143,7 +145,8 @@ def pci_bus_id(nvml: Nvml, handle: object) -> str | None:
     """Where a GPU sits, such as `00000000:3B:00.0`; None if it does not tell."""
     found = nvml.ask("DeviceGetPciInfo", handle)
     try:
-        bus: str | bytes = found.busId if found else ""
+        bus = getattr(found, "busId", None)
     except UnicodeDecodeError as error:
         bus = error.object
-    return (bus.decode("ascii", "replace") if isinstance(bus, bytes) else bus) or None
+    bus = bus.decode("ascii", "replace") if isinstance(bus, bytes) else bus
+    return bus if isinstance(bus, str) and bus else None

@@ -7,13 +7,16 @@ Library.
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import importlib.util
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
+from wattest.energy import design
 from wattest.energy.types import ReadingError
 from wattest.errors import EnergyError
 
@@ -41,20 +44,29 @@ _NEEDED = (
     "Init", "DeviceGetCount", "DeviceGetHandleByIndex", "DeviceGetUUID", "DeviceGetMigMode",
     "DeviceGetTotalEnergyConsumption", "DeviceGetFieldValues", "DeviceGetPowerUsage",
 )  # fmt: skip
+# What functions answer that answer no number.
+_KINDS: dict[str, type] = {
+    function: kind
+    for kind, functions in (
+        (str, "DeviceGetName DeviceGetUUID DeviceGetVbiosVersion"),
+        (str, "SystemGetDriverVersion SystemGetNVMLVersion"),
+        (list, "DeviceGetComputeRunningProcesses DeviceGetMigMode"),
+        (object, "DeviceGetFieldValues DeviceGetMemoryInfo DeviceGetPciInfo"),
+        (object, "DeviceGetUtilizationRates DeviceGetHandleByIndex Init Shutdown"),
+    )
+    for function in functions.split()
+}
+T = TypeVar("T")
 
 
 class NvmlError(EnergyError):
-    """A function of the library failed, with its `code` (`NVML_ERROR_*`) if there is one."""
+    """A function of the library failed, with its `code` (`NVML_ERROR_*`) if there is one.
 
-    def __init__(self, text: str, code: int | None = None) -> None:
+    It has a `remedy` where the module `pynvml` is another one than that of nvidia-ml-py.
+    """
+
+    def __init__(self, text: str, code: int | None = None, remedy: str = "") -> None:
         self.code = code
-        super().__init__(text)
-
-
-class ForeignModuleError(EnergyError):
-    """The module `pynvml` is another one than that of nvidia-ml-py; it has a `remedy`."""
-
-    def __init__(self, text: str, remedy: str) -> None:
         self.remedy = remedy
         super().__init__(text)
 
@@ -75,14 +87,13 @@ class Nvml:
         """Initialise it.
 
         Raises:
-            NvmlError: It cannot start.
-            ForeignModuleError: What is imported as `pynvml` does not know it.
+            NvmlError: It cannot start, or what is imported as `pynvml` does not know it.
         """
         try:
             self._library = importlib.import_module("pynvml")
+            missing = [name for name in _NEEDED if not hasattr(self._library, f"nvml{name}")]
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises
             raise _foreign(None, f"cannot be imported: {error}") from error
-        missing = [name for name in _NEEDED if not hasattr(self._library, f"nvml{name}")]
         if missing:
             raise _foreign(self._library, f"has no nvml{missing[0]}")
         self.call("Init")
@@ -96,33 +107,54 @@ class Nvml:
             self.ask("Shutdown")
 
     def call(self, function: str, *arguments: object) -> Any:
-        """Call a function; of a text, bytes that are no UTF-8 are written out.
+        """Call a function; text that cannot be printed is written out.
 
         Raises:
-            NvmlError: It failed, in whatever way its module says so.
+            NvmlError: It failed, in whatever way its module says so, or what it answered is
+                nothing that it could.
         """
-        try:
-            answer = getattr(self._library, f"nvml{function}")(*arguments)
-        except UnicodeDecodeError as error:
-            answer = error.object
-        except Exception as error:
-            raise NvmlError(str(error) or repr(error), getattr(error, "value", None)) from error
-        return answer.decode("utf-8", "backslashreplace") if isinstance(answer, bytes) else answer
+        answer = self._answer(function, *arguments)
+        if not isinstance(answer, _KINDS.get(function, int)):
+            shown = reprlib.repr(answer)
+            raise _foreign(self._library, f"answers {shown} to nvml{function}")
+        return answer
 
     def ask(self, function: str, *arguments: object) -> Any:
         """Call a function; None where it is not answered, which means: not known."""
         try:
-            return self.call(function, *arguments)
+            answer = self._answer(function, *arguments)
         except NvmlError:
             return None
+        return answer if isinstance(answer, _KINDS.get(function, int)) else None
 
-    def reader(self, function: str, *arguments: object) -> Callable[[], Any]:
+    def ask_members(self, function: str, handle: object, *names: str) -> list[int | None]:
+        """Call a function that answers a struct of numbers; None for those that it lacks."""
+        answer = self.ask(function, handle)
+        found = (getattr(answer, name, None) for name in names)
+        return [one if isinstance(one, int) else None for one in found]
+
+    def _answer(self, function: str, *arguments: object) -> object:
+        try:
+            answer: object = getattr(self._library, f"nvml{function}")(*arguments)
+        except UnicodeDecodeError as error:
+            answer = error.object
+        except Exception as error:
+            raise NvmlError(str(error) or repr(error), getattr(error, "value", None)) from error
+        if isinstance(answer, bytes):
+            answer = answer.decode("utf-8", "backslashreplace")
+        if isinstance(answer, str) and not answer.isprintable():
+            return answer.encode("unicode_escape").decode("ascii")
+        return answer
+
+    def reader(
+        self, convert: Callable[[Any], T], function: str, *arguments: object
+    ) -> Callable[[], T]:
         """Return what calls a function again and again, and raises `ReadingError`."""
         called = getattr(self._library, f"nvml{function}")
 
-        def read() -> Any:
+        def read() -> T:
             try:
-                return called(*arguments)
+                return convert(called(*arguments))
             except Exception as error:
                 raise ReadingError("source_lost", f"NVML: {error}") from error
 
@@ -130,9 +162,18 @@ class Nvml:
 
     def fields(self, handle: object, numbers: Iterable[int]) -> dict[int, float | None]:
         """Several fields of one GPU by number; None for those that are not answered."""
-        found: dict[int, float | None] = dict.fromkeys(numbers)
-        answers = self.ask("DeviceGetFieldValues", handle, [(one, _BOARD) for one in found])
-        return found if not answers else dict(zip(found, map(_number, answers), strict=True))
+        found = list(numbers)
+        asked = [(one, _BOARD) for one in found]
+        answers = self.ask("DeviceGetFieldValues", handle, asked)
+        return dict.fromkeys(found) | dict(zip(found, _numbers(answers), strict=False))
+
+    def processes(self, handle: object) -> list[int]:
+        """PIDs of the compute processes of a GPU; raises `NvmlError` where it does not tell."""
+        found = self.call("DeviceGetComputeRunningProcesses", handle)
+        pids = [one.pid for one in found if isinstance(getattr(one, "pid", None), int)]
+        if len(pids) < len(found):
+            raise _foreign(self._library, "answers processes without PIDs")
+        return pids
 
     def power_reader(
         self, handle: object, fields: Sequence[int]
@@ -141,19 +182,20 @@ class Nvml:
 
         Without fields it is `nvmlDeviceGetPowerUsage`, and there is no second.
         """
-        if not fields:
-            usage = self.reader("DeviceGetPowerUsage", handle)
-            return lambda: (usage() / 1e3, None)
-        values = self.reader("DeviceGetFieldValues", handle, [(one, _BOARD) for one in fields])
-        has_second = len(fields) > 1
+        if fields:
+            asked = [(one, _BOARD) for one in fields]
+            values = self.reader(_numbers, "DeviceGetFieldValues", handle, asked)
+        else:
+            values = self.reader(lambda answer: [answer], "DeviceGetPowerUsage", handle)
 
         def read() -> tuple[float, float | None]:
-            answers = values()
-            first, second = _number(answers[0]), _number(answers[1]) if has_second else None
+            first, second, *_ = *map(_watts, values()), None, None
             if first is None:
-                text = f"NVML: field {fields[0]} answered error {answers[0].nvmlReturn}"
-                raise ReadingError("source_lost", text)
-            return first / 1e3, None if second is None else second / 1e3
+                what = f"field {fields[0]}" if fields else "nvmlDeviceGetPowerUsage"
+                raise ReadingError(
+                    "source_lost", f"NVML: {what} gives no power that a board can have"
+                )
+            return first, second
 
         return read
 
@@ -164,15 +206,30 @@ def _throttle_fields(driver_version: str) -> dict[str, int | None]:
     return {**_POLICIES, **dict(zip(_SLOWDOWNS, next(numbers, (None,) * 3), strict=True))}
 
 
+def _numbers(answers: Any) -> list[float | None]:
+    """The number in each `nvmlFieldValue_t`; None for a field that was not answered."""
+    try:
+        return [_number(one) for one in answers]
+    except (TypeError, AttributeError):
+        return []
+
+
 def _number(answer: Any) -> float | None:
-    """The number in an `nvmlFieldValue_t`; None if this field was not answered."""
     if answer.nvmlReturn != 0 or not 0 <= answer.valueType < len(_VALUE_MEMBERS):
         return None
     number: float = getattr(answer.value, _VALUE_MEMBERS[answer.valueType])
     return number
 
 
-def _foreign(library: Any, what: str) -> EnergyError:
+def _watts(milliwatts: float | None) -> float | None:
+    """Power by what was read; None where no board can have it."""
+    if not isinstance(milliwatts, (int, float)):
+        return None
+    watts = milliwatts / 1e3
+    return watts if 0 <= watts <= design.JUMP_POWER_WATTS else None
+
+
+def _foreign(library: Any, what: str) -> NvmlError:
     """What to say of a module that is not that of nvidia-ml-py, where there is a driver at all."""
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
@@ -181,16 +238,16 @@ def _foreign(library: Any, what: str) -> EnergyError:
     path = str(getattr(library, "__file__", None) or _path_of("pynvml"))
     install = "pip install --force-reinstall nvidia-ml-py"
     if not path:
-        return ForeignModuleError(f"the module pynvml {what}", install)
-    owner = next((one for one in metadata.distributions() if _owns(one, path)), None)
+        return NvmlError(f"the module pynvml {what}", remedy=install)
+    owner = _owner(path)
     if owner is None:
         text = f"the module pynvml comes from {path}, not from nvidia-ml-py: it {what}"
         is_installed = "site-packages" in path
-        return ForeignModuleError(text, install if is_installed else f"rename or remove {path}")
+        return NvmlError(text, remedy=install if is_installed else f"rename or remove {path}")
     name = owner.metadata["Name"]
     whose = f"{path} (the old distribution {name} {owner.version})"
     text = f"the module pynvml comes from {whose}, not from nvidia-ml-py: it {what}"
-    return ForeignModuleError(text, f"pip uninstall {name} && {install}")
+    return NvmlError(text, remedy=f"pip uninstall {name} && {install}")
 
 
 def _path_of(module: str) -> str:
@@ -202,9 +259,16 @@ def _path_of(module: str) -> str:
     return (spec.origin if spec else None) or ""
 
 
-def _owns(distribution: metadata.Distribution, path: str) -> bool:
-    """Whether a module is that of a distribution, which is not nvidia-ml-py."""
-    if distribution.metadata["Name"] == "nvidia-ml-py":
-        return False
-    files = distribution.files or ()
-    return any(one.name in path and str(one.locate()) == path for one in files)
+@functools.cache
+def _owner(path: str) -> metadata.Distribution | None:
+    """The distribution that a module is of, if that is another one than nvidia-ml-py."""
+    return next(
+        (
+            distribution
+            for distribution in metadata.distributions()
+            if distribution.metadata["Name"] != "nvidia-ml-py"
+            for one in distribution.files or ()
+            if one.name in path and str(one.locate()) == path
+        ),
+        None,
+    )

@@ -15,13 +15,12 @@ from wattest.energy.gpu.sensors import GpuSensors
 from wattest.energy.gpu.visible import Visible, visible_gpus
 from wattest.energy.types import Finding
 
-_ACCEPT = "or accept it with --allow-missing gpu"
-_PERMISSION_REMEDY = (
+_FORBIDDEN_REMEDY = (
     "run under sudo; or give this user the devices: ls -l /dev/nvidia* and "
     "sudo usermod -aG video $USER, then log in again"
 )
 _SUPERCHIP = r"\bG[HB]\d"  # Grace Hopper, Grace Blackwell
-_FAULT_REMEDY = "see `dmesg | grep -i nvrm`, reload the driver or reboot"
+_LOST_REMEDY = "see `dmesg | grep -i nvrm`, reload the driver or reboot"
 
 
 def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
@@ -33,11 +32,9 @@ def find_gpus(proc_root: Path, environment: Mapping[str, str]) -> GpuSensors:
     found = GpuSensors(library)
     try:
         library.open()
-        devices = [_identify(library, index) for index in range(library.call("DeviceGetCount"))]
+        devices = _identify(library)
     except nvml.NvmlError as error:
         found.absences.append(_why_absent(error, proc_root))
-    except nvml.ForeignModuleError as error:
-        found.absences.append(_refused(str(error), f"{error.remedy}; {_ACCEPT}"))
     else:
         _choose(found, devices, environment)
         found.learn_of_processes(proc_root)
@@ -69,8 +66,8 @@ def visible_devices(environment: Mapping[str, str]) -> list[VisibleGpu]:
     library = nvml.Nvml()
     try:
         library.open()
-        devices = [_identify(library, index) for index in range(library.call("DeviceGetCount"))]
-    except (nvml.NvmlError, nvml.ForeignModuleError):
+        devices = _identify(library)
+    except nvml.NvmlError:
         return []
     else:
         variable = environment.get("CUDA_VISIBLE_DEVICES")
@@ -90,6 +87,8 @@ def visible_devices(environment: Mapping[str, str]) -> list[VisibleGpu]:
 def _why_absent(error: nvml.NvmlError, proc_root: Path) -> Finding:
     """Why NVML could not start: there is no GPU to use, or something is wrong with it."""
     reason, remedy = "no NVIDIA GPU: libnvidia-ml.so.1 is not found", None
+    if error.remedy:
+        return _refused(str(error), error.remedy)
     if error.code == nvml.DRIVER_NOT_LOADED:
         reason = "NVML is present, but the NVIDIA driver is not loaded"
         remedy = "sudo modprobe nvidia"
@@ -105,12 +104,12 @@ def _why_absent(error: nvml.NvmlError, proc_root: Path) -> Finding:
 
 
 def _fault(name: str, what: str, error: nvml.NvmlError) -> Finding:
-    is_forbidden = error.code == nvml.NO_PERMISSION
-    remedy = _PERMISSION_REMEDY if is_forbidden else _FAULT_REMEDY
-    return _refused(f"{name}: {what}: {error}", f"{remedy}; {_ACCEPT}")
+    remedy = _FORBIDDEN_REMEDY if error.code == nvml.NO_PERMISSION else _LOST_REMEDY
+    return _refused(f"{name}: {what}: {error}", error.remedy or remedy)
 
 
 def _refused(reason: str, remedy: str) -> Finding:
+    remedy = f"{remedy}; or accept it with --allow-missing gpu"
     line = f"{reason}. Remedy: {remedy}"
     return Finding("gpu", "gpu", "unreadable", reason, remedy, refusal=line)
 
@@ -125,13 +124,24 @@ class _Device:
     fault: Finding | None = None
 
 
-def _identify(library: nvml.Nvml, index: int) -> _Device:
-    try:
-        handle = library.call("DeviceGetHandleByIndex", index)
-        return _Device(index, library.call("DeviceGetUUID", handle), handle)
-    except nvml.NvmlError as error:
+def _identify(library: nvml.Nvml) -> list[_Device]:
+    """All GPUs of the machine; of two that bear one UUID, the second is at fault."""
+    found: dict[str, _Device] = {}
+    for index in range(library.call("DeviceGetCount")):
         name = f"gpu {index}"
-        return _Device(index, name, fault=_fault(name, "it does not answer", error))
+        try:
+            handle = library.call("DeviceGetHandleByIndex", index)
+            uuid = library.call("DeviceGetUUID", handle)
+        except nvml.NvmlError as error:
+            found[name] = _Device(index, name, fault=_fault(name, "it does not answer", error))
+            continue
+        if uuid and uuid not in found:
+            found[uuid] = _Device(index, uuid, handle)
+        else:
+            whose = f"bears the UUID of gpu {found[uuid].index}" if uuid else "has no UUID"
+            fault = _refused(f"{name}: {whose}: not to be told apart", _LOST_REMEDY)
+            found[name] = _Device(index, name, fault=fault)
+    return list(found.values())
 
 
 def _choose(found: GpuSensors, devices: Sequence[_Device], environment: Mapping[str, str]) -> None:
@@ -182,8 +192,7 @@ def _look_at(library: nvml.Nvml, device: _Device) -> Gpu | Finding:
     handle, uuid, ask = device.handle, device.uuid, library.ask
     if device.fault is not None:
         return device.fault
-    mode = ask("DeviceGetMigMode", handle)
-    if mode is not None and mode[0] == 1:
+    if (ask("DeviceGetMigMode", handle) or [0])[0] == 1:
         reason = "MIG is enabled: the energy of the board is not that of one of its instances"
         remedy = f"sudo nvidia-smi -i {device.index} -mig 0"
         return Finding("gpu", uuid, "rejected", reason, remedy, details={"uuid": uuid})
@@ -226,7 +235,7 @@ def _counter(library: nvml.Nvml, handle: object, uuid: str) -> Counter | None:
     return Counter(
         label=uuid,
         domain="gpu",
-        read=library.reader("DeviceGetTotalEnergyConsumption", handle),
+        read=library.reader(int, "DeviceGetTotalEnergyConsumption", handle),
         joules_per_count=1e-3,
         most_watts=design.JUMP_POWER_WATTS,
         unseen_step_seconds=design.ASSUMED_GPU_PERIOD_SECONDS,

@@ -91,7 +91,7 @@ class GpuSensors:
             is_apart = False
         for gpu in self.gpus:
             try:
-                self.nvml.call("DeviceGetComputeRunningProcesses", gpu.handle)
+                self.nvml.processes(gpu.handle)
             except NvmlError as error:
                 if error.code in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
                     self.unseen[gpu.uuid] = f"{gpu.uuid} does not tell its processes: {error}"
@@ -114,10 +114,9 @@ class GpuSensors:
             if gpu.uuid in self.unseen:
                 continue
             try:
-                processes = self.nvml.call("DeviceGetComputeRunningProcesses", gpu.handle)
+                found.update(dict.fromkeys(self.nvml.processes(gpu.handle), gpu.uuid))
             except NvmlError as error:
                 raise EnergyError(f"{gpu.uuid}: does not tell its processes: {error}") from error
-            found.update({process.pid: gpu.uuid for process in processes})
         return found
 
     def hardware(self) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 
 _HINTS = {
@@ -10,6 +11,13 @@ _HINTS = {
     "SIGSEGV": "a crash in native code",
 }
 _OUT_OF_MEMORY = "by none of ours; the kernel has killed for lack of memory here meanwhile"
+
+
+def in_words(error: OSError) -> str:
+    """Return what the kernel has said, with what to do where it makes no more processes."""
+    if error.errno != errno.EAGAIN:
+        return str(error)
+    return f"{error} (no more processes: see `ulimit -u`, and what limits this container or job)"
 
 
 def ending(exit_code: int) -> str:

@@ -8,6 +8,7 @@ import signal
 from . import kernel
 from .containment import containment_of
 from .descendants import Descendants, KillRounds
+from .endings import in_words
 from .jobs import JOBS
 from .keeper import keep, undo
 from .wire import Message, unpack
@@ -26,7 +27,12 @@ def main(spec_descriptor: int) -> None:
     kernel.set_name("wattest-guard")
     kernel.adopt_orphans()
     # Nothing is left to be tidied up then, and the owner waits for our end.
-    os._exit(_guard(spec))
+    code = 1
+    try:
+        code = _guard(spec)
+    except OSError as error:
+        os.write(2, in_words(error).encode())
+    os._exit(code)
 
 
 def _guard(spec: Message) -> int:

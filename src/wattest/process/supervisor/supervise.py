@@ -10,6 +10,7 @@ from contextlib import suppress
 from . import kernel
 from .containment import containment_of
 from .descendants import Descendants, Ending, KillRounds, Stop
+from .endings import in_words
 from .kernel import MILLISECOND_NS
 from .spawn import Run, refusal, spawn
 from .wire import End, Message
@@ -92,7 +93,7 @@ class Supervisor:
         except OSError as error:
             containment.kill()
             never = Run(0, -1, -1)
-            never.refusal = refusal(step, error.errno or 0, str(error))
+            never.refusal = refusal(step, error.errno or 0, in_words(error))
             self.cleared(never, 0)
         finally:
             os.close(output)
