@@ -15,7 +15,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -295,28 +295,29 @@ def no_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["PATH"] = path
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where several workers run the suite, let a test wait for its turn before it begins."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    is_alone = "alone" in getattr(item, "fixturenames", ())
+    # The workers' folders lie side by side in that of the run.
+    with (Path(item.config.option.basetemp).parent / "turn.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        try:
+            return (yield)
+        finally:
+            # What a test has forked may still have it open.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+
 @pytest.fixture
 def alone() -> None:
     """Let no other worker run a test meanwhile.
 
-    For tests that leave behind on purpose what any session would end, and for those that measure
-    what costs little.
+    For tests that leave behind on purpose what any session would end, and for those whose numbers
+    need a machine of their own.
     """
-
-
-@pytest.fixture(autouse=True)
-def _turn(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    """Where several workers run the suite, wait for a test's turn."""
-    if not hasattr(request.config, "workerinput"):
-        yield
-        return
-    with (tmp_path_factory.getbasetemp().parent / "turn.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
-        yield
-        # What a test has forked may still have it open.
-        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 @pytest.fixture

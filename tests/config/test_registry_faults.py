@@ -45,6 +45,10 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         change("models", "toy", "environment", to={"A=B": "1"}),
         r"environment.*\"A=B\" must be the name of a variable",
     ),
+    "a variable without a name": (
+        change("models", "toy", "environment", to={"": "1"}),
+        r"environment.*\"\" must be the name of a variable",
+    ),
     "a flag that chooses the model": (
         change("models", "toy", "model_flag", to="--lr"),
         r"learning_rate\.flag: is the model_flag",

@@ -33,6 +33,8 @@ from wattest.machine.lease import take
 from wattest.plugin import team
 from wattest.process.owner import Owner
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 def campaign(project: Project, seconds: float, count: int) -> None:
     project.settings({**TOY, "hyperparameters": {"seconds": seconds}, "repetitions": count}, seed=3)
