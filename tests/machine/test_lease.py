@@ -262,9 +262,10 @@ def test_a_holder_that_cannot_be_named_is_told_all_the_same(
 ) -> None:
     monkeypatch.setattr(lease, "_holder", lambda descriptor: None)
     told = "^a session of another PID namespace already measures on counter: "
-    with take(["counter"]), pytest.raises(LeaseError, match=told):
+    with take(["counter"]):
         (locks / "counter.lock").write_text(note)
-        take(["counter"])
+        with pytest.raises(LeaseError, match=told):
+            take(["counter"])
 
 
 def test_a_full_disk_refuses_no_lease(locks: Path) -> None:
