@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wattest.errors import EnergyError, WattestError
 from wattest.plugin.options import seed, sys_root
-from wattest.report.arguments import add_attribute, add_compare, add_report, add_show
+from wattest.report.arguments import add_commands
 
 if TYPE_CHECKING:
     from wattest.plan.load import Campaign
@@ -89,10 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
     plan.set_defaults(run=_plan)
     _add_cluster(commands)
-    add_report(commands)
-    add_compare(commands)
-    add_show(commands)
-    add_attribute(commands)
+    add_commands(commands)
     init = commands.add_parser("init", help="make the project of a campaign in a new folder")
     init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
     init.set_defaults(run=_init)

@@ -54,8 +54,12 @@ class Budget:
         """Give more of it, for more text."""
         self._limit, self._left = self._limit + seconds, self._left + seconds
 
-    def matches(self, pattern: re.Pattern[str], text: str, start: int = 0) -> Iterator[Match]:
+    def matches(
+        self, pattern: re.Pattern[str], text: str, start: int = 0, or_begun: bool = False
+    ) -> Iterator[Match]:
         """Yield the matches of a pattern from `start` on.
+
+        With `or_begun` the last is what the end of the text may begin, its `partial` true.
 
         Raises:
             OutOfTimeError: the budget is used up.
@@ -64,7 +68,7 @@ class Budget:
         try:
             if self._left <= 0:
                 raise TimeoutError
-            yield from _engine(pattern).finditer(text, start, timeout=self._left)
+            yield from _engine(pattern).finditer(text, start, partial=or_begun, timeout=self._left)
         except TimeoutError:
             self._left = 0.0
             raise OutOfTimeError(self._limit) from None

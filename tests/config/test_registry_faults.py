@@ -45,6 +45,10 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         change("models", "toy", "environment", to={"A=B": "1"}),
         r"environment.*\"A=B\" must be the name of a variable",
     ),
+    "a variable without a name": (
+        change("models", "toy", "environment", to={"": "1"}),
+        r"environment.*\"\" must be the name of a variable",
+    ),
     "a flag that chooses the model": (
         change("models", "toy", "model_flag", to="--lr"),
         r"learning_rate\.flag: is the model_flag",
@@ -119,3 +123,13 @@ def test_a_script_that_is_not_executable_stops_with_the_remedy(project: Project)
     project.settings(FIXED)
     (project.path / "repos/toy/train.sh").chmod(0o644)
     assert_refused(project, r"is not executable; run: chmod \+x", "config/models_config.json")
+
+
+def test_a_fault_hides_none_of_another_program(tmp_path: Path) -> None:
+    toy = toy_registry()["models"]["toy"]
+    models = {"toy": {**toy, "train_script": 5}, "toy2": {**toy, "path": "../x"}}
+    lines = faults_of(tmp_path, document(FIXED), {"models": models})
+    assert [line.split(": ")[0].removeprefix("registry.json::$.models.") for line in lines] == [
+        "toy.train_script",
+        "toy2.path",
+    ]

@@ -91,7 +91,8 @@ def test_remarks_among_names_are_no_names(tmp_path: Path) -> None:
     registry = copy.deepcopy(toy_registry())
     toy = registry["models"]["toy"]
     registry["models"].update(_why="these two", note="mine")
-    toy["required_args"] = {"_comment": "not an argument", "data": "-d x"}
+    toy["required_args"] = {"_why": "none", "comment": "see the README", "data": "-d x"}
+    toy["performance_metrics"]["log_patterns"]["note"] = "the last match counts"
     toy["environment"] = {"_comment": "not a variable", "_JAVA_OPTIONS": "-Xmx1g"}
     toy["supported_hyperparams"].update(_todo="more", comment="of mine")
     toy["performance_metrics"]["log_patterns"]["_old"] = "("

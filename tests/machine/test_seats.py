@@ -88,11 +88,6 @@ def test_a_package_without_cpus_of_ours_is_nobodys(
     assert {seat.package for seat in seats(root, 2, own=True)} == {None}
 
 
-def test_a_seat_survives_being_sent(root: Path) -> None:
-    for seat in (*seats(root, 2, own=True), Seat()):
-        assert Seat.from_dict(seat.as_dict()) == seat
-
-
 def test_the_first_free_gpus_are_reserved(root: Path) -> None:
     one, held = reserve_gpus(GPUS, 2, root, 0.0, print)
     other, rest = reserve_gpus(GPUS, 2, root, 0.0, print)

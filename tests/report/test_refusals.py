@@ -157,6 +157,23 @@ def test_what_differs_between_pairs_is_refused_with_both_values(
     assert "×" not in text.split("## What does each")[0]
 
 
+def test_cpu_energy_with_and_without_dram_is_never_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = paired_campaign(tmp_path, FIVE)
+
+    def with_dram(document: Document) -> None:
+        domains = document["foreground_result"]["energy_provenance"]["domains"]
+        domains["cpu_ram"] = domains["cpu_pkg"]
+
+    values = {"learning_rate": 1.0}
+    campaign.run(values, Figures(), "parallel", paired=True, change=with_dram)
+    campaign.run(values, Figures(), paired=True)
+    text = first_screen(capsys, tmp_path)
+    assert "toy-small-parallel-6: set of CPU counters differs: packages + DRAM and packages" in text
+    assert RIGHT in text
+
+
 def test_pairs_on_several_cards_are_ratios_of_one_card_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

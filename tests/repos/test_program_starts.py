@@ -21,6 +21,7 @@ from programs import (
     RESNET,
     modules,
     train,
+    train_here,
 )
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
@@ -53,14 +54,22 @@ pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
     ],
 )
 def test_a_wrong_flag_is_answered_in_one_line(
-    repo: str, arguments: tuple[str, ...], said: str
+    repo: str, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = train(repo, *arguments)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        train_here(repo, *arguments)
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert said in printed.err
+    assert re.fullmatch("error: .*\n", printed.err)
+
+
+@pytest.mark.parametrize("repo", EVERY_PROGRAM)
+def test_a_wrong_flag_ends_train_sh_at_once(repo: str) -> None:
+    done = train(repo, "--lr", "nan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch("error: .*--lr.*\n", done.stderr)
 
 
 def test_a_failed_training_prints_no_metric_and_one_line() -> None:

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,9 +28,10 @@ from programs import (
 )
 
 torch = pytest.importorskip("torch", reason="the bundled programs need torch")
-pytest.importorskip("sklearn", reason="the bundled programs need scikit-learn")
+datasets = pytest.importorskip("sklearn.datasets", reason="the bundled programs need scikit-learn")
 
 Training = subprocess.CompletedProcess[str]
+Twice = Future[tuple[Training, Training]]
 
 
 def metrics(repo: str, log: str) -> dict[str, float]:
@@ -82,67 +83,66 @@ def train_twice(cifar: Path, elsewhere: Path) -> tuple[Training, Training]:
     return first, train_on_one_thread(RESNET, *tiny, *more, repos=elsewhere, **ascii_only)
 
 
-@dataclass(frozen=True)
-class Trainings:
-    """The trainings that take long."""
-
-    twice: Future[tuple[Training, Training]]
-    reid: Future[Training]
-    resnet: Future[Training]
-    mnist: Future[Training]
-
-
 @pytest.fixture(scope="module")
-def trainings(cifar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
-    """Begin all of them, two at a time, each on one thread, those that take longest first."""
-    reid = "-n densenet121 --total_epoch 1 --droprate 0 --seed 3"
-    resnet = "-n resnet20 -e 1 --lr 0.1 --wd 0.0 --seed 3 --batch-size 16"
-    mnist = "-n mnist -e 2 -l 0.03 -b 16 --device cpu --seed 1"
+def twice(cifar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twice]:
+    """Train twice beside the other tests."""
     elsewhere = tmp_path_factory.mktemp("only one of them")
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield Trainings(
-            twice=pool.submit(train_twice, cifar, elsewhere),
-            reid=pool.submit(train_on_one_thread, REID, *reid.split()),
-            resnet=pool.submit(train_on_one_thread, RESNET, *resnet.split()),
-            mnist=pool.submit(train_on_one_thread, EXAMPLES, *mnist.split()),
-        )
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield pool.submit(train_twice, cifar, elsewhere)
 
 
-def test_resnet20_learns_the_digits_in_one_epoch(trainings: Trainings) -> None:
-    done = trainings.resnet.result()
-    assert (done.returncode, done.stderr) == (0, "")
-    found = metrics(RESNET, done.stdout)
+@pytest.fixture(autouse=True)
+def one_thread(twice: Twice) -> Iterator[None]:
+    """Leave the other core to the trainings beside."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_resnet20_learns_the_digits_in_one_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "-n resnet20 -e 1 --lr 0.1 --wd 0.0 --seed 3 --batch-size 16 --device cpu"
+    train_here(RESNET, *words.split())
+    log = capsys.readouterr().out
+    found = metrics(RESNET, log)
     assert 40 < found["test_accuracy"] <= 100
     assert 40 < found["best_val_accuracy"] <= 100
-    assert epochs_seen(RESNET, done.stdout) == [("1", "1")]
-    assert "269,722 parameters" in done.stdout
-    assert "handwritten digits" in done.stdout
+    assert epochs_seen(RESNET, log) == [("1", "1")]
+    assert "269,722 parameters" in log
+    assert "1797 handwritten digits" in log
 
 
-def test_densenet121_retrieves_digits_after_one_epoch(trainings: Trainings) -> None:
-    done = trainings.reid.result()
-    assert (done.returncode, done.stderr) == (0, "")
-    found = metrics(REID, done.stdout)
+def test_densenet121_retrieves_digits_after_one_epoch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits = datasets.load_digits()
+    few = SimpleNamespace(images=digits.images[:900], target=digits.target[:900])
+    monkeypatch.setattr(datasets, "load_digits", lambda: few)
+    words = "-n densenet121 --total_epoch 1 --droprate 0 --seed 3 --device cpu"
+    train_here(REID, *words.split())
+    log = capsys.readouterr().out
+    found = metrics(REID, log)
     assert 0.5 < found["rank1"] <= found["rank5"] <= 1
     assert 0.2 < found["map"] <= 1
-    assert epochs_seen(REID, done.stdout) == [("1", "1")]
-    assert "6,953,856 of them in the feature part" in done.stdout
-    assert re.search(r"^Epoch 1/1 step 1/19 train_loss \d", done.stdout, re.MULTILINE)
+    assert epochs_seen(REID, log) == [("1", "1")]
+    assert "6,953,856 of them in the feature part" in log
+    assert re.search(r"^Epoch 1/1 step 1/19 train_loss \d", log, re.MULTILINE)
 
 
-def test_mnist_learns_the_digits(trainings: Trainings) -> None:
-    done = trainings.mnist.result()
-    assert (done.returncode, done.stderr) == (0, "")
-    found = metrics(EXAMPLES, done.stdout)
+def test_mnist_learns_the_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "-n mnist -e 2 -l 0.03 -b 16 --device cpu --seed 1"
+    train_here(EXAMPLES, *words.split())
+    log = capsys.readouterr().out
+    found = metrics(EXAMPLES, log)
     assert 50 < found["test_accuracy"] <= 100
     assert 0 < found["test_loss"] < 1.5
-    assert epochs_seen(EXAMPLES, done.stdout) == [("1", "2"), ("2", "2")]
+    assert epochs_seen(EXAMPLES, log) == [("1", "2"), ("2", "2")]
 
 
 def test_a_drawn_seed_repeats_a_result_whatever_the_workers_the_locale_and_the_place(
-    trainings: Trainings, cifar: Path
+    twice: Twice, cifar: Path
 ) -> None:
-    here, there = trainings.twice.result()
+    here, there = twice.result()
     for done, folder in ((here, cifar), (there, "data")):
         assert (done.returncode, done.stderr) == (0, "")
         assert f" lr {LEARNING_RATE}, wd 0.0001, " in done.stdout

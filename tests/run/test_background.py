@@ -16,7 +16,8 @@ def with_pattern(project: Project, load: str, pattern: str) -> None:
 
 
 def test_a_load_that_was_ready_stays_ready_whatever_it_says_later(project: Project) -> None:
-    load = "#!/bin/sh\necho READY\nyes 'another line' | head -n 100000\nexec sleep 60\n"
+    said = "printf '\\033[32mREADY\\033[0m\\n'\nyes 'another line' | head -n 100000"
+    load = f"#!/bin/sh\n{said}\nexec sleep 60\n"
     with_pattern(project, load, "^READY$")
     assert project.run_here().ret == 0
     proof = project.records()[0]["background_info"]["start"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,8 @@ from fakes.profile import Profile, bursts
 from conftest import Project, toy_registry
 from wattest.energy import Snapshot
 from wattest.run.epochs import Whole, epochs_of, rest_of
-from wattest.run.marks import (
-    IN_BLOCKS,
-    LoadMarks,
-    LoadRun,
-    Mark,
-    MarkReader,
-    runs_of,
-)  # fmt: skip
+from wattest.run.marks import IN_BLOCKS, Mark, MarkReader, disorder
+from wattest.run.work import LoadMarks, LoadRun, runs_of
 
 EPOCH = re.compile(r"^Epoch (\d+(?:\.\d+)?)(?:/(\d+))?", re.MULTILINE)
 SECOND = 1_000_000_000
@@ -86,6 +81,73 @@ def test_epochs_that_come_together_are_no_epochs_of_0_s(tmp_path: Path) -> None:
     assert (rest.seconds, rest.cpu_joules, rest.cpu_watts) == pytest.approx((0.3, 3, 10))
 
 
+def test_what_stands_behind_a_match_begins_no_line(tmp_path: Path) -> None:
+    log = Growing(tmp_path, re.compile(r"(?:^|(?<=at ))\s*(\d+)", re.MULTILINE))
+    assert log.say("12 34 56\n13 7") == [12.0, 13.0]
+    assert log.say("8 9\n") == [12.0, 13.0]
+    assert log.say("x" * 5000 + " 1") == log.say("\r") == [12.0, 13.0]
+    assert log.say("14 done at") == log.say(" ") == [12.0, 13.0, 14.0]
+    assert log.say("15.\n") == [12.0, 13.0, 14.0, 15.0]
+
+
+def test_colours_are_no_part_of_a_log_unless_the_pattern_names_them(tmp_path: Path) -> None:
+    log = Growing(tmp_path)
+    assert log.say("\x1b[1mEpoch \x1b[3") == []
+    assert log.say("2m1\x1b[0m/9\n") == [1.0]
+    assert log.reader.of == 9
+    (tmp_path / "named").mkdir()
+    assert Growing(tmp_path / "named", re.compile(r"\x1b\[1m(\d+)")).say("\x1b[1m3\n") == [3.0]
+
+
+def test_a_burst_that_takes_several_looks_is_seen_as_one(tmp_path: Path) -> None:
+    log = Growing(tmp_path)
+    log.say("Epoch 1\n")
+    assert log.say("Epoch 2\n" + "x" * 150_000 + "\nEpoch 3\n") == [1.0]
+    assert log.say("") == [1.0]
+    log.say("")
+    log.say("x" * 150_000 + "\nEpoch 4\n")
+    log.say("")
+    log.say("")
+    marks = log.reader.marks
+    assert [(mark.epoch, mark.alone) for mark in marks] == [
+        (1, True), (2, False), (3, False), (4, True),
+    ]  # fmt: skip
+    assert [mark.gap_ns for mark in marks] == [SECOND // 10, *[3 * SECOND // 10] * 3]
+    log.say("Epoch 5\n" + "x" * 2_000_000, is_last=True)
+    assert (marks[-1].epoch, marks[-1].alone) == (5, False)
+    assert "grows faster than it is looked at" in log.reader.problem
+
+
+def test_an_epoch_in_a_whole_block_of_the_log_came_sooner_than_it_was_seen(tmp_path: Path) -> None:
+    log = Growing(tmp_path)
+    said = "".join(f"Epoch {i} ".ljust(4500, ".") + "\n" for i in range(1, 6))
+    blocks = [said[i : i + 4096] for i in range(0, len(said), 4096)]
+    for block in blocks:
+        log.say(block)
+    assert log.say("Epoch 6\n") == [1, 2, 3, 4, 5, 6]
+    assert [mark.alone for mark in log.reader.marks] == [False] * 5 + [True]
+
+
+def test_following_a_log_for_days_uses_no_time_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.run.marks._LIMIT_SECONDS", 0.005)
+    log = Growing(tmp_path)
+    for i in range(1, 1000):
+        log.say(f"Epoch {i}\n")
+    assert (len(log.reader.marks), log.reader.problem) == (999, "")
+
+
+def test_epochs_that_go_back_are_told(tmp_path: Path) -> None:
+    log = Growing(tmp_path)
+    for epoch in (2, 3, 2, 3):
+        log.say(f"Epoch {epoch}\n")
+    assert disorder(log.reader.marks) == ""
+    log.say("Epoch 5\n")
+    log.say("Epoch 4\n")
+    assert disorder(log.reader.marks) == "its epochs do not count up: 4 came after 5"
+
+
 @pytest.mark.parametrize(
     ("said", "pattern", "problem"),
     [
@@ -112,7 +174,13 @@ def test_a_log_that_is_cut_is_given_up(tmp_path: Path) -> None:
     assert "cannot be read" in MarkReader(tmp_path / "none", EPOCH).problem
 
 
-def worked(folder: Path, runs: list[LoadRun], marks: dict[int, list[float]], *edges: float) -> Any:
+def worked(
+    folder: Path,
+    runs: list[LoadRun],
+    marks: dict[int, list[float]],
+    *edges: float,
+    epochs: Sequence[float] = range(1, 100),
+) -> Any:
     """Return the work between two edges of runs whose epochs were seen at these seconds."""
     load = LoadMarks(folder, EPOCH)
     for run, seen in marks.items():
@@ -120,7 +188,8 @@ def worked(folder: Path, runs: list[LoadRun], marks: dict[int, list[float]], *ed
         load.readers[run] = reader = MarkReader(folder / "log", EPOCH)
         ats = [int(at * SECOND) for at in seen]
         reader.marks = [
-            Mark(float(i), at, 0, ats.count(at) == 1) for i, at in enumerate(ats, start=1)
+            Mark(float(epoch), at, 0, ats.count(at) == 1)
+            for epoch, at in zip(epochs, ats, strict=False)
         ]
     return load.work(runs, *(int(edge * SECOND) for edge in edges))
 
@@ -144,6 +213,28 @@ def test_the_work_of_a_load_has_fractions_at_both_edges(tmp_path: Path) -> None:
     assert told.amount is None
     assert IN_BLOCKS in told.reason
     assert worked(tmp_path, [run(1, 0)], {1: []}, 1, 5).amount is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "amount"),
+    [
+        ((0, 1, 2, 3), 4),
+        ((5, 6, 7, 8), 4),
+        ((1, 2, 4, 5), 5),
+        ((10, 20, 30, 40), 40),
+        ((1, 2, 1, 2), 4),
+        ((0.25, 0.5, 0.25, 0.5), 1),
+        ((3.5, 4, 4.5, 5), 2),
+        ((2, 4, 3, 5), None),
+    ],
+)
+def test_epochs_that_are_skipped_or_begin_anew_are_counted(
+    tmp_path: Path, epochs: Sequence[float], amount: float | None
+) -> None:
+    ats: list[float] = [10, 20, 30, 40]
+    found = worked(tmp_path, [run(1, 0, 41)], {1: ats}, 0, 50, epochs=epochs)
+    assert found.amount == (None if amount is None else pytest.approx(amount))
+    assert found.amount is not None or "3 came after 4" in found.reason
 
 
 STEPS = """\

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,19 +29,19 @@ _TYPE_NAMES = {
     float: "a number",
     type(None): "null",
 }
-# Objects whose keys are names that somebody chose, with the types of the values that even names
-# which read like annotations have.
-_NAMED_VALUES: dict[str | None, type | tuple[type, ...]] = {
-    "models": dict,
-    "supported_hyperparams": dict,
-    "hyperparameters": (int, float),
-    "levels": list,
-    "log_patterns": str,
-    "better": str,
-    "required_args": str,
-    "environment": str,
+# Objects whose keys are names that somebody chose, each with what tells the value of a name that
+# reads like an annotation from free text.
+_NAMED_VALUES: dict[str | None, Callable[[Any], bool]] = {
+    "models": lambda value: isinstance(value, dict),
+    "supported_hyperparams": lambda value: isinstance(value, dict),
+    "hyperparameters": lambda value: isinstance(value, int | float),
+    "levels": lambda value: isinstance(value, list) and not any(isinstance(x, str) for x in value),
+    "log_patterns": lambda value: isinstance(value, str) and "(" in value,
+    "better": lambda value: value in ("higher", "lower"),
+    "required_args": lambda value: isinstance(value, str) and value.lstrip().startswith("-"),
+    "environment": lambda value: isinstance(value, str),
 }
-_LONGEST_INTEGER = 19
+_MOST_DIGITS = 19
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 100
 _PLAIN = "names and texts stand in double quotes, with no comment and no comma before ] or }"
@@ -84,7 +85,9 @@ def _parsed(path: Path, shown: str) -> Any:
             parse_float=lambda word: (
                 float(word) if math.isfinite(float(word)) else _no_number(word)
             ),
-            parse_int=lambda word: int(word) if len(word) <= _LONGEST_INTEGER else _no_number(word),
+            parse_int=lambda word: (
+                int(word) if len(word.lstrip("-")) <= _MOST_DIGITS else _no_number(word)
+            ),
         )
     except FileNotFoundError:
         reason = obstacle(path) or f"no such file ({path}); {_guess(path)}"
@@ -143,9 +146,7 @@ def _is_free_text(key: str, value: object, place: str | None) -> bool:
     if place not in _NAMED_VALUES:
         return _is_annotation(key)
     is_private = key.startswith("_") and (place != "environment" or key.islower())
-    is_text = isinstance(value, list) and all(isinstance(one, str) for one in value)
-    is_value = isinstance(value, _NAMED_VALUES[place]) and not is_text
-    return is_private or (_is_annotation(key) and not is_value)
+    return is_private or (_is_annotation(key) and not _NAMED_VALUES[place](value))
 
 
 def _is_annotation(key: str) -> bool:
@@ -163,8 +164,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(word: str) -> _Unusable:
-    shown = word if len(word) <= _LONGEST_INTEGER else f"{word[:10]}..."
-    remedy = f"write a finite one, an integer with at most {_LONGEST_INTEGER} characters"
+    shown = word if len(word) <= _MOST_DIGITS else f"{word[:10]}..."
+    remedy = f"write a finite one, an integer with at most {_MOST_DIGITS} digits"
     return _Unusable(f"{shown} is no number that can be used; {remedy}")
 
 

@@ -95,8 +95,8 @@ def _resolved(stated: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict
 
 def _errors(data: object, schema: str) -> Iterator[Any]:
     for error in _validator(schema).iter_errors(data):
-        # Of what is empty another keyword tells.
-        if error.validator != "pattern" or error.instance != "":
+        is_said = error.instance == "" and "minLength" in error.schema
+        if error.validator != "pattern" or not is_said:
             yield error
 
 

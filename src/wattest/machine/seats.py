@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wattest.errors import LeaseError
 from wattest.files import read_text
 from wattest.machine.counters import Leasable, gpu_counter, packages_of
-from wattest.machine.cpus import format_cpus, package_cpus, parse_cpus, slices
+from wattest.machine.cpus import package_cpus, parse_cpus, slices
 from wattest.machine.lease import take
 
 if TYPE_CHECKING:
@@ -52,27 +52,6 @@ class Seat:
         """Return what is its own alone."""
         return [one for one in (self.gpu, self.package_counter) if one is not None]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as what may be sent to a worker."""
-        return {
-            "cpus": format_cpus(self.cpus),
-            "entry": self.entry,
-            "package": self.package,
-            "gpu": _sent(self.gpu),
-            "package_counter": _sent(self.package_counter),
-        }
-
-    @classmethod
-    def from_dict(cls, sent: Mapping[str, Any]) -> Seat:
-        """Return what was sent."""
-        return cls(
-            parse_cpus(sent["cpus"]),
-            _received(sent["gpu"]),
-            sent["entry"],
-            sent["package"],
-            _received(sent["package_counter"]),
-        )
-
     def occupy(self) -> ExitStack:
         """Take the seat: lease what is its own, let this process see its GPU alone, and its CPUs.
 
@@ -89,20 +68,6 @@ class Seat:
         if self.cpus:
             os.sched_setaffinity(0, self.cpus)
         return held
-
-
-def _sent(counter: Leasable | None) -> list[str | None] | None:
-    if counter is None:
-        return None
-    files = (str(one) if one else None for one in (counter.first, counter.second))
-    return [counter.name, *files]
-
-
-def _received(sent: Sequence[str | None] | None) -> Leasable | None:
-    if sent is None:
-        return None
-    first, second = (Path(one) if one else None for one in sent[1:])
-    return Leasable(str(sent[0]), first, second)
 
 
 def reserve_gpus(

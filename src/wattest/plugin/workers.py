@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,7 +69,8 @@ class Controller:
             node.workerinput[_SEED], node.workerinput[_MUTANTS] = plan.seed, drawn
             if run.team is not None:
                 number, member = run.team.seat_for(node)
-                node.workerinput[SEAT], node.workerinput[_MEMBER] = number, member.as_dict()
+                node.workerinput[SEAT] = number
+                node.workerinput[_MEMBER] = pickle.dumps(member)
                 if run.team.live is not None:
                     node.workerinput[_LIVE] = run.team.live.address
 
@@ -223,11 +225,8 @@ def plan_of_controller(config: pytest.Config) -> tuple[int | None, Mapping[str, 
 def member_of(config: pytest.Config) -> Member | None:
     """Return which of several workers this is; None where it is none of several."""
     sent = getattr(config, "workerinput", {}).get(_MEMBER)
-    if sent is None:
-        return None
-    from wattest.session import Member
-
-    return Member.from_dict(sent)
+    member: Member | None = None if sent is None else pickle.loads(sent)
+    return member
 
 
 def live_address(config: pytest.Config) -> tuple[str, str] | None:

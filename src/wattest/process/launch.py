@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,6 +64,25 @@ def fill_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_OF_OURS:
         pass
     os.close(descriptor)
+
+
+def open_log(log: Path, owner: tuple[int, int] | None) -> int:
+    """Return a descriptor that appends to a log, which is emptied and belongs to `owner`, if any.
+
+    Raises:
+        ProcessError: it cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fill_standard_streams()
+        descriptor = os.open(log, flags, 0o666)
+    except OSError as error:
+        raise ProcessError(f"cannot write the log {str(log)!r}: {error.strerror}") from error
+    if owner is not None:
+        # Not every file system knows owners.
+        with suppress(OSError):
+            os.fchown(descriptor, *owner)
+    return descriptor
 
 
 def scratch_file(name: str) -> BinaryIO:

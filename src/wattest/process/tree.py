@@ -14,7 +14,7 @@ from wattest.errors import ProcessError, SurvivorError
 from wattest.files import sudo_user
 from wattest.process.cgroup import new_leaf, oom_kills
 from wattest.process.client import Client
-from wattest.process.launch import fill_standard_streams
+from wattest.process.launch import open_log
 from wattest.process.order import order_for, spawn_error
 from wattest.process.reports import Command, Exit, LoopStatus, Rung, StopReport, Survivor
 from wattest.process.supervisor import kernel
@@ -149,7 +149,7 @@ class Tree(Supervision):
         self._main = -1
         self._end_seen_ns: int | None = None
         self._oom_kills = oom_kills()
-        output = _open_log(log, _log_owner(command))
+        output = open_log(log, _log_owner(command))
         job = {"job": "one-shot", "output": output, "linger_ns": int(linger_seconds * 1e9)}
         try:
             super().__init__(command, rung, owners, job)
@@ -289,17 +289,3 @@ def _log_owner(command: Command) -> tuple[int, int] | None:
         return None
     # What root runs under sudo is to be read by who called it.
     return command.run_as if command.run_as and command.run_as[0] else sudo_user()
-
-
-def _open_log(log: Path, owner: tuple[int, int] | None) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
-    try:
-        fill_standard_streams()
-        descriptor = os.open(log, flags, 0o666)
-    except OSError as error:
-        raise ProcessError(f"cannot write the log {str(log)!r}: {error.strerror}") from error
-    if owner is not None:
-        # Not every file system knows owners.
-        with suppress(OSError):
-            os.fchown(descriptor, *owner)
-    return descriptor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ _TYPES: dict[str, set[type]] = {
     "object": {dict}, "array": {list}, "string": {str}, "boolean": {bool}, "null": {type(None)},
     "integer": {int}, "number": {int, float},
 }  # fmt: skip
+# What is longer has no place among floats.
+_LONGEST_INTEGER = 300
 
 
 def read_record(path: Path, mention: str = "") -> dict[str, Any] | None:
@@ -27,7 +30,8 @@ def read_record(path: Path, mention: str = "") -> dict[str, Any] | None:
         content = read_regular(path)
         if mention.encode(errors="replace") not in content:
             return None
-        data = json.loads(content.decode("utf-8"), parse_constant=_no_number)
+        text = content.decode("utf-8")
+        data = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
     except (OSError, ValueError, RecursionError):
         return None
     definitions = load_schema("result")["$defs"]
@@ -88,3 +92,16 @@ def _parts(value: Any, word: str, said: Any) -> Iterator[tuple[Any, Mapping[str,
 
 def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no number")
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        _no_number(word)
+    return number
+
+
+def _whole(word: str) -> int:
+    if len(word) > _LONGEST_INTEGER:
+        _no_number(word)
+    return int(word)

@@ -17,7 +17,7 @@ from wattest.config.schema import schema_faults
 from wattest.errors import RecordError
 from wattest.files import read_regular
 from wattest.records import read_record
-from wattest.report.facts import at, facts_of, result_of, text_at
+from wattest.report.facts import at, facts_of, loads_of, result_of, text_at
 from wattest.report.model import SEED, Arm, Better, Damage, Reading, Run
 
 # What lies beside records and holds none.
@@ -162,7 +162,11 @@ def _fault(path: Path) -> str | None:
     if not (isinstance(data, dict) and {"experiment_id", "plan"} <= data.keys()):
         return None
     faults = schema_faults(data, "result", path.name)
-    told = f"{faults[0].path}: {faults[0].text}" if faults else "holds what is no number"
+    told = (
+        f"{faults[0].path}: {faults[0].text}"
+        if faults
+        else "holds a number that is none, or too large"
+    )
     return f"is no valid record ({told}); it counts for nothing"
 
 
@@ -229,10 +233,7 @@ def _design(value: object) -> str | None:
 
 
 def _load(record: Mapping[str, Any]) -> str | None:
-    info = record.get("background_info")
-    if info is None:
-        return None
-    return " + ".join(_one_load(one) for one in [info, *record.get("further_backgrounds", ())])
+    return " + ".join(map(_one_load, loads_of(record))) or None
 
 
 def _one_load(info: Mapping[str, Any]) -> str:

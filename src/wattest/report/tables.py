@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -99,4 +100,6 @@ def plain_data(value: Any) -> Any:
         return {name: plain_data(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {key: plain_data(one) for key, one in value.items()}
-    return [plain_data(one) for one in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [plain_data(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -69,6 +69,8 @@ class ActiveLoad:
 
     def watch(self) -> str | None:
         """Return why the load is no load any more; every two seconds its loops are looked at."""
+        if not self.loops:
+            return None
         now_ns = time.monotonic_ns()
         if (trouble := self.check()) is not None or now_ns < self._look_ns:
             return trouble
@@ -97,7 +99,9 @@ class ActiveLoad:
                 runs_completed=after.runs_completed - before.runs_completed,
                 restarts=after.runs_started - before.runs_started,
                 failures=after.failures - before.failures,
-                **one.told_between(*(edges_ns or (before.now_ns, after.now_ns))),
+                **one.told_between(
+                    *(edges_ns or (before.now_ns, after.now_ns)), after.runs_started
+                ),
             )
 
     def judge(self) -> tuple[list[str], list[str]]:

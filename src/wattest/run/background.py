@@ -17,10 +17,10 @@ from wattest.process import Command
 from wattest.run.activeload import ActiveLoad
 from wattest.run.command import Launcher
 from wattest.run.liveness import READY_LIMIT_SECONDS
-from wattest.run.marks import LoadMarks
 from wattest.run.outcome import Outcome
 from wattest.run.running import RunningLoad, called
 from wattest.run.warmup import warm_up
+from wattest.run.work import LoadMarks
 from wattest.terminal import Console, shown
 
 _POLL_SECONDS = 0.05

@@ -205,7 +205,7 @@ def _watch(
     opened_ns = time.monotonic_ns()
     deadline_ns = opened_ns + int(attempt.timeout_seconds * 1e9)
     progress_ns = _next_on_grid(window, opened_ns, _PROGRESS_NS)
-    loads = load.filenos()
+    period_ns, loads = _period_ns(attempt, load), load.filenos()
     while True:
         # Polled before each wait: news that came with an earlier answer wakes nobody.
         attempt.exit = tree.poll()
@@ -228,7 +228,7 @@ def _watch(
             progress_ns = _next_on_grid(window, now_ns, _PROGRESS_NS)
             if progress is not None:
                 progress((now_ns - opened_ns) / 1e9, window.latest(), attempt.marks)
-        wake_ns = min(deadline_ns, progress_ns, _next_look(attempt, load, window, now_ns))
+        wake_ns = min(deadline_ns, _next_on_grid(window, now_ns, period_ns))
         window.wait([*tree.filenos(), *loads], until_ns=wake_ns)
 
 
@@ -239,6 +239,7 @@ def _watch_load(
     opened_ns = time.monotonic_ns()
     middle_ns, end_ns = (opened_ns + int(share * seconds * 1e9) for share in (0.5, 1.0))
     progress_ns = _next_on_grid(window, opened_ns, _PROGRESS_NS)
+    period_ns = _period_ns(attempt, load)
     while (now_ns := time.monotonic_ns()) < end_ns and attempt.trouble is None:
         if attempt.half is None and now_ns >= middle_ns:
             attempt.half = window.read()
@@ -246,17 +247,15 @@ def _watch_load(
             progress_ns = _next_on_grid(window, now_ns, _PROGRESS_NS)
             if progress is not None:
                 progress((now_ns - opened_ns) / 1e9, window.latest(), None)
-        wake_ns = min(end_ns if attempt.half else middle_ns, progress_ns)
-        look_ns = _next_look(attempt, load, window, now_ns)
-        window.wait(load.filenos(), until_ns=min(wake_ns, look_ns))
+        due_ns = end_ns if attempt.half else middle_ns
+        wake_ns = min(due_ns, _next_on_grid(window, now_ns, period_ns))
+        window.wait(load.filenos(), until_ns=wake_ns)
         attempt.trouble = load.watch()
 
 
-def _next_look(attempt: Attempt, load: ActiveLoad, window: Window, now_ns: int) -> int:
-    """Return when logs are looked at next; never where none has marks."""
-    if attempt.marks is None and not load.has_marks():
-        return now_ns + _PROGRESS_NS
-    return _next_on_grid(window, now_ns, LOOK_NS)
+def _period_ns(attempt: Attempt, load: ActiveLoad) -> int:
+    """Return how often to wake: to look at logs, or where none has marks for progress alone."""
+    return _PROGRESS_NS if attempt.marks is None and not load.has_marks() else LOOK_NS
 
 
 def _next_on_grid(window: Window, now_ns: int, period_ns: int) -> int:

@@ -18,6 +18,7 @@ _LONGEST_SHOWN = 300
 # What a terminal obeys (colours, mostly), and the longest of it that a piece may end within.
 _OBEYED = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
 _LONGEST_OBEYED = 32
+_NAMES_ESCAPE = re.compile(r"\\x1b|\\033|\\u001b|\x1b", re.IGNORECASE)
 # Control and format characters, and line and paragraph separators: a terminal obeys some of them.
 _UNSHOWN_CATEGORIES = ("Cc", "Cf", "Zl", "Zp")
 
@@ -78,7 +79,7 @@ def pieces(log: Path, is_plain: bool = True) -> Iterator[tuple[int, str]]:
     with io.TextIOWrapper(open_regular(log), encoding="utf-8", errors="replace") as file:
         while piece := file.read(_READ_BYTES):
             if is_plain:
-                piece, cut = _plain(cut + piece)
+                piece, cut = plain(cut + piece)
             text = kept + piece
             end = text.rfind("\n") + 1
             if end == 0 and len(text) < _LONGEST_LINE:
@@ -93,7 +94,12 @@ def pieces(log: Path, is_plain: bool = True) -> Iterator[tuple[int, str]]:
         yield place, kept + cut
 
 
-def _plain(text: str) -> tuple[str, str]:
+def names_escape(pattern: re.Pattern[str]) -> bool:
+    """Tell whether a pattern is about what a terminal obeys, which is else no part of a log."""
+    return _NAMES_ESCAPE.search(pattern.pattern) is not None
+
+
+def plain(text: str) -> tuple[str, str]:
     """Return a text without colours, and its end where it may be the beginning of one."""
     text = _OBEYED.sub("", text)
     place = text.rfind("\x1b", max(0, len(text) - _LONGEST_OBEYED))

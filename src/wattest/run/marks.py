@@ -1,31 +1,36 @@
-"""Marks of progress in a log that grows: which epoch was seen when, and the work they amount to."""
+"""Marks of progress in a log that grows: which epoch was seen when."""
 
 from __future__ import annotations
 
 import codecs
 import os
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from wattest.energy import Snapshot
 from wattest.files import open_regular
-from wattest.patterns import Budget, OutOfTimeError
+from wattest.patterns import Budget, Match, OutOfTimeError
+from wattest.run.log import names_escape, plain
 from wattest.run.numbers import number
 
 # A log is read beside the samples of energy: what takes longer is given up.
 LOOK_NS = 100_000_000
 _LIMIT_SECONDS = 0.2
+_SECONDS_PER_LOOK = 0.0005
 _SECONDS_PER_CHARACTER = 0.25 / (1 << 20)
 _MOST_BYTES = 1 << 16
 _MOST_BEHIND = 16
+# How much is kept of what may be the beginning of a match, and of what stands before it.
 _KEPT = 4096
-_MOST_RUNS = 20
+_BEFORE = 256
+# What the C library writes at once to a file, unless it is told to flush.
+_BLOCK_BYTES = 4096
 IN_BLOCKS = (
-    "several epochs came in one look at the log: it is written in blocks (let the program flush),"
-    " or epochs take less than a look's tenth of a second"
+    "several epochs came in one look at the log, or one in a whole block of it: it is written in"
+    " blocks (let the program flush), or epochs take less than a look's tenth of a second"
 )
 
 
@@ -55,9 +60,11 @@ class MarkReader:
         self.of: int | None = None
         self.problem = ""
         self._pattern, self._budget = pattern, Budget(_LIMIT_SECONDS)
+        self._is_plain = not names_escape(pattern)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._kept = ""
-        self._offset = self._behind = self._looked_ns = 0
+        self._text = self._cut = ""
+        self._start = self._offset = self._whole = self._behind = self._looked_ns = 0
+        self._new: list[float] = []
         try:
             self._file = open_regular(log)
         except OSError as error:
@@ -69,178 +76,90 @@ class MarkReader:
         """Read what is new; `latest` tells what had been counted by now."""
         if self.problem:
             return
+        size = self._offset
         try:
-            if not is_last and os.fstat(self._file.fileno()).st_size == self._offset:
+            # Cheaper than its status, ten times a second.
+            size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
+            if size == self._offset and not is_last:
                 self._looked_ns = now_ns
                 return
-            new = list(self._new(is_last))
+            self._read(size, is_last)
+            self._find(is_last)
+            self._behind = self._behind + 1 if self._offset < size else 0
+            if self._behind > (0 if is_last else _MOST_BEHIND):
+                raise OSError(0, "it grows faster than it is looked at")
         except OSError as error:
             self.problem = f"its log cannot be read: {error.strerror}"
-            return
         except OutOfTimeError as error:
             self.problem = f"its progress pattern {error}"
-            return
-        gap_ns, self._looked_ns = max(0, now_ns - (self._looked_ns or now_ns)), now_ns
-        seen = latest() if new and latest is not None else Snapshot(0.0)
-        counted = seen.cpu_joules, seen.gpu_joules
-        self.marks += [Mark(one, now_ns, gap_ns, len(new) == 1, *counted) for one in new]
+        # When an epoch came is known of a log that has been read to its end alone.
+        if self._offset == size or self.problem:
+            if self._new:
+                self._mark(now_ns, latest, size)
+            self._looked_ns, self._whole = now_ns, size
 
     def close(self) -> None:
         """Let go of the log."""
+        self._text = ""
         if hasattr(self, "_file"):
             self._file.close()
 
-    def _new(self, is_last: bool) -> Iterator[float]:
-        """Yield the epochs that the log has told of since the last look."""
-        text = self._kept + self._read(_MOST_BEHIND if is_last else 1)
-        if text == self._kept and not is_last:
-            return
-        self._budget.allow(_SECONDS_PER_CHARACTER * len(text))
-        taken, last = 0, self.marks[-1].epoch if self.marks else None
-        for match in self._budget.matches(self._pattern, text):
-            # More of the number may come.
-            if match.end() == len(text) and not is_last:
-                break
-            taken = match.end()
-            groups = [number(group or "") for group in match.groups()]
-            self.of = int(groups[1]) if len(groups) > 1 and groups[1] else self.of
-            if groups[0] is not None and groups[0] != last:
-                last = groups[0]
-                yield last
-        self._kept = text[max(taken, len(text) - _KEPT) :]
-
-    def _read(self, most: int) -> str:
-        descriptor, text = self._file.fileno(), ""
-        size = os.fstat(descriptor).st_size
+    def _read(self, size: int, is_last: bool) -> None:
         if size < self._offset:
             raise OSError(0, "it was cut")
-        while self._offset < size and most > 0:
-            data = os.pread(descriptor, _MOST_BYTES, self._offset)
-            self._offset, most = self._offset + len(data), most - 1
+        descriptor, text = self._file.fileno(), self._cut
+        most = _MOST_BEHIND if is_last else 1
+        while self._offset < size and most:
+            most -= 1
+            data = os.pread(descriptor, min(size - self._offset, _MOST_BYTES), self._offset)
+            self._offset += len(data)
             text += self._decoder.decode(data)
-        self._behind = self._behind + 1 if self._offset < size else 0
-        if self._behind > _MOST_BEHIND:
-            raise OSError(0, "it grows faster than it is looked at")
-        return text.replace("\r\n", "\n").replace("\r", "\n")
+        self._cut = ""
+        if self._is_plain and "\x1b" in text:
+            text, self._cut = plain(text)
+        self._text += text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+    def _find(self, is_last: bool) -> None:
+        """Look for epochs in what is new, and keep what may be the beginning of a match."""
+        text, end = self._text, len(self._text)
+        self._budget.allow(_SECONDS_PER_LOOK + _SECONDS_PER_CHARACTER * (end - self._start))
+        rest = end
+        matches = self._budget.matches(self._pattern, text, self._start, or_begun=not is_last)
+        for match in matches:
+            # More of the number may come.
+            if match.partial or (match.end() == end and not is_last):
+                rest = match.start()
+                break
+            self._take(match)
+        rest = max(rest, end - _KEPT)
+        begin = max(0, rest - _BEFORE)
+        self._text, self._start = text[begin:], rest - begin
+
+    def _take(self, match: Match) -> None:
+        epoch, *others = (number(group or "") for group in match.groups())
+        if others and others[0]:
+            self.of = int(others[0])
+        last = self._new[-1] if self._new else self.marks[-1].epoch if self.marks else None
+        if epoch is not None and epoch != last:
+            self._new.append(epoch)
+
+    def _mark(self, now_ns: int, latest: Callable[[], Snapshot] | None, size: int) -> None:
+        """Keep the epochs that are new as seen now."""
+        new, self._new = self._new, []
+        gap_ns = max(0, now_ns - (self._looked_ns or now_ns))
+        is_block = self._whole % _BLOCK_BYTES == size % _BLOCK_BYTES == 0
+        is_alone = len(new) == 1 and not is_block and not self.problem
+        seen = Snapshot(0.0) if latest is None else latest()
+        counted = seen.cpu_joules, seen.gpu_joules
+        self.marks += [Mark(one, now_ns, gap_ns, is_alone, *counted) for one in new]
 
 
-@dataclass(frozen=True)
-class LoadRun:
-    """One run of a load; monotonic times, None for the end of one that goes on."""
+def disorder(marks: Sequence[Mark]) -> str:
+    """Return why these are not the epochs of one training; empty where they may be.
 
-    number: int
-    started_ns: int
-    ended_ns: int | None = None
-    status: int | None = None
-
-    def told(self, opened_ns: int, closed_ns: int) -> dict[str, float | int | None]:
-        """Return it in seconds from the opening edge of a window; unended at its closing edge."""
-        is_over = self.ended_ns is not None and self.ended_ns <= closed_ns
-        ended_ns, status = (self.ended_ns, self.status) if is_over else (None, None)
-        return {
-            "number": self.number,
-            "started_seconds": (self.started_ns - opened_ns) / 1e9,
-            "ended_seconds": None if ended_ns is None else (ended_ns - opened_ns) / 1e9,
-            "exit_code": status if status is not None and status >= 0 else None,
-            "signal": -status if status is not None and status < 0 else None,
-        }
-
-
-@dataclass(frozen=True)
-class Work:
-    """The epochs that a load has done in a window, with the fractions at its edges by time."""
-
-    unit: str
-    amount: float | None
-    reason: str | None = None
-
-
-@dataclass
-class LoadMarks:
-    """The marks of all runs of a load, in `run_1.log`, `run_2.log` and so on."""
-
-    folder: Path
-    pattern: re.Pattern[str]
-    readers: dict[int, MarkReader] = field(default_factory=dict)
-
-    def look(self, now_ns: int) -> None:
-        """Read what is new in the log of the present run, and first what the last ones left."""
-        for _ in range(_MOST_RUNS):
-            run = max(self.readers, default=1)
-            log = self.folder / f"run_{run}.log"
-            if run not in self.readers:
-                if not log.exists():
-                    return
-                self.readers[run] = MarkReader(log, self.pattern)
-            following = self.folder / f"run_{run + 1}.log"
-            is_over = following.exists()
-            self.readers[run].look(now_ns, is_last=is_over)
-            if not is_over:
-                return
-            self.readers[run].close()
-            self.readers[run + 1] = MarkReader(following, self.pattern)
-
-    def close(self) -> None:
-        """Let go of the logs."""
-        for reader in self.readers.values():
-            reader.close()
-
-    def work(self, runs: list[LoadRun], opened_ns: int, closed_ns: int) -> Work:
-        """Return the work that these runs have done between two monotonic times."""
-        amount, first_ns = 0.0, None
-        for run in runs:
-            reader = self.readers.get(run.number)
-            marks = reader.marks if reader else []
-            if reader is None or reader.problem:
-                problem = reader.problem if reader else "its log was not read"
-                return Work("epochs", None, f"run {run.number}: {problem}")
-            is_cut = run.started_ns < opened_ns or run.ended_ns is None or run.ended_ns > closed_ns
-            if is_cut and not all(mark.alone for mark in marks):
-                return Work("epochs", None, f"run {run.number}: {IN_BLOCKS}")
-            path = _Path(run, reader, first_ns)
-            amount += path.done(closed_ns) - path.done(opened_ns)
-            first_ns = marks[0].seen_ns - run.started_ns if marks else first_ns
-        if not any(reader.marks for reader in self.readers.values()):
-            return Work("epochs", None, "its logs have told of no epoch yet")
-        return Work("epochs", amount)
-
-
-class _Path:
-    """How far a run had come at any time: by its marks, and by the time between them."""
-
-    def __init__(self, run: LoadRun, reader: MarkReader, first_ns: int | None) -> None:
-        marks = reader.marks
-        are_whole = all(mark.epoch.is_integer() for mark in marks)
-        counts = [float(i) if are_whole else mark.epoch for i, mark in enumerate(marks, start=1)]
-        self._times = [run.started_ns, *(mark.seen_ns for mark in marks)]
-        self._counts = [0.0, *counts]
-        is_done = reader.of is not None and self._counts[-1] >= reader.of
-        # Behind its last mark an epoch is taken to last as long as the one before.
-        span_ns = self._times[-1] - self._times[-2] if marks else first_ns
-        if run.ended_ns is None and span_ns and not is_done:
-            self._times.append(self._times[-1] + span_ns)
-            step = self._counts[-1] - self._counts[-2] if marks else 1.0
-            self._counts.append(self._counts[-1] + step)
-
-    def done(self, at_ns: int) -> float:
-        """Return the epochs done at a monotonic time."""
-        place = min(bisect_right(self._times, at_ns), len(self._times) - 1)
-        if place == 0 or at_ns >= self._times[-1]:
-            return self._counts[0 if place == 0 else -1]
-        span_ns = self._times[place] - self._times[place - 1]
-        share = (at_ns - self._times[place - 1]) / span_ns
-        return self._counts[place - 1] + share * (self._counts[place] - self._counts[place - 1])
-
-
-def runs_of(folder: Path) -> list[LoadRun]:
-    """Return the runs of a load that its supervisor has noted, oldest first."""
-    found: dict[int, LoadRun] = {}
-    try:
-        with open_regular(folder / "runs.csv") as file:
-            for line in file.read().decode("ascii", errors="replace").splitlines():
-                cells = [int(cell) if cell else None for cell in line.split(",")]
-                if len(cells) == 4 and cells[0] is not None and cells[1] is not None:
-                    found[cells[0]] = LoadRun(cells[0], cells[1], cells[2], cells[3])
-    except (OSError, ValueError):
-        return []
-    return list(found.values())
+    A training may begin anew; one that goes back elsewhere shares its log, or says something else.
+    """
+    for before, after in pairwise(mark.epoch for mark in marks):
+        if marks[0].epoch < after < before:
+            return f"its epochs do not count up: {after:g} came after {before:g}"
+    return ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wattest.patterns import Budget, Match, OutOfTimeError, compile_pattern
-from wattest.run.log import pieces
+from wattest.run.log import names_escape, pieces
 from wattest.run.numbers import number, whole
 
 # Beside the time that every pattern has: a log of gigabytes is read for longer than a short one.
@@ -26,7 +26,6 @@ _NO_NUMBER = re.compile(rf"\s*(?:{_WORD}|[+\-\u2212]?\.?\d){_END}")
 _NONE = "no_number_"
 _NOTHING = re.compile(r"[-\u2212\u2013\u2014?\s]*$")
 _WILD_END = re.compile(r"(?:(?:\.|\\[SWD])[*+]?\??)+$")
-_NAMES_ESCAPE = re.compile(r"\\x1b|\\033|\\u001b|\x1b", re.IGNORECASE)
 # In a pattern: what matches digits and no words; and what is to be left as it is.
 _NUMERIC = re.compile(
     r"(?P<digits>(?:(?:\\d|\[(?:0-9|\\[d.+\-]|[.,+eE]|-)+\])(?:[+*?][?+]?|\{\d*,?\d*\})?|\\\.)+)"
@@ -80,7 +79,7 @@ class _Reader:
         self.value: float | None = None
         self.problem = f"did not match: {pattern.pattern}"
         self._pattern, self._budget = pattern, Budget()
-        self.is_plain = _NAMES_ESCAPE.search(pattern.pattern) is None
+        self.is_plain = not names_escape(pattern)
         parts = _parts(pattern.pattern)
         self._says_what_follows = parts.is_alone and not _WILD.match(parts.behind)
         self._words, self._beginning = _beginning(parts, pattern.flags)

@@ -16,7 +16,7 @@ from wattest.machine import Neighbour, Span
 from wattest.process import Exit
 from wattest.run.activeload import ActiveLoad
 from wattest.run.epochs import Epoch, Rest, Whole, epochs_of, rest_of
-from wattest.run.marks import IN_BLOCKS, MarkReader
+from wattest.run.marks import IN_BLOCKS, MarkReader, disorder
 from wattest.run.metrics import Metrics
 
 
@@ -119,7 +119,7 @@ class Attempt:
         if self.marks.problem:
             return found, rest, f"epochs are not known further: {self.marks.problem}"
         in_blocks = any(one.seen_seconds is None for one in found)
-        return found, rest, IN_BLOCKS if in_blocks else None
+        return found, rest, IN_BLOCKS if in_blocks else disorder(marks) or None
 
     @property
     def cpu(self) -> CpuUse | None:

@@ -14,9 +14,9 @@ from wattest.patterns import Budget, OutOfTimeError
 from wattest.plan.experiment import Training
 from wattest.process import Loop, LoopStatus, StopReport, how_it_ended, likely_cause
 from wattest.run import liveness
-from wattest.run.log import begin_of, end_of, last_lines
-from wattest.run.marks import LoadMarks, Work, runs_of
+from wattest.run.log import begin_of, end_of, last_lines, names_escape, plain
 from wattest.run.warmup import WarmUp
+from wattest.run.work import LoadMarks, Work, runs_of
 
 _MOST_RUNS_TOLD = 1000
 NOTE = "Background training served as GPU load only, not monitored"
@@ -89,7 +89,10 @@ class RunningLoad:
         pattern = self.training.ready_pattern
         if pattern is not None and not self._has_matched and (log := self._newest_log()):
             budget = Budget()
-            texts = (_LINE_END.sub("\n", text) for text in (begin_of(log), end_of(log)))
+            told = begin_of(log), end_of(log)
+            if not names_escape(pattern):
+                told = plain(told[0])[0], plain(told[1])[0]
+            texts = (_LINE_END.sub("\n", text) for text in told)
             try:
                 found = (budget.matches(pattern, text) for text in texts)
                 self._has_matched = any(True for matches in found for _ in matches)
@@ -127,8 +130,11 @@ class RunningLoad:
             return f"{called(self.training)}: {error}"
         return None if news is None else self.explain(news)
 
-    def told_between(self, opened_ns: int, closed_ns: int) -> dict[str, Any]:
-        """Return the `runs` of a window, in seconds from its opening edge, and their `work`."""
+    def told_between(self, opened_ns: int, closed_ns: int, started: int) -> dict[str, Any]:
+        """Return the `runs` of a window, in seconds from its opening edge, and their `work`.
+
+        `started` is how many runs the loop has started by now.
+        """
         noted = runs_of(self.folder)
         runs = [
             one
@@ -139,6 +145,9 @@ class RunningLoad:
         if self.marks is None:
             return {"runs": told, "work": None}
         self.marks.look(time.monotonic_ns())
+        if len(noted) < started:
+            lost = f"of its {started} runs only {len(noted)} were noted in runs.csv"
+            return {"runs": told, "work": Work("epochs", None, lost)}
         return {"runs": told, "work": self.marks.work(runs, opened_ns, closed_ns)}
 
     def falls_short(self, first: LoopStatus, before: LoopStatus, now: LoopStatus) -> str | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from wattest.machine import GovernorState, Seat
 from wattest.names import slug
@@ -42,13 +40,3 @@ class Member:
     seat: Seat
     cpu_energy: str
     governor: GovernorState
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as what may be sent to a worker."""
-        return {**vars(self), "seat": self.seat.as_dict(), "governor": asdict(self.governor)}
-
-    @classmethod
-    def from_dict(cls, sent: Mapping[str, Any]) -> Member:
-        """Return what was sent."""
-        seat, governor = Seat.from_dict(sent["seat"]), GovernorState(**sent["governor"])
-        return cls(**{**sent, "seat": seat, "governor": governor})

@@ -114,6 +114,13 @@ def fork(child: Callable[[], None]) -> int:
     return pid
 
 
+def become(uid: int, gid: int, groups: list[int]) -> None:
+    """Become another user for good."""
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
 def shield() -> None:
     """Block all standard signals, and forget which were inherited as ignored.
 

@@ -130,10 +130,7 @@ def _become(
         containment.enter()
         step = "user"
         if order["user"] is not None:
-            uid, gid, groups = order["user"]
-            os.setgroups(groups)
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
+            kernel.become(*order["user"])
         step = "tie"
         if not kernel.die_with_parent(supervisor):
             return
