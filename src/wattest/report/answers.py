@@ -41,11 +41,13 @@ def answer(reading: Reading, options: Options | None = None) -> Answers:
     made = materials(reading.runs, pairs)
     has_load = any(run.arm == "load" for run in reading.runs)
     studies = tuple(_study(material, options) for material in made)
-    is_estimated = not any(_has_measured(run) for run in reading.runs)
+    are_estimates = [
+        one.estimated for study in studies for one in study.quantities if one.unit == "J"
+    ]
     answers = Answers(
-        title=_title(studies, is_estimated),
-        is_estimated=is_estimated,
-        facts=tuple(_facts(reading.runs, is_estimated)),
+        title=_title(studies, are_estimates),
+        is_estimated=all(are_estimates),
+        facts=tuple(_facts(reading.runs, are_estimates)),
         runs=reading.runs,
         counted=sum(run.is_valid for run in reading.runs),
         studies=studies,
@@ -116,20 +118,15 @@ def _effect_without_p(effect: Effect) -> Effect:
     )
 
 
-def _has_measured(run: Run) -> bool:
-    return bool({"cpu_energy", "gpu_energy"} & run.amounts.keys())
-
-
-def _title(studies: Sequence[Study], is_estimated: bool) -> str:
+def _title(studies: Sequence[Study], are_estimates: Sequence[bool]) -> str:
     programs = list(dict.fromkeys(study.program for study in studies))
     told = programs[0] if len(programs) == 1 else counted(len(programs), "programs")
-    has_estimates = any(one.estimated for study in studies for one in study.quantities)
-    if not is_estimated:
-        return f"Energy report: {told}"
-    return f"Energy report: {told} ({'estimated' if has_estimates else 'no energy is known'})"
+    if not are_estimates:
+        return f"Energy report: {told} (no energy is known)"
+    return f"Energy report: {told}" + (" (estimated)" if all(are_estimates) else "")
 
 
-def _facts(runs: Sequence[Run], is_estimated: bool) -> Iterator[tuple[str, str]]:
+def _facts(runs: Sequence[Run], are_estimates: Sequence[bool]) -> Iterator[tuple[str, str]]:
     valid = sum(run.is_valid for run in runs)
     yield "runs", f"{valid} of {len(runs)} count"
     yield "programs", _few(run.program for run in runs if run.arm != "load")
@@ -141,7 +138,9 @@ def _facts(runs: Sequence[Run], is_estimated: bool) -> Iterator[tuple[str, str]]
         yield "GPU", gpus + (f", driver {drivers}" if drivers else "")
     if cpus := _few(run.facts["cpu"] for run in runs if "cpu" in run.facts):
         yield "CPU", cpus
-    yield "energy", "estimated from CPU time (~)" if is_estimated else "measured by counters"
+    told = ["measured by counters"] if not all(are_estimates) else []
+    told += ["estimated from CPU time (~)"] if any(are_estimates) else []
+    yield "energy", ", that of CPUs ".join(told) or "not known"
     yield "sessions", _few(run.session_id for run in runs)
 
 

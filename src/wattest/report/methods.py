@@ -53,7 +53,7 @@ def _hardware(runs: Sequence[Run]) -> str:
 def _energy(answers: Answers, valid: Sequence[Run]) -> str:
     if answers.is_estimated:
         told = _listed(text_at(result_of(run.record), "energy_estimate", "method") for run in valid)
-        return f"No energy was measured; estimates (~) are by {told or 'no method'}."
+        return f"No energy was measured{f'; estimates (~) are by {told}' if told else ''}."
     counters = []
     for name, words in _DOMAINS.items():
         domains = [one for run in valid if (one := _domain(run, name)).get("status") == "measured"]

@@ -49,7 +49,7 @@ def outline(answers: Answers) -> Iterator[Block]:
     """Yield the blocks of a report: the first screen, then what it rests on."""
     yield Heading(1, answers.title)
     if answers.is_estimated:
-        yield Paragraph("No energy was measured: what is told of it is an estimate, marked ~.")
+        yield Paragraph("No energy was measured; what there may be of it is an estimate, marked ~.")
     yield Items(tuple(f"{label}: {text}" for label, text in answers.facts))
     yield Heading(2, "What did the load cost?")
     for study in answers.studies:
@@ -167,7 +167,8 @@ def _arm_tables(rows: Sequence[HyperparameterRow], study: Study) -> Iterator[Blo
          counted(one.estimate.n, one.estimate.unit), found(one.estimate), remark(one.estimate))
         for row in rows for one in row.effects
     ]  # fmt: skip
-    yield Table(("", "on", "effect", "n", "found with 80 % power", ""), tuple(lines))
+    if lines:
+        yield Table(("", "on", "effect", "n", "found with 80 % power", ""), tuple(lines))
 
 
 def _hyperparameter_row(row: HyperparameterRow, study: Study) -> tuple[str, ...]:

@@ -143,7 +143,10 @@ def _facts(
     fixed = [f"{name}={plain(value)}" for name, value in values.items() if name not in mutated]
     if fixed:
         yield "fixed", ", ".join(fixed)
-    yield "ran", f"{record['timestamp'][:19].replace('T', ' ')}, window of {duration(seconds)}"
+    yield (
+        "ran",
+        f"{record['timestamp'][:19].replace('T', ' ')}, window of {duration(seconds or None)}",
+    )
     yield "energy", _energy(result)
     metrics = result["performance_metrics"]
     told = ", ".join(f"{name}={plain(value)}" for name, value in metrics.items())
