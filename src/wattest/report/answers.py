@@ -16,9 +16,6 @@ from wattest.report.methods import methods_of
 from wattest.report.model import (
     Answers,
     Arm,
-    Effect,
-    Estimate,
-    HyperparameterRow,
     Reading,
     Run,
     Study,
@@ -82,9 +79,6 @@ def _study(material: Material, options: Options) -> Study:
     fronts = [
         front_of(material, arm, energy, metric, options) for arm in _ARMS if energy and metric
     ]
-    if not options.p_values:
-        rows = tuple(replace(row, estimate=_without_p(row.estimate)) for row in rows)
-        lines = tuple(_line_without_p(line) for line in lines)
     return Study(
         program=material.program,
         load=material.load,
@@ -98,23 +92,6 @@ def _study(material: Material, options: Options) -> Study:
         hyperparameters=lines,
         hyperparameter_reason=reason,
         fronts=tuple(front for front in fronts if front is not None),
-    )
-
-
-def _without_p(estimate: Estimate) -> Estimate:
-    return replace(estimate, p_value=None)
-
-
-def _line_without_p(line: HyperparameterRow) -> HyperparameterRow:
-    return replace(line, effects=tuple(map(_effect_without_p, line.effects)))
-
-
-def _effect_without_p(effect: Effect) -> Effect:
-    return replace(
-        effect,
-        estimate=_without_p(effect.estimate),
-        power=effect.power and _without_p(effect.power),
-        change=effect.change and _without_p(effect.change),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from wattest.report import numbers
 from wattest.report.blocks import (
@@ -51,37 +52,28 @@ def outline(answers: Answers) -> Iterator[Block]:
     if answers.is_estimated:
         yield Paragraph("No energy was measured; what there may be of it is an estimate, marked ~.")
     yield Items(tuple(f"{label}: {text}" for label, text in answers.facts))
-    yield Heading(2, "What did the load cost?")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield from _load(study)
-    yield Heading(2, "What does each hyper-parameter cost, and give?")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield from _hyperparameters(study)
+    yield from _each("What did the load cost?", answers, _load)
+    yield from _each("What does each hyper-parameter cost, and give?", answers, _hyperparameters)
     yield Heading(2, "Can it be believed?")
     yield Items(tuple(belief_lines(answers.belief)))
-    yield from _below(answers)
-
-
-def _below(answers: Answers) -> Iterator[Block]:
-    yield Heading(2, "Energy against metric")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        for front in study.fronts:
-            yield from _front(front)
-    yield Heading(2, "The load, configuration by configuration")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield from _configurations(study)
+    yield from _each("Energy against metric", answers, _fronts)
+    yield from _each("The load, configuration by configuration", answers, _configurations)
     yield Heading(2, "Whose energy?")
     yield from attribution_blocks(answers.attributions, MOST_ATTRIBUTIONS)
-    yield Heading(2, "Every run")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield _runs(study)
+    yield from _each("Every run", answers, _runs)
     yield Heading(2, "Methods")
     yield Paragraph(answers.methods)
+
+
+def _each(
+    title: str, answers: Answers, told: Callable[[Study], Iterable[Block]]
+) -> Iterator[Block]:
+    """Yield a section with what is told of each study, named where there are several."""
+    yield Heading(2, title)
+    for study in answers.studies:
+        if len(answers.studies) > 1:
+            yield Heading(3, study.name)
+        yield from told(study)
 
 
 def attribution_blocks(found: Sequence[Attribution], most: int | None = None) -> Iterator[Block]:
@@ -110,16 +102,6 @@ def _attributed_row(row: Attributed) -> tuple[str, ...]:
     if one.low is not None and one.high is not None:
         value += f" [{numbers.joules(one.low)}, {numbers.joules(one.high)}]"
     return row.title, value, f"{counted(one.n, 'blocks')}" if one.n else "-", remark(one)
-
-
-def _named(answers: Answers, study: Study) -> Iterator[Block]:
-    if len(answers.studies) > 1:
-        yield Heading(3, name_of(study))
-
-
-def name_of(study: Study) -> str:
-    """Return a study's name: its program, and its load."""
-    return study.program + (f" under load of {study.load}" if study.load else "")
 
 
 def _load(study: Study) -> Iterator[Block]:
@@ -205,6 +187,10 @@ def belief_lines(belief: Belief) -> Iterator[str]:
         yield "no run invalid, no pair left out, no flag"
 
 
+def _fronts(study: Study) -> Iterator[Block]:
+    return chain.from_iterable(map(_front, study.fronts))
+
+
 def _front(front: Front) -> Iterator[Block]:
     rows = tuple(
         (
@@ -239,10 +225,10 @@ def _configurations(study: Study) -> Iterator[Block]:
             yield Table((titled(row.quantity), "with load / alone", "its pairs"), rows)
 
 
-def _runs(study: Study) -> Table:
+def _runs(study: Study) -> Iterator[Block]:
     metric = study.metric.title if study.metric else "metric"
     head = ("", "", "", "duration", "CPU", "GPU", metric, "")
-    return Table(head, tuple(_run_row(run, study) for run in study.runs))
+    yield Table(head, tuple(_run_row(run, study) for run in study.runs))
 
 
 def _run_row(run: Run, study: Study) -> tuple[str, ...]:
