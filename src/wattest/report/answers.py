@@ -20,6 +20,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
+from wattest.report.sentences import few
 from wattest.report.statistics import counted
 from wattest.report.studies import Material, Options, materials, pairs_of, quantities
 
@@ -107,13 +108,12 @@ def _facts(runs: Sequence[Run], are_estimates: Sequence[bool]) -> Iterator[tuple
     valid = sum(run.is_valid for run in runs)
     yield "runs", f"{valid} of {len(runs)} count"
     yield "programs", _few(run.program for run in runs if run.arm != "load")
-    if loads := _few(run.load for run in runs if run.load):
+    if loads := _few(run.load for run in runs):
         yield "under load of", loads
-    names = (text_at(one, "name") for run in runs for one in gpus_of(run.record))
-    if gpus := _few(name for name in names if name):
-        drivers = _few(run.facts["driver"] for run in runs if "driver" in run.facts)
+    if gpus := _few(text_at(one, "name") for run in runs for one in gpus_of(run.record)):
+        drivers = _few(run.facts.get("driver") for run in runs)
         yield "GPU", gpus + (f", driver {drivers}" if drivers else "")
-    if cpus := _few(run.facts["cpu"] for run in runs if "cpu" in run.facts):
+    if cpus := _few(run.facts.get("cpu") for run in runs):
         yield "CPU", cpus
     told = ["measured by counters"] if not all(are_estimates) else []
     told += ["estimated from CPU time (~)"] if any(are_estimates) else []
@@ -121,7 +121,5 @@ def _facts(runs: Sequence[Run], are_estimates: Sequence[bool]) -> Iterator[tuple
     yield "sessions", _few(run.session_id for run in runs)
 
 
-def _few(words: Iterable[str]) -> str:
-    found = list(dict.fromkeys(words))
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return "; ".join(found[:3]) + more
+def _few(words: Iterable[str | None]) -> str:
+    return few(words, 3, "; ")

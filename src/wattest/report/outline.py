@@ -29,6 +29,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
+from wattest.report.sentences import sentence
 from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
@@ -106,7 +107,7 @@ def _attributed_row(row: Attributed) -> tuple[str, ...]:
 
 def _load(study: Study) -> Iterator[Block]:
     if not study.load_rows:
-        yield Paragraph(_sentence(study.load_reason or "nothing is known"))
+        yield Paragraph(sentence(study.load_reason or "nothing is known"))
         return
     head = ("", "with load / alone", "n", "found with 80 % power", "")
     yield Table(head, tuple(map(_load_row, study.load_rows)))
@@ -126,7 +127,7 @@ def _load_row(row: ForestRow) -> tuple[str, ...]:
 
 def _hyperparameters(study: Study) -> Iterator[Block]:
     if not study.hyperparameters:
-        yield Paragraph(_sentence(study.hyperparameter_reason or "nothing is known"))
+        yield Paragraph(sentence(study.hyperparameter_reason or "nothing is known"))
         return
     for arm in dict.fromkeys(row.arm for row in study.hyperparameters):
         rows = [row for row in study.hyperparameters if row.arm == arm]
@@ -202,7 +203,7 @@ def _front(front: Front) -> Iterator[Block]:
     if rows:
         yield Table(("", "", titled(front.energy), front.metric.title, "n", ""), rows)
     if front.reason:
-        yield Paragraph(_sentence(front.reason))
+        yield Paragraph(sentence(front.reason))
 
 
 def _standing(is_on_front: bool, is_dominated: bool, front: Front) -> str:
@@ -245,7 +246,3 @@ def _run_row(run: Run, study: Study) -> tuple[str, ...]:
         numbers.plain(value),
         "valid" if run.is_valid else f"invalid: {'; '.join(run.reasons)}",
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

@@ -191,10 +191,9 @@ def _identity(run: Run) -> tuple[str, ...]:
 
 
 def _arm(record: Mapping[str, Any]) -> Arm:
-    told = record["plan"].get("arm")
-    arms: Mapping[Any, Arm] = {"alone": "alone", "parallel": "parallel", "load": "load"}
+    arms: tuple[Arm, ...] = ("alone", "parallel", "load")
     fallback: Arm = "parallel" if record["mode"] == "parallel" else "alone"
-    return arms.get(told, fallback) if isinstance(told, str) else fallback
+    return next((arm for arm in arms if arm == record["plan"].get("arm")), fallback)
 
 
 def _configuration(result: Mapping[str, Any], parameters: Mapping[str, float]) -> str:
