@@ -148,7 +148,7 @@ class Campaign:
             one.leave_traces(self.folder, power)
         path = self.folder / f"{identity}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+        path.write_text(json.dumps(document, indent=2), encoding="utf-8")
         return path
 
     def _place(
@@ -160,7 +160,8 @@ class Campaign:
         self._numbers[kind] += 1
         number = self._numbers[kind]
         partner = {"parallel": "baseline", "baseline": "parallel"}.get(kind) if paired else None
-        configuration = _digest(self.repo, self.model, sorted(values.items()))
+        told = sorted(item for item in values.items() if item[0] != "seed")
+        configuration = _digest(self.repo, self.model, told)
         return {
             "test_id": f"{stem}-{kind}-{number}",
             "partner": partner and f"{stem}-{partner}-{number}",

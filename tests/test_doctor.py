@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml
 from fakes.powercap import PowercapTree
 
 from conftest import ROOT, TOY, Project
@@ -56,6 +58,21 @@ def test_settings_are_held_against_what_is_here(
     assert "gone.sh" in lacking
     assert "toy needs GPU memory (gpu_memory_mb), and no GPU is measured here\n" in lacking
     assert "governor 'performance': this machine offers no control" in lacking
+
+
+def test_memory_that_no_gpu_has_free_is_lacking(project: Project) -> None:
+    project.settings(TOY)
+    project.describe("toy", gpu_memory_mb=9_999_999)
+    library = build_fake_nvml(project.path / "nvml")
+    script = FakeGpuScript([FakeGpu()]).environment(library, project.path / "nvml.txt")
+    command = [sys.executable, "-m", "wattest", "doctor", "--config", "settings/test.json"]
+    done = subprocess.run(
+        command, cwd=project.path, capture_output=True, text=True, check=False,
+        env={**os.environ, **script, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    lacking = done.stdout.partition("does not find:\n")[2]
+    assert lacking.startswith("  the trainings need 9999999 MB of GPU memory together, and GPU 0")
 
 
 def test_a_folder_that_is_no_project_is_called_so(

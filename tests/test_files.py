@@ -43,6 +43,15 @@ def test_a_failed_write_leaves_the_old_content_and_no_rest(
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """Above all not by root, who could replace even /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), Path("/dev/wattest-is-not-there")):
+        with pytest.raises(OSError, match="no file that can be replaced"):
+            write_atomically(path, "text")
+    assert Path("/dev/null").is_char_device()
+
+
 def test_under_sudo_what_is_written_is_given_to_who_called_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,13 @@ def write_atomically(path: Path, text: str) -> None:
     """Write `text` so that a reader finds all of it or the old content, also after a crash.
 
     Half a surrogate pair, as a name that is no UTF-8 has, is written as its escape.
+
+    Raises:
+        OSError: it cannot be written, or `path` is a device or a pipe, which nothing may replace.
     """
+    is_special = path.exists() and not (path.is_file() or path.is_dir())
+    if is_special or path.absolute().parent == Path("/dev"):
+        raise OSError(errno.EINVAL, "is no file that can be replaced", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     handle = open_new(temporary)
     try:

@@ -171,6 +171,10 @@ def _long_run(document: Document) -> None:
     document["background_info"]["window"]["runs"] = [run]
 
 
+def _mig(document: Document) -> None:
+    document["environment"]["gpus"]["gpus"][0]["mig_mode"] = True
+
+
 def _mps(document: Document) -> None:
     document["environment"].setdefault("variables", {})["CUDA_MPS_PIPE_DIRECTORY"] = "/tmp/mps"
 
@@ -192,6 +196,7 @@ REFUSALS = {
     "power cap": (Block(changes={"parallel": _throttle}), SHARES, "the power cap held a GPU back"),
     "several": (Block(changes={"parallel": _several}), SHARES, "several loads ran at once"),
     "MPS": (Block(changes={"parallel": _mps}), SHARES, "MPS shares the GPU"),
+    "MIG": (Block(changes={"parallel": _mig}), SHARES, "MIG divides a GPU"),
     "driver": (Block(changes={"load": _driver}), tuple(EXAMPLE), "driver differs: "),
 }
 
@@ -222,6 +227,40 @@ def test_a_block_that_cannot_serve_is_left_out_and_counted(
     rows = attributed(tmp_path, capsys)
     assert rows["extra_same_work"]["n"] == 2
     assert rows["extra_same_work"]["note"].startswith("1 of 3 blocks left out: the load's work")
+
+
+def test_sessions_of_one_plan_lend_each_other_only_what_they_lack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A campaign that ran twice has two blocks; one that was resumed has one."""
+    leave(tmp_path / "one", [Block()])
+    leave(tmp_path / "two", [Block(alone=(352.0, 500.0), together=(352.0, 1000.0))])
+    for path in (tmp_path / "two").glob("*.json"):
+        document = json.loads(path.read_text())
+        document["plan"]["session_id"] = "later"
+        path.write_text(json.dumps(document | {"timestamp": "2026-11-02T10:00:00.000000"}))
+    rows = attributed(tmp_path, capsys)
+    assert rows["alone"]["n"] == 2
+    assert rows["alone"]["value"] == pytest.approx((211_200 + 176_000) / 2)
+    for path in (tmp_path / "two").glob("*_parallel.json"):
+        path.unlink()
+    for path in (tmp_path / "one").glob("*.json"):
+        if not path.stem.endswith("_parallel"):
+            path.unlink()
+    rows = attributed(tmp_path, capsys)
+    assert (rows["alone"]["n"], rows["alone"]["value"]) == (1, 176_000)
+
+
+def test_the_form_of_an_attribution_is_that_of_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(tmp_path / "results", [Block()])
+    for suffix, start in ((".json", "["), (".tex", "\\documentclass"), (".md", "# Whose energy")):
+        file = tmp_path / f"whose{suffix}"
+        assert main(["attribute", str(tmp_path / "results"), "-o", str(file)]) == 0
+        assert file.read_text().startswith(start)
+    assert main(["attribute", str(tmp_path / "results"), "-o", "whose.csv"]) == 4
+    assert "no format has this suffix (.md, .markdown, .tex, .json)" in capsys.readouterr().err
 
 
 def test_the_model_by_cpu_time_is_given_only_when_asked_for(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +193,21 @@ def test_wrong_arguments_are_bad_input_and_no_gate(capsys: pytest.CaptureFixture
             main(["compare", *arguments])
         assert ended.value.code == 4
     assert "'wide' is no margin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("is_full", "code"), [(True, 4), (False, 1)])
+def test_a_gate_whose_sentence_reaches_nobody_does_not_pass(
+    is_full: bool, code: int, both: list[str]
+) -> None:
+    words = ["--by", "commit", "--anchor", "learning_rate=0.1", "--fail-if", "gpu_energy>0.01"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe, Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "wattest", "compare", *both, *words],
+            stdout=full if is_full else pipe, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == code
+    assert done.stderr == (
+        "ERROR: the output cannot be written: No space left on device\n" if is_full else ""
+    )

@@ -11,12 +11,13 @@ import pytest
 
 from benchmarks.campaigns import Campaign, Figures, bumpy
 from wattest.cli import main
-from wattest.report.sheet import LoadRun
+from wattest.report.sheet import LoadRun, read_sheet
+from wattest.report.sheetfigure import sheet_picture
 from wattest.report.sparkline import for_encoding, load_line, power_line
 from wattest.report.traces import PowerTrace, power_traces, thinned
 
 DEAD = "the load busy/large was alive for 50 % of the window, less than 90 %"
-HOSTILE = "<script>$x_&%\u202e\x1b[31m"
+HOSTILE = "<script>$x_&%\ud800\u202e\x1b[31m\n"
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_a_picture_can_be_read_to_who_does_not_see_it(invalid: Path) -> None:
     assert "GPU power from 140 W to 260 W" in description
 
 
-def test_hostile_names_stay_inert(tmp_path: Path) -> None:
+def test_hostile_names_stay_inert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = Campaign(tmp_path, repo=HOSTILE, load={"repo": HOSTILE, "model": "$\\frac{"}).run(
         {HOSTILE: 0.1}, Figures(metrics={HOSTILE: 1.0}), "parallel", power=bumpy(),
         reasons=[HOSTILE],
@@ -108,6 +109,9 @@ def test_hostile_names_stay_inert(tmp_path: Path) -> None:
     )  # fmt: skip
     for suffix in (".svg", ".html", ".pdf"):
         assert main(["show", str(path), "-o", str(tmp_path / f"a{suffix}")]) == 0
+    told = shown(capsys, path)
+    assert "\ufffd[31m\ufffd/small" in told
+    assert not {"\x1b", "\u202e", "\ud800"} & set(told)
     drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     ElementTree.fromstring(drawn)
@@ -216,14 +220,23 @@ def test_a_run_that_a_signal_ended_has_failed() -> None:
     assert load_line([LoadRun(1, 0, 4, None, 9)], 10, 5) == "██✗··"
 
 
-def test_of_several_loads_the_least_alive_is_judged(
+def test_each_of_several_loads_is_drawn_and_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    further = {"repo": "lazy", "model": "tiny", "window": {"alive_share": 0.2}}
+    runs = [{"number": 1, "started_seconds": 30.0, "ended_seconds": 60.0, "exit_code": 1}]
+    window = {"alive_share": 0.2, "runs": runs}
+    further = [{"repo": "lazy", "model": "tiny", "window": window}, {"repo": "a", "model": "b"}]
     path = Campaign(tmp_path).run(
         {}, Figures(), "parallel", load_runs=[(0, None, None)],
-        change=lambda one: one.update(further_backgrounds=[further]),
+        change=lambda one: one.update(further_backgrounds=further),
     )  # fmt: skip
     told = shown(capsys, path)
-    assert "busy/large + lazy/tiny, alive for 20 % of the window, 1 run of the first" in told
-    assert re.search(r"✗ load alive +20 %", told)
+    assert re.search(r"load 1 +(█+)\n +load 2 +(·+)█+✗\n", told)
+    assert "busy/large, alive for 100 % of the window, 1 run\n" in told
+    assert "lazy/tiny, alive for 20 % of the window, 1 run, 1 ended in failure\n" in told
+    assert "a/b, not known to have been alive in the window; this record does not tell" in told
+    assert re.search(r"✓ busy/large alive +100 %", told)
+    assert re.search(r"✗ lazy/tiny alive +20 %", told)
+    bars = sheet_picture(read_sheet(path)).figure.axes[0].collections
+    first, second = (bar.get_paths()[0].get_extents() for bar in bars)
+    assert first.ymin > second.ymax

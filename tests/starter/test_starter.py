@@ -54,7 +54,17 @@ def test_a_folder_that_cannot_be_made_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert main(["init", str(tmp_path / "file" / "project")]) == 4
-    assert capsys.readouterr().err.startswith(f"ERROR: {tmp_path / 'file'}")
+    assert capsys.readouterr().err == f"ERROR: {tmp_path / 'file'} is no folder\n"
+
+
+def test_a_folder_in_which_something_stands_in_the_way_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").symlink_to(tmp_path / "gone")
+    assert main(["init", str(tmp_path)]) == 4
+    told = capsys.readouterr().err
+    assert told.startswith(f"ERROR: {tmp_path / 'config'} points to {tmp_path / 'gone'}")
+    assert [path.name for path in tmp_path.iterdir()] == ["config"]
 
 
 def test_a_wheel_makes_a_project_that_runs(tmp_path: Path) -> None:

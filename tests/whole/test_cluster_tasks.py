@@ -96,6 +96,8 @@ def test_what_is_submitted_is_fixed_and_readable(
         (["--array=1-3"], "the array is chosen by what is missing"),
         (["-a1-3"], "the array is chosen by what is missing"),
         (["-J", "mine"], "by the name of a job the campaign is known"),
+        (["--signal=USR1@5"], "pytest must get SIGTERM"),
+        (["--wait"], "nothing waits for the tasks"),
         (["--comment=one\nrm -r x"], "a line break has no place in a batch file"),
         (["gpu"], "gpu: no option of sbatch"),
     ],
@@ -375,16 +377,34 @@ def test_only_a_task_whose_time_is_up_queues_itself_again(
     assert slurm.record()["error_message"].startswith("interrupted")
 
 
-def test_what_never_fits_is_refused_after_its_second_interruption(slurm: Project) -> None:
-    plan = slurm.plan()
-    notes = slurm.path / "results" / "slurm" / plan.digest
-    notes.mkdir(parents=True)
-    for one in plan.experiments:
-        (notes / f"{one.key}.interrupted").write_text("once\ntwice\n")
+@pytest.mark.parametrize(("noted", "left"), [("twice", 3600), ("had begun 110 s before", 130)])
+def test_what_never_fits_is_refused_after_its_second_interruption(
+    slurm: Project, monkeypatch: pytest.MonkeyPatch, noted: str, left: float
+) -> None:
+    note_interruptions(slurm, noted)
+    monkeypatch.setenv(*next(iter(ends_in(left).items())))
     result = slurm.run_here("--shard", "slurm")
     assert result.parseoutcomes()["errors"] == 2
     assert "has interrupted it 2 times" in result.stdout.str()
     assert slurm.records() == []
+
+
+def test_what_did_not_fit_is_tried_again_with_more_time(
+    slurm: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_interruptions(slurm, "had begun 110 s before")
+    monkeypatch.setenv(*next(iter(ends_in(600).items())))
+    assert slurm.run_here("--shard", "slurm").ret == 0
+    assert len(slurm.records()) == 2
+
+
+def note_interruptions(project: Project, noted: str) -> None:
+    """Leave what the end of tasks has noted, of every experiment."""
+    plan = project.plan()
+    notes = project.path / "results" / "slurm" / plan.digest
+    notes.mkdir(parents=True)
+    for one in plan.experiments:
+        (notes / f"{one.key}.interrupted").write_text(f"{one.id} {noted}\n" * 2)
 
 
 def test_a_resumed_task_is_quick_and_writes_little(project: Project) -> None:
@@ -433,4 +453,5 @@ def test_workers_that_time_interrupts_are_queued_again(slurm: Project) -> None:
     assert done.returncode == 2, done.stdout
     assert calls(slurm) == "requeue 9_2\n"
     assert all(one["error_message"].startswith("interrupted") for one in slurm.records())
-    assert len(list((slurm.path / "results").glob("slurm/*/*.interrupted"))) > 0
+    note = next((slurm.path / "results").glob("slurm/*/*.interrupted"))
+    assert re.search("had begun [12]?[0-9] s before the end of 9_2", note.read_text())

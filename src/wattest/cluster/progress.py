@@ -42,7 +42,8 @@ def status_lines(results: Path) -> Iterator[str]:
     plans = [plan for plan in files.values() if plan is not None]
     yield from (f"{path} is no plan: damaged" for path, plan in files.items() if plan is None)
     if not plans:
-        raise RecordError(f"{results} holds no plan: nothing was ever run or submitted there")
+        why = "nothing was ever run or submitted there" if results.is_dir() else "it is no folder"
+        raise RecordError(f"{results} holds no plan: {why}")
     records, running = list(_records(results)), list(_running(results))
     for plan in plans:
         states = _states(plan, records, running)

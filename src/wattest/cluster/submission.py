@@ -110,6 +110,10 @@ def _faults_of(options: Sequence[str]) -> Iterator[str]:
             yield f"{word}: by the name of a job the campaign is known; leave it out"
         if re.match(r"--wr", name):
             yield f"{word}: the batch file is what runs; leave it out"
+        if re.match(r"--sig", name):
+            yield f"{word}: pytest must get SIGTERM before its time is up; leave it out"
+        if re.fullmatch(r"-W|--wait", name):
+            yield f"{word}: nothing waits for the tasks; leave it out, and ask wattest status"
         if "\n" in word:
             yield f"{word!r}: a line break has no place in a batch file"
     if options and not options[0].startswith("-"):

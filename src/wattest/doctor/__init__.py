@@ -22,13 +22,13 @@ def examine(sys_root: Path, root: Path, campaign: Campaign | None = None) -> tup
     Nothing is changed on this machine. `root` is the project's folder.
     """
     with find_sensors(sys_root, allow_missing=frozenset({"cpu", "gpu"})) as sensors:
-        findings = sensors.findings
+        findings, gpus = sensors.findings, sensors.gpu_state() if campaign else ()
     energy, trees = _energy(findings), _supervision()
     lines = [*_machine(sys_root), "", "Energy:", *energy, "", "Process trees:", *trees]
     lines += ["", "Around it:", *surroundings(root, findings)]
     if campaign is None:
         return lines, True
-    missing = list(lacks(campaign, findings, sys_root))
+    missing = list(lacks(campaign, findings, gpus, sys_root))
     lines += ["", f"{campaign.settings.file} needs, and does not find:"]
     lines += [f"  {line}" for line in missing] or ["  nothing: all of it is here"]
     return lines, not missing

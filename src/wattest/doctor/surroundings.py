@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wattest.energy import Finding
+from wattest.energy import Finding, GpuState
+from wattest.errors import GpuMemoryError
 from wattest.machine.slurm import Job
+from wattest.plan.experiment import Experiment
 from wattest.plan.load import Campaign
+from wattest.session.preflight import require_memory
 
 _EXTRAS = {"report": ("jinja2", "matplotlib"), "pandas": ("pandas",)}
 _GOVERNORS = "devices/system/cpu/cpu0/cpufreq/scaling_governor"
@@ -54,7 +57,9 @@ def _slurm() -> str:
     return "wattest submit queues a campaign"
 
 
-def lacks(campaign: Campaign, findings: Sequence[Finding], sys_root: Path) -> Iterator[str]:
+def lacks(
+    campaign: Campaign, findings: Sequence[Finding], gpus: Sequence[GpuState], sys_root: Path
+) -> Iterator[str]:
     """Yield what these settings need and this machine or environment does not give."""
     yield from map(str, campaign.faults(campaign.plan.experiments))
     for one in findings:
@@ -71,9 +76,20 @@ def lacks(campaign: Campaign, findings: Sequence[Finding], sys_root: Path) -> It
     )
     if needing and "gpu" not in measured:
         yield f"{', '.join(needing)} needs GPU memory (gpu_memory_mb), and no GPU is measured here"
+    yield from dict.fromkeys(
+        filter(None, (_memory(one, gpus) for one in campaign.plan.experiments))
+    )
     if (governor := campaign.settings.governor) is not None:
         file = sys_root / _GOVERNORS
         if not file.exists():
             yield f"governor {governor!r}: this machine offers no control of the CPU frequency"
         elif not os.access(file, os.W_OK):
             yield f"governor {governor!r}: setting it needs root"
+
+
+def _memory(experiment: Experiment, gpus: Sequence[GpuState]) -> str:
+    try:
+        require_memory(experiment, gpus)
+    except GpuMemoryError as error:
+        return str(error)
+    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import signal
 import time
 from collections.abc import Iterable, Mapping
@@ -22,10 +24,11 @@ from wattest.plugin.items import experiment_of, experiments_among
 OUT_OF_TIME = 75
 """Exit status of a task that leaves work to a later one (EX_TEMPFAIL of sysexits.h)."""
 INTERRUPTIONS_MOST = 2
-"""How often the end of its task may interrupt an experiment before it is refused."""
+"""How often the end of a task may interrupt an experiment before it needs one with more time."""
 _SPARE_SECONDS = 60.0
 _SPARE_RATIO = 1.2
 _NEAR_SECONDS = 120.0
+_NOTED = re.compile(r"(\d+) s before")
 
 
 class TimeLimit:
@@ -48,7 +51,7 @@ class TimeLimit:
         self._job = job
         self._folder = folder
         self._longest = dict(known_seconds)
-        self._begun: tuple[Experiment, float] | None = None
+        self._begun: tuple[Experiment, float, float | None] | None = None
         self._unit: str | None = None
         self._is_out_of_time = self._is_stopped = False
 
@@ -69,7 +72,7 @@ class TimeLimit:
                 f"{experiment.id} needs about {needed:.0f} s, and this task has {left:.0f} s left",
             )
             return True
-        self._begun = experiment, time.monotonic()
+        self._begun = experiment, time.monotonic(), left
         return None
 
     def _stop(self, session: pytest.Session, reason: str) -> None:
@@ -96,12 +99,17 @@ class TimeLimit:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Refuse what the end of its task has interrupted twice: it can never fit."""
-        experiment = experiment_of(item)
-        if experiment is not None and self._interruptions(experiment) >= INTERRUPTIONS_MOST:
+        """Refuse what the end of its task has interrupted twice, unless it has more time now."""
+        if self._begun is None:
+            return
+        experiment, _, left = self._begun
+        had = self._had_seconds(experiment)
+        if len(had) < INTERRUPTIONS_MOST:
+            return
+        if (math.inf if left is None else left) <= max(had) + _SPARE_SECONDS:
             pytest.fail(
-                f"the end of its task has interrupted it {INTERRUPTIONS_MOST} times: it does not"
-                " fit; give tasks more --time, and remove"
+                f"the end of its task has interrupted it {len(had)} times, and this task leaves it"
+                f" no more time: it does not fit; give tasks more --time, or remove"
                 f" {self._note(experiment)}",
                 pytrace=False,
             )
@@ -109,7 +117,7 @@ class TimeLimit:
     def pytest_runtest_logfinish(self) -> None:
         """Learn how long an experiment takes, load and pauses included."""
         if self._begun is not None:
-            experiment, began = self._begun
+            experiment, began, _ = self._begun
             kind, seconds = bool(experiment.backgrounds), time.monotonic() - began
             self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
             self._begun = None
@@ -122,7 +130,7 @@ class TimeLimit:
         elif exitstatus == pytest.ExitCode.INTERRUPTED and self._time_is_up():
             self._is_out_of_time = True
             if self._begun is not None:
-                self._remember(self._begun[0])
+                self._remember(self._begun[0], self._begun[2] or 0.0)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
@@ -153,17 +161,21 @@ class TimeLimit:
     def _note(self, experiment: Experiment) -> Path:
         return self._folder / f"{slug(experiment.key)}.interrupted"
 
-    def _interruptions(self, experiment: Experiment) -> int:
+    def _had_seconds(self, experiment: Experiment) -> list[float]:
+        """Return how much time it had before each interruption; infinite where that is not said."""
         try:
-            return len(self._note(experiment).read_text(encoding="utf-8").splitlines())
+            lines = self._note(experiment).read_text(encoding="utf-8").splitlines()
         except OSError:
-            return 0
+            return []
+        found = map(_NOTED.search, lines)
+        return [math.inf if one is None else float(one[1]) for one in found]
 
-    def _remember(self, experiment: Experiment) -> None:
+    def _remember(self, experiment: Experiment, had_seconds: float) -> None:
+        told = f"{experiment.id} had begun {had_seconds:.0f} s before the end of {self._job.name}"
         try:
             make_folder(self._folder)
             with self._note(experiment).open("a", encoding="utf-8") as file:
-                file.write(f"{experiment.id} was interrupted by the end of {self._job.name}\n")
+                file.write(f"{told}, which interrupted it\n")
         except OSError as error:
             workers.tell(self._config, f"warning: {error.filename}: {error.strerror}")
 

@@ -145,7 +145,7 @@ def _added(
         "is_parallel": record["mode"] == "parallel",
         "arm": planned.get("arm", "parallel" if record["mode"] == "parallel" else "alone"),
         "verdict": quality["verdict"],
-        "reasons": "; ".join(" ".join(reason.split()) for reason in quality["reasons"]),
+        "reasons": "; ".join(" ".join(str(reason).split()) for reason in quality["reasons"]),
         "configuration_key": planned.get("configuration_key"),
         "energy_total_joules": None if None in totals else sum(totals),
         "cpu_energy_source": _at(domains, "cpu_pkg", "source"),

@@ -1,12 +1,14 @@
-"""The arguments of ``wattest report``, ``wattest compare`` and ``wattest show``."""
+"""The arguments of ``wattest report``, ``compare``, ``attribute`` and ``show``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wattest.report.commands import FORMATS, attribute, compare, report, show
+from wattest.report.commands import FORMATS, TEXTS, attribute, compare, report, show
+from wattest.report.facts import NAMES
 
 _REPORT = """\
 What did the load cost, what does each hyper-parameter cost and give, can it be believed, and what
@@ -32,135 +34,94 @@ examples:
   wattest compare main/results branch/results --by commit --anchor learning_rate=0.1 \\
       --fail-if 'gpu_energy>1.05' --fail-if 'test_accuracy<-0.5'
   wattest compare results-580 results-590 --by driver"""
-
-
 _ATTRIBUTE = """\
 Counters are machine-wide, so the energy of a training under a load is that of both. This gives the
 defensible answers to "how much of it was the training's?", each over the blocks of the campaign
 with its 95 % interval, or the reason for having none. It needs all arms: "baseline": "both"."""
+_SHOW = """\
+Show one record: its verdict and why, power over the window, the runs of the load, what the gates
+found. Without -o in the terminal; the traces are read from the folder that the record names."""
 
 
-def add_report(commands: Any) -> None:
-    """Add `report` to the subcommands of the command line."""
+def add_commands(commands: Any) -> None:
+    """Add `report`, `compare`, `attribute` and `show` to the subcommands of the command line."""
+    for add in (_add_report, _add_compare, _add_attribute, _add_show):
+        add(commands)
+
+
+def _add_report(commands: Any) -> None:
+    told = "what the load and each hyper-parameter cost, and whether to believe it"
+    add = _command(commands, report, told, _REPORT, _REPORT_END)
+    add("results", type=Path, nargs="+", metavar="RESULTS", help=_RESULTS)
+    told = "where to (HTML: report.html; else the terminal)"
+    add("-o", "--output", type=Path, metavar="FILE", help=told)
+    told = "else by the suffix of FILE: .html .md .tex .csv .json"
+    add("--format", choices=tuple(FORMATS), help=told)
+    add("--session", metavar="ID", help="only the records of this session")
+    add("--metric", metavar="NAME", help="the metric to be shown first")
+    told = "which way of a metric is better, where the registry does not say"
+    add("--better", metavar="NAME=higher|lower", action="append", default=[], help=told)
+    told = "leave every figure there as PDF and SVG"
+    add("--figures", type=Path, metavar="DIR", help=told)
+    add("--p-values", action="store_true", help="add them, with Holm's correction")
+    _add_options(add)
+
+
+def _add_compare(commands: Any) -> None:
+    told = "two campaigns: what changed from one to the other; gates for CI"
+    add = _command(commands, compare, told, _COMPARE, _COMPARE_END)
+    add("before", type=Path, metavar="A", help="results of before")
+    add("after", type=Path, metavar="B", help="results of after")
+    told = f"what A and B differ in: {', '.join(NAMES)}, or a hyper-parameter"
+    add("--by", metavar="WHAT", help=told)
+    told = "the configuration that WHAT leaves alone, as learning_rate=0.1"
+    add("--anchor", metavar="CONFIGURATION", help=told)
+    told = "such as 'gpu_energy>1.05'; may be given several times"
+    add("--fail-if", metavar="GATE", action="append", default=[], help=told)
+    add("--format", choices=TEXTS, default="markdown")
+    _add_options(add)
+
+
+def _add_attribute(commands: Any) -> None:
+    told = "whose energy it was under a load: several definitions, each with its interval"
+    add = _command(commands, attribute, told, _ATTRIBUTE)
+    add("results", type=Path, nargs="+", metavar="RECORDS", help=_RESULTS)
+    add("-o", "--output", type=Path, metavar="FILE", help="else the terminal")
+    add("--format", choices=TEXTS, help="else by the suffix of FILE: .md .tex .json")
+    add("--session", metavar="ID", help="only the records of this session")
+    told = "add the share by CPU time: a model, with a ~"
+    add("--model", choices=("cpu-time",), help=told)
+
+
+def _add_show(commands: Any) -> None:
+    told = "one run: its power, when the load ran, what the gates found"
+    add = _command(commands, show, told, _SHOW)
+    add("record", type=Path, metavar="RECORD", help="results/EXPERIMENT.json")
+    told = "a picture (.svg, .pdf, .png) or .html"
+    add("-o", "--output", type=Path, metavar="FILE", help=told)
+
+
+def _command(
+    commands: Any, run: Callable[..., int], told: str, description: str, end: str | None = None
+) -> Callable[..., Any]:
+    """Add the subcommand that has the name of `run`; returns what adds an argument to it."""
     parser = commands.add_parser(
-        "report",
-        help="what the load and each hyper-parameter cost, and whether to believe it",
-        description=_REPORT,
-        epilog=_REPORT_END,
+        run.__name__,
+        help=told,
+        description=description,
+        epilog=end,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help=_RESULTS)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="where to (HTML: report.html; else the terminal)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=tuple(FORMATS),
-        help="else by the suffix of FILE: .html .md .tex .csv .json",
-    )
-    parser.add_argument("--session", metavar="ID", help="only the records of this session")
-    parser.add_argument("--metric", metavar="NAME", help="the metric to be shown first")
-    parser.add_argument(
-        "--better",
-        metavar="NAME=higher|lower",
-        action="append",
-        default=[],
-        help="which way of a metric is better, where the registry does not say",
-    )
-    parser.add_argument(
-        "--figures", type=Path, metavar="DIR", help="leave every figure there as PDF and SVG"
-    )
-    parser.add_argument("--p-values", action="store_true", help="add them, with Holm's correction")
-    _add_options(parser)
-    parser.set_defaults(run=report)
+    parser.set_defaults(run=run)
+    add: Callable[..., Any] = parser.add_argument
+    return add
 
 
-def add_compare(commands: Any) -> None:
-    """Add `compare` to the subcommands of the command line."""
-    parser = commands.add_parser(
-        "compare",
-        help="two campaigns: what changed from one to the other; gates for CI",
-        description=_COMPARE,
-        epilog=_COMPARE_END,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("before", type=Path, metavar="A", help="results of before")
-    parser.add_argument("after", type=Path, metavar="B", help="results of after")
-    parser.add_argument(
-        "--by",
-        metavar="WHAT",
-        help="what A and B differ in: gpu, driver, "
-        "power_limit, cpu, kernel, governor, registry, commit, background, or a "
-        "hyper-parameter",
-    )
-    parser.add_argument(
-        "--anchor",
-        metavar="CONFIGURATION",
-        help="the configuration that WHAT leaves alone, as learning_rate=0.1",
-    )
-    parser.add_argument(
-        "--fail-if",
-        metavar="GATE",
-        action="append",
-        default=[],
-        help="such as 'gpu_energy>1.05'; may be given several times",
-    )
-    parser.add_argument("--format", choices=("markdown", "latex", "json"), default="markdown")
-    _add_options(parser)
-    parser.set_defaults(run=compare)
-
-
-def add_attribute(commands: Any) -> None:
-    """Add `attribute` to the subcommands of the command line."""
-    parser = commands.add_parser(
-        "attribute",
-        help="whose energy it was under a load: several definitions, each with its interval",
-        description=_ATTRIBUTE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "results", type=Path, nargs="+", metavar="RECORDS", help="results folders, or records"
-    )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else the terminal")
-    parser.add_argument("--format", choices=("markdown", "latex", "json"), default="markdown")
-    parser.add_argument("--session", metavar="ID", help="only the records of this session")
-    parser.add_argument(
-        "--model", choices=("cpu-time",), help="add the share by CPU time: a model, with a ~"
-    )
-    parser.set_defaults(run=attribute)
-
-
-def add_show(commands: Any) -> None:
-    """Add `show` to the subcommands of the command line."""
-    parser = commands.add_parser(
-        "show",
-        help="one run: its power, when the load ran, what the gates found",
-        description="Show one record: its verdict and why, power over the window, the runs of the "
-        "load, what the gates found. Without -o in the terminal; the traces are read from the "
-        "folder that the record names.",
-    )
-    parser.add_argument("record", type=Path, metavar="RECORD", help="results/EXPERIMENT.json")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="a picture (.svg, .pdf, .png) or .html"
-    )
-    parser.set_defaults(run=show)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--across",
-        metavar="WHAT",
-        action="append",
-        default=[],
-        help="declare that runs differ in driver, gpu, kernel …: points only",
-    )
-    parser.add_argument(
-        "--equivalent", metavar="5%", type=_margin, help="test for equality within this margin"
-    )
+def _add_options(add: Callable[..., Any]) -> None:
+    told = "declare that runs differ in driver, gpu, kernel …: points only"
+    add("--across", metavar="WHAT", action="append", default=[], help=told)
+    told = "test for equality within this margin"
+    add("--equivalent", metavar="5%", type=_margin, help=told)
 
 
 def _margin(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from wattest.report.facts import at, result_of
+from wattest.report.facts import at, gpus_of, result_of
 from wattest.report.model import Run
 
 DOMAINS = {"gpu_energy": "GPU", "cpu_energy": "CPU", "energy": "CPU + GPU"}
@@ -52,14 +52,18 @@ def seconds_of(run: Run) -> float:
 def alone_of(unit: Unit) -> Run:
     """Return the training alone; raises `Refused` where it did not run."""
     if unit.alone is None:
-        raise Refused('the training did not run alone: "baseline": "both" makes that arm')
+        raise Refused(
+            'the training did not run alone, or that does not count; "baseline": "both" makes it'
+        )
     return unit.alone
 
 
 def load_of(unit: Unit) -> Run:
     """Return the load alone; raises `Refused` where it did not run."""
     if unit.load is None:
-        raise Refused('the load was not measured alone: "baseline": "both" makes that arm')
+        raise Refused(
+            'the load was not measured alone, or that does not count; "baseline": "both" makes it'
+        )
     return unit.load
 
 
@@ -168,6 +172,8 @@ def require_shares(unit: Unit) -> None:
             raise Refused(f"{run.arm}: the power cap held a GPU back for {seconds:.3g} s")
     if unit.loaded.record.get("further_backgrounds"):
         raise Refused("several loads ran at once: shares are for one")
+    if any(at(one, "mig_mode") is True for one in gpus_of(unit.loaded.record)):
+        raise Refused("MIG divides a GPU: its counters are those of the whole board")
     if at(unit.loaded.record["environment"], "variables", "CUDA_MPS_PIPE_DIRECTORY"):
         raise Refused("MPS shares the GPU between processes: their kernels cannot be told apart")
 

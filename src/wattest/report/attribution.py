@@ -79,14 +79,25 @@ def attribute(runs: Sequence[Run], model: bool = False) -> tuple[Attribution, ..
 
 
 def _units(runs: Sequence[Run]) -> Iterator[Unit]:
-    others: dict[tuple[str, str | None, str], Run] = {}
+    """Yield every block of a plan with all arms that count.
+
+    What a session lacks is of the session that completed it; one that has a block of its own
+    lends none of it.
+    """
+    loaded = {(run.plan_digest, run.test_id, run.session_id): run
+              for run in runs if run.arm == "parallel"}  # fmt: skip
+    others: dict[tuple[str, str | None, str | None, str], Run] = {}
     for run in runs:
         if run.arm != "parallel":
-            others[run.plan_digest, run.partner, run.arm] = run
-    for run in runs:
-        if run.arm == "parallel":
-            place = run.plan_digest, run.test_id
-            yield Unit(run, others.get((*place, "alone")), others.get((*place, "load")))
+            place = run.plan_digest, run.partner
+            owner = run.session_id if (*place, run.session_id) in loaded else None
+            others[(*place, owner, run.arm)] = run
+    for (digest, name, session), run in loaded.items():
+        arms = [
+            others.get((digest, name, session, arm)) or others.get((digest, name, None, arm))
+            for arm in ("alone", "load")
+        ]
+        yield Unit(run, *arms)
 
 
 def _rows(units: Sequence[Unit], domain: str, model: bool) -> Iterator[Attributed]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ FORMATS = {
     "csv": (".csv",),
     "json": (".json",),
 }
+TEXTS = ("markdown", "latex", "json")
+"""Those of `compare` and `attribute`."""
 
 
 def report(options: argparse.Namespace) -> int:
@@ -31,7 +34,7 @@ def report(options: argparse.Namespace) -> int:
     from wattest.report.answers import answer
     from wattest.report.reading import collecting_no_garbage
 
-    form = _form(options)
+    form = _form(options, FORMATS)
     with collecting_no_garbage():
         reading = _read(options.results, options.session)
         answers = answer(reading, _options(options))
@@ -40,26 +43,23 @@ def report(options: argparse.Namespace) -> int:
         text = _text(answers, form)
     output = options.output or (Path("report.html") if form == "html" else None)
     if output is None:
-        sys.stdout.write(text)
+        _say(text)
         return 0
     _write(output, text)
-    sys.stdout.write(f"{output}: {answers.counted} of {len(answers.runs)} runs count\n")
+    _say(f"{output}: {answers.counted} of {len(answers.runs)} runs count\n")
     return 0
 
 
-def _form(options: argparse.Namespace) -> str:
-    """Return the format that is asked for, or that the output's name asks for."""
-    if options.format:
-        return str(options.format)
-    if options.output is None:
-        return "html"
-    for form, suffixes in FORMATS.items():
+def _form(options: argparse.Namespace, forms: Iterable[str]) -> str:
+    """Return the format that is asked for, or that the output's name asks for; else the first."""
+    known = {form: FORMATS[form] for form in forms}
+    if options.format or options.output is None:
+        return str(options.format or next(iter(known)))
+    for form, suffixes in known.items():
         if options.output.suffix in suffixes:
             return form
-    known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-    raise ConfigurationError(
-        [f"{options.output}: no format has this suffix ({known}); or --format"]
-    )
+    told = ", ".join(suffix for suffixes in known.values() for suffix in suffixes)
+    raise ConfigurationError([f"{options.output}: no format has this suffix ({told}); or --format"])
 
 
 def _text(answers: Answers, form: str) -> str:
@@ -112,10 +112,10 @@ def compare(options: argparse.Namespace) -> int:
     compared = comparison.compare(*readings, by=options.by, anchor=options.anchor, options=asked)
     told = outcomes(parse_gates(options.fail_if, compared), compared)
     if options.format == "json":
-        sys.stdout.write(comparison_json(compared, told, places) + "\n")
+        _say(comparison_json(compared, told, places) + "\n")
     else:
         sides = [(str(place), one) for place, one in zip(places, readings, strict=True)]
-        sys.stdout.write(_rendered(comparison_outline(compared, told, sides), options.format))
+        _say(_rendered(comparison_outline(compared, told, sides), options.format))
     return exit_code(told)
 
 
@@ -126,15 +126,16 @@ def attribute(options: argparse.Namespace) -> int:
     from wattest.report.outline import attribution_blocks
     from wattest.report.tables import plain_data
 
+    form = _form(options, TEXTS)
     reading = _read(options.results, options.session)
     found = found_in(reading.runs, model=options.model == "cpu-time")
-    if options.format == "json":
+    if form == "json":
         text = json.dumps([plain_data(one) for one in found], indent=1, ensure_ascii=False) + "\n"
     else:
         blocks = [Heading(1, "Whose energy?"), *attribution_blocks(found)]
-        text = _rendered(blocks, options.format)
+        text = _rendered(blocks, form)
     if options.output is None:
-        sys.stdout.write(text)
+        _say(text)
     else:
         _write(options.output, text)
     return 0
@@ -188,6 +189,20 @@ def _progress(done: int, total: int) -> None:
         sys.stderr.flush()
 
 
+def _say(text: str) -> None:
+    """Write to the terminal; that nobody reads on is no fault, and changes no exit code."""
+    from wattest.report.sparkline import for_encoding
+
+    try:
+        sys.stdout.write(for_encoding(text, sys.stdout.encoding or "utf-8"))
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left of it would fail again at the end of Python.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise RecordError(f"the output cannot be written: {error.strerror}") from None
+
+
 def _write(output: Path, text: str) -> None:
     from wattest.files import write_atomically
 
@@ -199,14 +214,14 @@ def _write(output: Path, text: str) -> None:
 
 def show(options: argparse.Namespace) -> int:
     """Run `wattest show`."""
+    from wattest.report.drawing import readable
     from wattest.report.sheet import read_sheet
-    from wattest.report.sparkline import for_encoding, sheet_lines
+    from wattest.report.sparkline import sheet_lines
 
     sheet = read_sheet(options.record)
     if options.output is None:
         width = shutil.get_terminal_size((100, 24)).columns
-        for line in sheet_lines(sheet, width):
-            sys.stdout.write(for_encoding(line, sys.stdout.encoding or "utf-8") + "\n")
+        _say("".join(f"{readable(line)}\n" for line in sheet_lines(sheet, width)))
         return 0
     _leave(sheet, options.output)
     return 0

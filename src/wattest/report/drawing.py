@@ -108,7 +108,7 @@ def save(picture: Picture, path: Path) -> None:
         text = _svg(picture).replace(INK, "#000000")
         path.write_text(text, encoding="utf-8")
         return
-    metadata: dict[str, Any] = {"Title": picture.title}
+    metadata: dict[str, Any] = {"Title": readable(picture.title)}
     if path.suffix == ".pdf":
         metadata |= {"CreationDate": None, "Creator": "wattest"}
     with drawing():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wattest.report.model import Run
+if TYPE_CHECKING:
+    from wattest.report.model import Run
 
 NAMES = {
     "gpu": "GPU UUID",
     "driver": "driver",
     "power_limit": "power limit",
     "cpu": "CPU",
+    "counters": "set of CPU counters",
     "kernel": "kernel",
     "governor": "governor",
     "registry": "registry entry",
@@ -40,6 +42,7 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, str]:
         "driver": text_at(environment, "gpus", "driver_version"),
         "power_limit": _joined(_limits(record)),
         "cpu": text_at(environment, "host", "cpu_model"),
+        "counters": " + ".join(_cpu_domains(record)),
         "kernel": text_at(environment, "host", "kernel"),
         "governor": text_at(environment, "host", "governor"),
         "host": text_at(environment, "host", "hostname"),
@@ -103,6 +106,12 @@ def result_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return result
 
 
+def loads_of(record: Mapping[str, Any]) -> list[Any]:
+    """Return what a record says of its loads, one by one."""
+    first = record.get("background_info")
+    return [] if first is None else [first, *record.get("further_backgrounds", ())]
+
+
 def gpus_of(record: Mapping[str, Any]) -> list[Any]:
     """Return what a record says of the GPUs of its machine, one by one."""
     told = at(record["environment"], "gpus", "gpus")
@@ -114,6 +123,14 @@ def _uuids(record: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(told, list):
         told = [at(one, "uuid") for one in gpus_of(record)]
     yield from (one for one in told if isinstance(one, str))
+
+
+def _cpu_domains(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the energy of CPUs is the sum of."""
+    for domain, words in (("cpu_pkg", "packages"), ("cpu_ram", "DRAM")):
+        told = at(result_of(record), "energy_provenance", "domains", domain, "status")
+        if told == "measured":
+            yield words
 
 
 def _limits(record: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from wattest.report.drawing import readable
 
 # What is special only at its place is left alone elsewhere: names and gates stay readable.
 _SPECIAL = re.compile(
-    r"[\\`*|]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=\])[(\[:]"
+    r"[\\`*|]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=\])[(\[:]|(?<=\S)~"
 )
 _BEGINNING = re.compile(r"[#+=>-](\s|$)|>")
 

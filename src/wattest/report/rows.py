@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _TIMES = ("timestamp",)
+_TIME = r"^((?:19|20|21)\d\d-\d\d-\d\dT[\d:.]+)"
 # Texts of which every row may have another one.
 _TEXTS = ("experiment_id", "error_message", "flags", "reasons", "test_id", "partner",
           "pair_experiment_id")  # fmt: skip
@@ -41,15 +42,15 @@ def read_results(*folders: str | Path) -> DataFrame:
         raise ExtraError("a table of results needs pandas", "pandas") from None
     rows = read_rows(*folders)
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return pd.DataFrame(
-        {name: pd.Series(values, dtype=_type(name, values)) for name, values in columns.items()}
-    )
+    table = {name: pd.Series(one, dtype=_type(name, one)) for name, one in columns.items()}
+    for name in _TIMES:
+        told = table[name].str.extract(_TIME, expand=False)
+        table[name] = pd.to_datetime(told, format="ISO8601", errors="coerce").dt.as_unit("ns")
+    return pd.DataFrame(table)
 
 
 def _type(name: str, values: Sequence[Any]) -> str:
     """Return the type of a column, by its name where no row knows it."""
-    if name in _TIMES:
-        return "datetime64[ns]"
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return "boolean"
@@ -61,4 +62,6 @@ def _type(name: str, values: Sequence[Any]) -> str:
     is_number = name.startswith(("perf_", "hyperparam_")) or name.endswith(_NUMBER_ENDINGS)
     if not kinds and is_number:
         return "Float64"
-    return "string" if name in _TEXTS else "category"
+    if kinds - {str}:
+        return "object"
+    return "string" if name in _TEXTS or name in _TIMES else "category"

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from wattest.errors import RecordError
 from wattest.records import read_record
-from wattest.report.facts import result_of
+from wattest.report.facts import loads_of, result_of
 from wattest.report.numbers import UNKNOWN, duration, joules, percent, plain, watts
 from wattest.report.traces import PowerTrace, power_traces
 
@@ -29,6 +29,14 @@ class LoadRun(NamedTuple):
     def has_failed(self) -> bool:
         """Tell whether it ended as a training that is done does not."""
         return bool(self.exit_code) or self.signal is not None
+
+
+class Load(NamedTuple):
+    """One load: its runs (None: not told), and the share of the window in which it was alive."""
+
+    name: str
+    runs: Sequence[LoadRun] | None
+    alive_share: float | None
 
 
 class Gate(NamedTuple):
@@ -61,10 +69,7 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that `wattest show` tells of one run.
-
-    Of several loads `load_runs` are those of the first, and `alive_share` is the least.
-    """
+    """All that `wattest show` tells of one run."""
 
     experiment_id: str
     mode: str
@@ -74,9 +79,7 @@ class Sheet:
     facts: Sequence[tuple[str, str]]
     window_seconds: float
     traces: Sequence[PowerTrace]
-    load: str | None
-    load_runs: Sequence[LoadRun] | None
-    alive_share: float | None
+    loads: Sequence[Load]
     gates: Sequence[Gate]
     epochs: Sequence[Epoch]
     epochs_note: str | None
@@ -106,10 +109,7 @@ def read_sheet(path: Path) -> Sheet:
 def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
     """Return the sheet of a record that lies in `folder`, with its traces."""
     result = result_of(record)
-    first = record.get("background_info")
-    loads = [] if first is None else [first, *record.get("further_backgrounds", ())]
-    windows = [one.get("window") or {} for one in loads]
-    shares = [one["alive_share"] for one in windows if one.get("alive_share") is not None]
+    loads = [_load(info) for info in loads_of(record)]
     seconds = _window_seconds(result)
     return Sheet(
         experiment_id=record["experiment_id"],
@@ -120,10 +120,8 @@ def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
         facts=list(_facts(record, result, seconds)),
         window_seconds=seconds,
         traces=power_traces(record, folder),
-        load=" + ".join(f"{one['repo']}/{one['model']}" for one in loads) or None,
-        load_runs=_load_runs(windows[0]) if windows else None,
-        alive_share=min(shares, default=None),
-        gates=list(_gates(result, min(shares, default=None), bool(loads))),
+        loads=loads,
+        gates=list(_gates(result, loads)),
         epochs=_epochs(result),
         epochs_note=result.get("epochs_note"),
     )
@@ -131,7 +129,8 @@ def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
 
 def _window_seconds(result: Mapping[str, Any]) -> float:
     window = (result["energy_provenance"] or {}).get("window") or {}
-    return float(window.get("duration_seconds") or result["duration_seconds"] or 0.0)
+    seconds = window.get("duration_seconds") or result["duration_seconds"] or 0.0
+    return round(max(float(seconds), 0.0), 9)
 
 
 def _facts(
@@ -145,7 +144,10 @@ def _facts(
     fixed = [f"{name}={plain(value)}" for name, value in values.items() if name not in mutated]
     if fixed:
         yield "fixed", ", ".join(fixed)
-    yield "ran", f"{record['timestamp'][:19].replace('T', ' ')}, window of {duration(seconds)}"
+    yield (
+        "ran",
+        f"{record['timestamp'][:19].replace('T', ' ')}, window of {duration(seconds or None)}",
+    )
     yield "energy", _energy(result)
     metrics = result["performance_metrics"]
     told = ", ".join(f"{name}={plain(value)}" for name, value in metrics.items())
@@ -165,8 +167,12 @@ def _energy(result: Mapping[str, Any]) -> str:
     return told + (", load included" if energy["attribution"] == "combined" else "")
 
 
-def _load_runs(window: Mapping[str, Any]) -> list[LoadRun] | None:
-    """Return the runs of the load; None where the record does not tell them."""
+def _load(info: Mapping[str, Any]) -> Load:
+    window = info.get("window") or {}
+    return Load(f"{info['repo']}/{info['model']}", _runs(window), window.get("alive_share"))
+
+
+def _runs(window: Mapping[str, Any]) -> list[LoadRun] | None:
     told = window.get("runs")
     if not isinstance(told, list):
         return None
@@ -198,14 +204,15 @@ def _epochs(result: Mapping[str, Any]) -> list[Epoch]:
     return found
 
 
-def _gates(result: Mapping[str, Any], share: float | None, loaded: bool) -> Iterator[Gate]:
+def _gates(result: Mapping[str, Any], loads: Sequence[Load]) -> Iterator[Gate]:
     """Yield what the rules of a window found, by the thresholds that the record keeps."""
     limits = result["quality"].get("thresholds") or {}
     provenance = result["energy_provenance"] or {}
-    if loaded:
-        least = limits.get("load_alive_share_min", 0.9)
+    for load in loads:
+        share, least = load.alive_share, limits.get("load_alive_share_min", 0.9)
         mark: Mark = "unknown" if share is None else "ok" if share >= least else "refused"
-        yield Gate("load alive", percent(share), f"at least {percent(least)}", mark)
+        name = f"{load.name} alive" if len(loads) > 1 else "load alive"
+        yield Gate(name, percent(share), f"at least {percent(least)}", mark)
     for name, domain in (provenance.get("domains") or {}).items():
         yield from _domain_gates(name, domain, limits)
     yield from _window_gates(provenance.get("window") or {}, result, limits)

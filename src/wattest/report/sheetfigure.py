@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wattest.report.drawing import INK, MODES, Picture, drawing, readable
 from wattest.report.numbers import duration
 from wattest.report.sheet import LoadRun, Sheet, power_range
-from wattest.report.sparkline import load_sentence
+from wattest.report.sparkline import load_sentences
 from wattest.report.traces import PowerTrace, thinned
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _draw_power(axes: Axes, trace: PowerTrace, sheet: Sheet, scale: float, colum
     axes.set_ylim(0, max(high) * 1.08 or 1)
     axes.set_ylabel(f"{trace.domain} W")
     axes.grid(axis="y")
-    for run in sheet.load_runs or ():
+    for run in (run for load in sheet.loads for run in load.runs or ()):
         start, end = _span(run, sheet.window_seconds)
         if end > start:
             axes.axvspan(start / scale, end / scale, color=shade, alpha=0.10, linewidth=0)
@@ -80,22 +81,26 @@ def _draw_load(axes: Axes, sheet: Sheet, scale: float) -> None:
     axes.set_ylim(0, 1)
     axes.spines["left"].set_visible(False)
     axes.set_ylabel("load", rotation=0, ha="right", va="center", labelpad=8)
-    runs = sheet.load_runs or ()
-    if not runs:
-        axes.text(
-            0.0,
-            0.5,
-            readable(load_sentence(sheet), _LETTERS),
-            transform=axes.transAxes,
-            va="center",
-        )
+    drawn = [load.runs for load in sheet.loads if load.runs]
+    if not drawn:
+        told = readable("; ".join(load_sentences(sheet)), _LETTERS)
+        axes.text(0.0, 0.5, told, transform=axes.transAxes, va="center")
+    for row, runs in enumerate(drawn):
+        tall = 1 / len(drawn)
+        _draw_runs(axes, runs, sheet, scale, (1 - tall * (row + 0.95), 0.9 * tall))
+
+
+def _draw_runs(
+    axes: Axes, runs: Sequence[LoadRun], sheet: Sheet, scale: float, place: tuple[float, float]
+) -> None:
+    """Draw the runs of one load as bars at a place (bottom, height) of the axes."""
     for index, run in enumerate(runs):
         start, end = _span(run, sheet.window_seconds)
         if end <= start:
             continue
         failed = run.has_failed
         axes.broken_barh(
-            [(start / scale, (end - start) / scale)], (0.05, 0.9), linewidth=0.8,
+            [(start / scale, (end - start) / scale)], place, linewidth=0.8,
             facecolor="none" if failed else MODES["load"][0], hatch="xxxx" if failed else None,
             edgecolor=INK if failed else MODES["load"][0], alpha=0.9 if index % 2 == 0 else 0.55,
         )  # fmt: skip
@@ -114,6 +119,6 @@ def _unit(seconds: float) -> tuple[float, str]:
 def _description(sheet: Sheet) -> str:
     told = [f"A window of {duration(sheet.window_seconds)}."]
     told += [f"{trace.domain} power from {power_range(trace)}." for trace in sheet.traces]
-    told += [f"Load: {load_sentence(sheet)}."]
+    told += [f"Load: {sentence}." for sentence in load_sentences(sheet)]
     told += [f"Refused: {reason}." for reason in sheet.reasons]
     return " ".join(told)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from wattest.report.epochtable import epoch_table
 from wattest.report.numbers import duration, percent
-from wattest.report.sheet import LoadRun, Sheet, power_range
+from wattest.report.sheet import Load, LoadRun, Sheet, power_range
 from wattest.report.traces import PowerTrace
 
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -34,12 +34,15 @@ def sheet_lines(sheet: Sheet, width: int) -> Iterator[str]:
         yield _row("", power_range(trace))
     if not sheet.traces:
         yield _row("power", "no trace of it lies beside the record")
-    if sheet.load_runs:
-        yield _row("load", load_line(sheet.load_runs, sheet.window_seconds, columns))
-    if sheet.traces or sheet.load_runs:
+    drawn = [load for load in sheet.loads if load.runs]
+    for load in drawn:
+        label = f"load {sheet.loads.index(load) + 1}" if len(sheet.loads) > 1 else "load"
+        yield _row(label, load_line(load.runs or (), sheet.window_seconds, columns))
+    if sheet.traces or drawn:
         end = duration(sheet.window_seconds)
         yield _row("", f"{'0 s':<{max(columns - len(end), 3)}}{end}")
-    yield _row("" if sheet.load_runs else "load", load_sentence(sheet))
+    for index, sentence in enumerate(load_sentences(sheet)):
+        yield _row("" if drawn or index else "load", sentence)
     yield ""
     yield from (_row(label, text) for label, text in sheet.facts)
     yield from _epoch_rows(sheet)
@@ -108,20 +111,23 @@ def load_line(runs: Sequence[LoadRun], seconds: float, columns: int) -> str:
     return "".join(line)
 
 
-def load_sentence(sheet: Sheet) -> str:
-    """Return what the load did, in one sentence."""
-    if sheet.load is None:
-        return f"none: {'the load itself' if sheet.mode == 'load' else 'this run'} was alone"
-    alive = f"alive for {percent(sheet.alive_share)} of the window"
-    if sheet.alive_share is None:
+def load_sentences(sheet: Sheet) -> list[str]:
+    """Return what each load did, or that there was none."""
+    if not sheet.loads:
+        return [f"none: {'the load itself' if sheet.mode == 'load' else 'this run'} was alone"]
+    return list(map(_load_sentence, sheet.loads))
+
+
+def _load_sentence(load: Load) -> str:
+    alive = f"alive for {percent(load.alive_share)} of the window"
+    if load.alive_share is None:
         alive = "not known to have been alive in the window"
-    if sheet.load_runs is None:
-        return f"{sheet.load}, {alive}; this record does not tell its single runs"
-    count = len(sheet.load_runs)
-    failed = sum(run.has_failed for run in sheet.load_runs)
+    if load.runs is None:
+        return f"{load.name}, {alive}; this record does not tell its single runs"
+    count = len(load.runs)
+    failed = sum(run.has_failed for run in load.runs)
     ended = f", {failed} ended in failure" if failed else ""
-    of_which = " of the first" if " + " in sheet.load else ""
-    return f"{sheet.load}, {alive}, {count} run{'s' * (count != 1)}{of_which}{ended}"
+    return f"{load.name}, {alive}, {count} run{'s' * (count != 1)}{ended}"
 
 
 def _gate_rows(sheet: Sheet) -> Iterator[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +71,9 @@ def _effect_rows(effect: Effect) -> Iterator[dict[str, Any]]:
 
 
 def _row(quantity: Quantity, one: Estimate) -> dict[str, Any]:
-    return {
-        "quantity": quantity.key,
-        "estimated": quantity.estimated,
-        "kind": one.kind,
-        "value": one.value,
-        "low": one.low,
-        "high": one.high,
-        "n": one.n,
-        "unit": one.unit,
-        "smallest_effect": one.smallest,
-        "p_value": one.p_value,
-        "equivalence": one.equivalence,
-        "note": one.note,
-        "reason": one.reason,
-        "method": one.method,
-    }
+    told = asdict(one)
+    told["smallest_effect"] = told.pop("smallest")
+    return {"quantity": quantity.key, "estimated": quantity.estimated, **told}
 
 
 def plain_data(value: Any) -> Any:
@@ -99,4 +87,6 @@ def plain_data(value: Any) -> Any:
         return {name: plain_data(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {key: plain_data(one) for key, one in value.items()}
-    return [plain_data(one) for one in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [plain_data(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -108,7 +108,7 @@ class Preflight:
             GpuMemoryError: the programs need more GPU memory than is free, or may take.
         """
         gpus = self._sensors.gpu_state()
-        _require_memory(experiment, gpus)
+        require_memory(experiment, gpus)
         flags = []
         for gpu in gpus:
             before, now = self._memory_used_mb.get(gpu.uuid), gpu.memory_used_mb
@@ -126,8 +126,12 @@ class Preflight:
         return MachineState(share, {gpu.uuid: gpu for gpu in self._sensors.gpu_state()})
 
 
-def _require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:
-    """Refuse trainings that could together take more than is free, on any GPU that they see."""
+def require_memory(experiment: Experiment, gpus: Sequence[GpuState]) -> None:
+    """Refuse trainings that could together take more than is free, on any GPU that they see.
+
+    Raises:
+        GpuMemoryError: so they could; in words.
+    """
     limit = experiment.limits.gpu_memory_limit_mb
     together = 0
     for training in experiment.trainings:

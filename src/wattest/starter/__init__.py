@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wattest.config.schema import schema_folder
 from wattest.errors import ConfigurationError
-from wattest.files import make_folder, sudo_user
+from wattest.files import make_folder, obstacle, sudo_user
 
 __all__ = ["create"]
 
@@ -31,6 +31,8 @@ def create(folder: Path) -> list[Path]:
         ConfigurationError: Some of them are there already, one line each, or cannot be written.
     """
     wanted = dict(_wanted())
+    if blocked := {why for name in wanted if (why := obstacle((folder / name).parent))}:
+        raise ConfigurationError(sorted(blocked))
     there = [name for name in wanted if os.path.lexists(folder / name)]
     if there:
         raise ConfigurationError(
