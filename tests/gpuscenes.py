@@ -1,9 +1,8 @@
-"""Scripted GPUs, one scene for each thing that can happen to them, all played at once."""
+"""Scripted GPUs, one scene for each thing that can happen to them, each in a time of its own."""
 
 from __future__ import annotations
 
 import functools
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.child import EnergyChild, Job, start_energy_child
+from fakes.child import Job, start_energy_child
 from fakes.nvml import (
     DRIVER_NOT_LOADED,
     FOREVER,
@@ -27,8 +26,8 @@ from fakes.nvml import (
 from fakes.profile import bursts, ramp, square, steady
 
 SECONDS = 5.0
-STARTUP_SECONDS = 5.0
-"""Time for all children to start; the scripts' time 0 is when their windows open."""
+EPOCH_NS = 10**15
+"""The scripts' time 0, when their windows open."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,13 @@ class Scene:
 
     Attributes:
         gpus: Their UUIDs are given to them later.
-        settings: As those of a `Job`; if there are any, the GPUs make a machine of their own,
-            else they are the visible ones of one large machine.
-        init_error: With which NVML refuses to start, on a machine of their own.
-        driver: The driver's version, on a machine of their own.
+        settings: As those of a `Job`.
+        init_error: With which NVML refuses to start.
+        driver: The driver's version.
     """
 
     gpus: Sequence[FakeGpu]
-    settings: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     init_error: int = 0
     driver: str = FakeGpuScript.driver
 
@@ -63,7 +61,7 @@ def _uuid(name: str, number: int) -> str:
 
 
 def second_lost(name: str, code: int, named: Sequence[str], **settings: Any) -> Scene:
-    """Two GPUs on a machine of their own, the second of which does not answer.
+    """Two GPUs, the second of which does not answer.
 
     Args:
         name: The scene's.
@@ -197,20 +195,21 @@ SCENES = {
 class Outcome:
     """What one scene gave."""
 
-    machine: Machine
-    gpus: Sequence[FakeGpu]
+    script: FakeGpuScript
     found: Mapping[str, Any]
     folder: Path
 
+    @property
+    def gpus(self) -> Sequence[FakeGpu]:
+        return self.script.gpus
+
     def truth(self, gpu: int = 0) -> float:
-        number = self.machine.gpus.index(self.gpus[gpu])
-        script = FakeGpuScript(self.machine.gpus, self.machine.epoch_ns)
-        return script.energy_joules(number, self.found["opened_ns"], self.found["closed_ns"])
+        return self.script.energy_joules(gpu, self.found["opened_ns"], self.found["closed_ns"])
 
     @property
     def opened_seconds(self) -> float:
         """How late the window opened; the script's events are that much earlier in it."""
-        return (self.found["opened_ns"] - self.machine.epoch_ns) / 1e9
+        return (self.found["opened_ns"] - self.script.epoch_ns) / 1e9
 
     @property
     def domain(self) -> Mapping[str, Any]:
@@ -246,49 +245,21 @@ class Outcome:
         assert self.domain["energy_joules"] is None
 
 
-@dataclass
-class Machine:
-    """Scenes that share one NVML, and so one process."""
-
-    epoch_ns: int
-    init_error: int = 0
-    driver: str = FakeGpuScript.driver
-    gpus: list[FakeGpu] = field(default_factory=list)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    scenes: dict[str, list[FakeGpu]] = field(default_factory=dict)
-
-    def add(self, name: str, scene: Scene, folder: Path) -> None:
-        gpus = [replace(gpu, uuid=_uuid(name, number)) for number, gpu in enumerate(scene.gpus)]
-        visible = {"visible_devices": ",".join(gpu.uuid for gpu in gpus)}
-        settings = visible if scene.settings is None else scene.settings
-        self.gpus += gpus
-        self.scenes[name] = gpus
-        self.jobs[name] = Job(folder, SECONDS, self.epoch_ns, settings)
-
-    def start(self, library: Path, script: Path) -> EnergyChild:
-        fake = FakeGpuScript(self.gpus, self.epoch_ns, self.init_error, driver=self.driver)
-        return start_energy_child(list(self.jobs.values()), fake.environment(library, script))
-
-
 @functools.cache
 def played(root: Path) -> Mapping[str, Outcome]:
-    """Every scene at once: most on one large machine, the others each on one of its own."""
+    """Every scene, each with its own machine and time."""
+    root.mkdir(exist_ok=True)
     library = build_fake_nvml(root / "library")
-    epoch_ns = time.monotonic_ns() + int(STARTUP_SECONDS * 1e9)
-    large = Machine(epoch_ns)
-    machines = [large]
+    scripts, jobs = {}, []
     for number, (name, scene) in enumerate(SCENES.items()):
-        machine = large
-        if scene.settings is not None:
-            machine = Machine(epoch_ns, scene.init_error, scene.driver)
-            machines.append(machine)
-        machine.add(name, scene, root / f"energy {number}")
-    running = [
-        (machine, machine.start(library, root / f"script {number}"))
-        for number, machine in enumerate(machines)
-    ]
+        gpus = [replace(gpu, uuid=_uuid(name, place)) for place, gpu in enumerate(scene.gpus)]
+        scripts[name] = FakeGpuScript(gpus, EPOCH_NS, scene.init_error, driver=scene.driver)
+        script = scripts[name].write(root / f"script {number}")
+        folder = root / f"energy {number}"
+        jobs.append(Job(folder, SECONDS, EPOCH_NS, scene.settings, script=script))
+    environment = FakeGpuScript([]).environment(library, root / "script")
+    results = start_energy_child(jobs, environment).results()
     return {
-        name: Outcome(machine, machine.scenes[name], found, machine.jobs[name].folder)
-        for machine, child in running
-        for name, found in zip(machine.jobs, child.results(), strict=True)
+        name: Outcome(script, found, job.folder)
+        for (name, script), job, found in zip(scripts.items(), jobs, results, strict=True)
     }

@@ -123,3 +123,13 @@ def test_a_script_that_is_not_executable_stops_with_the_remedy(project: Project)
     project.settings(FIXED)
     (project.path / "repos/toy/train.sh").chmod(0o644)
     assert_refused(project, r"is not executable; run: chmod \+x", "config/models_config.json")
+
+
+def test_a_fault_hides_none_of_another_program(tmp_path: Path) -> None:
+    toy = toy_registry()["models"]["toy"]
+    models = {"toy": {**toy, "train_script": 5}, "toy2": {**toy, "path": "../x"}}
+    lines = faults_of(tmp_path, document(FIXED), {"models": models})
+    assert [line.split(": ")[0].removeprefix("registry.json::$.models.") for line in lines] == [
+        "toy.train_script",
+        "toy2.path",
+    ]

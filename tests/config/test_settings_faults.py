@@ -174,7 +174,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "too long a number": (
         lambda path: path.write_text('{"seed": ' + "9" * 5000 + "}"),
-        r"seed: 9999999999\.\.\. is no number that can be used",
+        r"seed: 9999999999\.\.\. is no number that can be used; .* at most 19 digits",
     ),
     "deep": (lambda path: path.write_text("[" * 100_000), r"nested too deeply|is not JSON"),
 }
@@ -234,12 +234,25 @@ def test_faults_of_every_kind_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_fault_of_the_file_is_named_beside_those_of_its_entries(tmp_path: Path) -> None:
-    content = document({**FIXED, "max_retries": -1}, design="sobel")
+def test_a_fault_hides_no_other(tmp_path: Path) -> None:
+    odd = {**MUTANT, "model": "smal", "mutate": ["epoch"], "hyperparameters": {"learning_rat": 1}}
+    content = document(
+        {**FIXED, "max_retries": -1},
+        odd,
+        {"foreground": odd, "mutate": ["epochs"]},
+        design="sobel",
+        cooldown_seconds="long",
+    )
     lines = faults_of(tmp_path, content)
-    assert [line.split(": ")[0] for line in lines] == [
-        "test.json::$.design",
-        "test.json::$.experiments[0].max_retries",
+    of_odd = ("model", "hyperparameters.learning_rat", "mutate[0]")
+    assert [line.split(": ")[0].removeprefix("test.json::$.") for line in lines] == [
+        "design",
+        "cooldown_seconds",
+        "experiments[0].max_retries",
+        *(f"experiments[1].{name}" for name in of_odd),
+        "experiments[2]",
+        "experiments[2].mutate",
+        *(f"experiments[2].foreground.{name}" for name in of_odd),
     ]
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pynvml  # noqa: F401 - imported while root may still read it
 import pytest
+from fakes.clock import FakeTime
 from fakes.powercap import PowercapTree, PowercapWriter
-from fakes.profile import steady
+from fakes.profile import Profile, steady
 
 from wattest.energy import Sensors, design_values, find_sensors
 from wattest.errors import SensorPermissionError
@@ -96,8 +96,9 @@ def test_an_accepted_package_leaves_no_sum_of_the_others(machine, tmp_path):
     tree = PowercapTree(machine / "sys")
     first, second, dram = tree.add_package(0), tree.add_package(1), tree.add_dram(0)
     (second / "energy_uj").chmod(0o000)
-    writer = PowercapWriter({first: steady(50), dram: steady(5)})
-    with writer, ordinary_user(), find(machine, "cpu") as sensors:
+    clock = FakeTime()
+    writer = PowercapWriter({first: steady(50), dram: steady(5)}).within(clock)
+    with clock.everywhere(), writer, ordinary_user(), find(machine, "cpu") as sensors:
         assert sensors.promised() == ("package-0/dram",)
         folder = Path(tempfile.mkdtemp(prefix="wattest-energy-"))
         window = sensors.open_window(folder)
@@ -222,38 +223,41 @@ def test_a_package_that_does_not_move_is_promised_all_the_same(machine):
 
 def test_the_search_is_short_though_a_counter_is_slow(machine):
     PowercapTree(machine / "sys").add_package(0)
-    began = time.monotonic()
-    with find(machine) as sensors:
+    clock = FakeTime()
+    began_ns = clock.now_ns
+    with clock.everywhere(), find(machine) as sensors:
         # 0.2 s of watching; what is left of 2.2 s passes before the first window.
-        assert time.monotonic() - began < 1.0
+        assert clock.now_ns - began_ns < 300_000_000
         assert "did not move in the probe of 0.2 s" in sensors.findings[0].reason
         sensors.learn_periods()
-        assert time.monotonic() - began >= 2.2
+        assert 2_200_000_000 <= clock.now_ns - began_ns < 2_300_000_000
         assert "did not move in the probe of 2.2 s" in sensors.findings[0].reason
 
 
 def test_dram_that_moves_only_later_is_measured_and_flagged_and_was_not_promised(machine, tmp_path):
     tree = PowercapTree(machine / "sys")
     package, dram = tree.add_package(0), tree.add_dram(0, energy_uj=0)
-    with PowercapWriter({package: steady(60)}), find(machine) as sensors:
+    clock = FakeTime()
+    writer = PowercapWriter({package: steady(60)}).within(clock)
+    with clock.everywhere(), writer, find(machine) as sensors:
         assert sensors.promised() == ("package-0",)
-        with PowercapWriter({dram: steady(5)}, log=machine / "later.jsonl"):
+        with PowercapWriter({dram: steady(5)}, log=machine / "later.jsonl").within(clock):
             window = sensors.open_window(tmp_path / "energy")
             window.wait((), window.opened_ns + 600_000_000)
             measurement = window.close()
         assert sensors.promised() == ("package-0",)
-    assert measurement.energy_metrics()["cpu_energy_ram_joules"] == pytest.approx(3, abs=0.5)
+    assert measurement.energy_metrics()["cpu_energy_ram_joules"] == pytest.approx(3, abs=0.1)
     assert "late_counter" in [flag.gate for flag in measurement.flags]
 
 
 def test_the_idle_baseline_is_measured_and_judges_later_windows(machine, tmp_path):
     package = PowercapTree(machine / "sys").add_package(0)
-    trigger = tmp_path / "trigger"
-    writer = PowercapWriter({package: steady(100)}, trigger=trigger)
-    with writer, find(machine) as sensors:
-        idle = sensors.measure_idle(0.5)
-    assert idle["package-0"] == pytest.approx(100, rel=0.1)
-    with PowercapWriter({package: steady(20)}):
+    trigger, clock = tmp_path / "trigger", FakeTime()
+    falling = Profile(((0.0, 100.0), (0.0, 20.0)))
+    writer = PowercapWriter({package: falling}, trigger=trigger).within(clock)
+    with clock.everywhere(), writer, find(machine) as sensors:
+        assert sensors.measure_idle(0.5)["package-0"] == pytest.approx(100, rel=0.02)
+        trigger.touch()
         window = sensors.open_window(tmp_path / "energy")
         window.wait((), window.opened_ns + 500_000_000)
         measurement = window.close()

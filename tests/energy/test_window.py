@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fakes.child import Job, start_energy_child
+from fakes.clock import FakeTime
 from fakes.nvml import FakeGpu, FakeGpuScript, build_fake_nvml
 from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import square, steady
@@ -265,11 +266,13 @@ def test_the_meter_says_what_it_cost(cost):
 
 def test_a_window_over_a_live_tree_closes_at_once(tmp_path):
     tree = PowercapTree(tmp_path / "sys")
-    with PowercapWriter({tree.add_package(0): steady(60)}), find_sensors(tree.root) as sensors:
-        began_ns = time.monotonic_ns()
+    clock = FakeTime()
+    writer = PowercapWriter({tree.add_package(0): steady(60)}).within(clock)
+    with clock.everywhere(), writer, find_sensors(tree.root) as sensors:
+        began_ns = clock.now_ns
         window = sensors.open_window(tmp_path / "energy")
         measurement = window.close()
-        took_ns = time.monotonic_ns() - began_ns
+        took_ns = clock.now_ns - began_ns
     assert took_ns < 200_000_000
     assert measurement.energy_metrics()["cpu_energy_pkg_joules"] is None
     assert [fault.gate for fault in measurement.faults] == ["window_short"]

@@ -28,6 +28,8 @@ class Job:
         settings: Those of its `find_sensors`, as JSON has them, and `visible_devices`; /sys and
             /proc are empty unless `sys_root` and `proc_root` are among them.
         idle_seconds: For how long an idle baseline is measured before.
+        script: That of its own fake NVML; `writer` is the plan of its own counters. With either
+            it lives in a time of its own, in which `open_at_ns` is the time 0 of them.
     """
 
     folder: Path
@@ -35,6 +37,8 @@ class Job:
     open_at_ns: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     idle_seconds: float = 0.0
+    script: Path | None = None
+    writer: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As the child reads it."""
@@ -42,6 +46,8 @@ class Job:
             "folder": str(self.folder),
             "seconds": self.seconds,
             "idle_seconds": self.idle_seconds,
+            "script": self.script and str(self.script),
+            "writer": self.writer,
             "open_at_ns": self.open_at_ns or time.monotonic_ns(),
             "settings": {"sys_root": NOWHERE, "proc_root": NOWHERE, **self.settings},
         }
@@ -72,7 +78,8 @@ def start_energy_child(
 ) -> EnergyChild:
     """Let a child do all jobs at once, with these variables in its environment."""
     source = str(Path(wattest.__file__).parent.parent)
-    search = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+    tests = str(Path(__file__).parents[1])
+    search = os.pathsep.join(filter(None, (source, tests, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("energy_child.py"))],
         stdin=subprocess.PIPE,

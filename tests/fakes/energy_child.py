@@ -2,35 +2,56 @@
 
 Reads a JSON list of jobs from standard input, each with `settings` for `find_sensors`, `folder`
 for the traces, `seconds` of the window, and `open_at_ns`, the monotonic time at which to open it.
-Does them at once and prints a JSON list: what each found and measured, or its error.
+Does them at once and prints a JSON list: what each found and measured, or its error. Jobs that
+have a `script` or a `writer` live each in a time of its own, one after the other.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 
+from fakes.clock import FakeTime
+from fakes.powercap_writer import Writer
 from wattest.energy import Sensors, find_sensors
 from wattest.errors import WattestError
+
+_EARLIER_NS = 5_000_000_000
 
 
 def main() -> None:
     """Measure and print."""
     jobs = json.loads(sys.stdin.read())
-    # It plays many machines at once; as far as it may, it waits for nothing else on this one.
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    if any(job["script"] or job["writer"] for job in jobs):
+        print(json.dumps([do_in_its_time(job) for job in jobs]))
+        return
     with ThreadPoolExecutor(len(jobs)) as pool:
-        print(json.dumps(list(pool.map(do, jobs))))
+        print(json.dumps(list(pool.map(lambda job: do(job, time), jobs))))
 
 
-def do(job: dict) -> dict:
+def do_in_its_time(job: dict) -> dict:
+    """One job, in a time of its own that begins some seconds before it."""
+    clock = FakeTime(job["open_at_ns"] - _EARLIER_NS)
+    if job["script"]:
+        os.environ["WATTEST_FAKE_NVML"] = job["script"]
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+        clock.share(ctypes.c_longlong.in_dll(library, "fake_clock_ns"))
+    if job["writer"]:
+        writer = Writer(job["writer"], clock.now_ns)
+        clock.every(writer.period_ns, writer.step)
+        clock.pass_ns(0)
+    with clock.everywhere():
+        return do(job, clock)
+
+
+def do(job: dict, clock: FakeTime | ModuleType) -> dict:
     """One job."""
     settings = job["settings"]
     for name in ("sys_root", "proc_root"):
@@ -40,12 +61,12 @@ def do(job: dict) -> dict:
     settings["environment"] = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     try:
         with find_sensors(**settings) as sensors:
-            return measure(sensors, job)
+            return measure(sensors, job, clock)
     except WattestError as error:
         return {"error": str(error), "kind": type(error).__name__}
 
 
-def measure(sensors: Sensors, job: dict) -> dict:
+def measure(sensors: Sensors, job: dict, clock: FakeTime | ModuleType) -> dict:
     """One window."""
     sensors.learn_periods()
     if job["idle_seconds"]:
@@ -59,7 +80,9 @@ def measure(sensors: Sensors, job: dict) -> dict:
         "processes": sensors.gpu_processes(),
         "note": sensors.note(),
     }
-    time.sleep(max(0, job["open_at_ns"] - time.monotonic_ns()) / 1e9)
+    clock.sleep(max(0, job["open_at_ns"] - clock.monotonic_ns()) / 1e9)
+    if job["writer"]:
+        Path(job["writer"]["trigger"]).touch()
     window = sensors.open_window(Path(job["folder"]))
     window.wait((), window.opened_ns + int(job["seconds"] * 1e9))
     latest = window.latest()

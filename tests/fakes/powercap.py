@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .clock import FakeTime
+from .powercap_writer import Writer
 from .profile import Profile
 
 REAL_RANGE_UJ = 262_143_328_850
@@ -116,15 +119,29 @@ class PowercapWriter:
     log: Path | None = None
     _process: subprocess.Popen[str] | None = None
 
+    @contextmanager
+    def within(self, clock: FakeTime) -> Iterator[PowercapWriter]:
+        """Let them run in this process instead, in a time of its own."""
+        self.log = self._log()
+        writer = Writer(self.plan(), clock.now_ns)
+        clock.every(writer.period_ns, writer.step)
+        clock.pass_ns(0)
+        try:
+            yield self
+        finally:
+            writer.close()
+
+    def _log(self) -> Path:
+        return self.log or next(iter(self.zones)).parent.parent.parent / "writer.jsonl"
+
     def __enter__(self) -> PowercapWriter:
-        first = next(iter(self.zones))
-        self.log = self.log or first.parent.parent.parent / "writer.jsonl"
+        self.log = self._log()
         program = Path(__file__).with_name("powercap_writer.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(program)], stdin=subprocess.PIPE, text=True
         )
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(self._plan()) + "\n")
+        self._process.stdin.write(json.dumps(self.plan()) + "\n")
         self._process.stdin.flush()
         self.wait_for("ready")
         return self
@@ -177,7 +194,8 @@ class PowercapWriter:
         start, end = ((moment - epoch_ns) / 1e9 for moment in (start_ns, end_ns))
         return self.zones[zone].joules(start, end)
 
-    def _plan(self) -> dict[str, Any]:
+    def plan(self) -> dict[str, Any]:
+        """What is to happen, as JSON has it."""
         return {
             "period": self.period,
             "log": str(self.log),

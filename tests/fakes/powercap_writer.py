@@ -135,43 +135,59 @@ class Log:
             print(json.dumps({"what": what, **facts}), file=file)
 
 
+class Writer:
+    """All counters of a plan, advanced from step to step."""
+
+    def __init__(self, plan: dict, now_ns: int) -> None:
+        self._zones = [Zone(given) for given in plan["zones"]]
+        self._trigger = Path(plan["trigger"]) if plan["trigger"] else None
+        self._log = Log(plan["log"])
+        self.period_ns = int(plan["period"] * 1e9)
+        self._epoch_ns = self._written_ns = now_ns
+        self._is_ready = False
+        if self._trigger is None:
+            self._log.say("started", epoch_ns=now_ns)
+
+    def step(self, now_ns: int) -> None:
+        """Let everything happen that is due at a monotonic time, and show every value."""
+        if self._trigger is not None and self._trigger.exists():
+            self._trigger = None
+            for zone in self._zones:
+                zone.joules_before = zone.idle_joules((now_ns - self._epoch_ns) / 1e9)
+            self._epoch_ns = now_ns
+            self._log.say("started", epoch_ns=now_ns)
+        now = (now_ns - self._epoch_ns) / 1e9
+        for zone in self._zones:
+            if self._trigger is not None:
+                zone.write_idle(now)
+            else:
+                zone.act_until(now, self._log)
+                zone.write(now)
+        if not self._is_ready:
+            self._is_ready = True
+            self._log.say("ready", pid=os.getpid())
+        if now_ns - self._written_ns > _LATE_PERIODS * self.period_ns:
+            self._log.say("late", since_ns=self._written_ns, until_ns=now_ns)
+        self._written_ns = now_ns
+
+    def close(self) -> None:
+        """Let every file go."""
+        for zone in self._zones:
+            zone.let_go()
+
+
 def main() -> None:
     """Advance the counters until standard input closes."""
     plan = json.loads(sys.stdin.readline())
-    zones = [Zone(given) for given in plan["zones"]]
-    trigger = Path(plan["trigger"]) if plan["trigger"] else None
-    log = Log(plan["log"])
-    period_ns = int(plan["period"] * 1e9)
-    epoch_ns = time.monotonic_ns()
-    due_ns = written_ns = epoch_ns
-    is_ready = False
     # A real counter waits for nobody; as far as we may, neither does this one.
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
-    if trigger is None:
-        log.say("started", epoch_ns=epoch_ns)
+    due_ns = time.monotonic_ns()
+    writer = Writer(plan, due_ns)
     while not select.select([sys.stdin], [], [], max(0, due_ns - time.monotonic_ns()) / 1e9)[0]:
         now_ns = time.monotonic_ns()
-        if trigger is not None and trigger.exists():
-            trigger = None
-            for zone in zones:
-                zone.joules_before = zone.idle_joules((now_ns - epoch_ns) / 1e9)
-            epoch_ns = now_ns
-            log.say("started", epoch_ns=epoch_ns)
-        now = (now_ns - epoch_ns) / 1e9
-        for zone in zones:
-            if trigger is not None:
-                zone.write_idle(now)
-            else:
-                zone.act_until(now, log)
-                zone.write(now)
-        if not is_ready:
-            is_ready = True
-            log.say("ready", pid=os.getpid())
-        if now_ns - written_ns > _LATE_PERIODS * period_ns:
-            log.say("late", since_ns=written_ns, until_ns=now_ns)
-        written_ns = now_ns
-        due_ns = max(due_ns + period_ns, now_ns)
+        writer.step(now_ns)
+        due_ns = max(due_ns + writer.period_ns, now_ns)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ _NAMED_VALUES: dict[str | None, Callable[[Any], bool]] = {
     "required_args": lambda value: isinstance(value, str) and value.lstrip().startswith("-"),
     "environment": lambda value: isinstance(value, str),
 }
-_LONGEST_INTEGER = 19
+_MOST_DIGITS = 19
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 100
 _PLAIN = "names and texts stand in double quotes, with no comment and no comma before ] or }"
@@ -85,7 +85,9 @@ def _parsed(path: Path, shown: str) -> Any:
             parse_float=lambda word: (
                 float(word) if math.isfinite(float(word)) else _no_number(word)
             ),
-            parse_int=lambda word: int(word) if len(word) <= _LONGEST_INTEGER else _no_number(word),
+            parse_int=lambda word: (
+                int(word) if len(word.lstrip("-")) <= _MOST_DIGITS else _no_number(word)
+            ),
         )
     except FileNotFoundError:
         reason = obstacle(path) or f"no such file ({path}); {_guess(path)}"
@@ -162,8 +164,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(word: str) -> _Unusable:
-    shown = word if len(word) <= _LONGEST_INTEGER else f"{word[:10]}..."
-    remedy = f"write a finite one, an integer with at most {_LONGEST_INTEGER} characters"
+    shown = word if len(word) <= _MOST_DIGITS else f"{word[:10]}..."
+    remedy = f"write a finite one, an integer with at most {_MOST_DIGITS} digits"
     return _Unusable(f"{shown} is no number that can be used; {remedy}")
 
 

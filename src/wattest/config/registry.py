@@ -42,10 +42,12 @@ def load_registry(path: Path, root: Path, shown: str | None = None) -> Registry:
     shown = shown or str(path)
     data = read_json(path, shown)
     faults, warnings = written_faults(data, "models_config", shown)
-    if faults:
-        raise ConfigurationError(faults)
+    models = data.get("models")
     programs = {}
-    for name, definition in data["models"].items():
+    for name, definition in models.items() if isinstance(models, dict) else ():
+        place = json_path(["models", name])
+        if any(f"{one.path}.".startswith((f"{place}.", f"{place}[")) for one in faults):
+            continue
         reader = _ProgramReader(name, definition, shown)
         programs[name] = reader.read([root, path.resolve().parent])
         faults += reader.faults

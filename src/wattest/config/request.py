@@ -60,10 +60,11 @@ class RequestReader:
             hint = did_you_mean(training["model"], program.models)
             text = f"{training['model']!r} is not a model of {repo}; {hint}"
             self._fault((*keys, "model"), text)
-            return None
         fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
         mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
         ready = self._ready_pattern(keys, training.get("ready_pattern"))
+        if model is None:
+            return None
         return TrainingRequest(program, model, fixed, ignored, mutate, ready)
 
     def _ready_pattern(self, keys: Keys, text: str | None) -> re.Pattern[str] | None:

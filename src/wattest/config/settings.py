@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -52,11 +53,6 @@ class Entry:
     arms: tuple[str, ...]
     limits: Limits
 
-    @property
-    def baseline(self) -> bool:
-        """Whether the foreground also runs alone."""
-        return "alone" in self.arms
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -78,6 +74,8 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
 
+# The part of a file in which a fault lies: an entry, or another key at its top.
+_PART = re.compile(r"\$\.experiments\[\d+\]|\$\.\w+")
 # By what `baseline` says in a file.
 _ARMS: Mapping[bool | str, tuple[str, ...]] = {
     False: (),
@@ -103,9 +101,12 @@ class _Reader:
 
     def __init__(self, data: dict[str, Any], registry: Registry, shown: str) -> None:
         self._shown = shown
-        self._data = data
-        self._said = ChainMap(data, defaults_of("settings"))
-        self._errors, self._warnings = written_faults(data, "settings", shown, _elsewhere())
+        self._whole = data
+        errors, self._warnings = written_faults(data, "settings", shown, _elsewhere())
+        self._errors = dict.fromkeys(errors)
+        self._broken = {found[0] for one in errors if (found := _PART.match(one.path))}
+        self._data = {key: one for key, one in data.items() if json_path([key]) not in self._broken}
+        self._said = ChainMap(self._data, defaults_of("settings"))
         self._requests = RequestReader(registry, self._fault, self._warn)
 
     def settings(self) -> Settings:
@@ -120,27 +121,23 @@ class _Reader:
             "experiment_name": said.get("experiment_name", Path(self._shown).stem),
             "historical_csvs": tuple(said.get("historical_csvs", ())),
             "entries": entries,
-            "digest": digest_of(self._data),
+            "digest": digest_of(self._whole),
             "warnings": tuple(map(str, self._warnings)),
         }
         return Settings(**plain)
 
     def _entries(self) -> tuple[Entry, ...]:
-        """Read the entries that the schema found sound; any other fault of the file comes first."""
-        if any(not one.path.startswith("$.experiments[") for one in self._errors):
-            raise ConfigurationError(self._errors)
-        broken = {one.path.partition("]")[0] for one in self._errors}
+        """Read the entries that the schema found sound."""
+        written = self._whole.get("experiments")
         entries = [
             self._entry(("experiments", index), entry)
-            for index, entry in enumerate(self._data["experiments"])
-            if f"$.experiments[{index}" not in broken
+            for index, entry in enumerate(written if isinstance(written, list) else ())
+            if json_path(["experiments", index]) not in self._broken
         ]
         return tuple(entry for entry in entries if entry is not None)
 
     def _fault(self, keys: Keys, text: str) -> None:
-        fault = Fault(self._shown, json_path(keys), text)
-        if fault not in self._errors:
-            self._errors.append(fault)
+        self._errors[Fault(self._shown, json_path(keys), text)] = None
 
     def _warn(self, keys: Keys, text: str) -> None:
         self._warnings.append(Fault(self._shown, json_path(keys), text))
@@ -161,13 +158,14 @@ class _Reader:
             self._check_parallel(keys, entry)
         elif mode is not None:
             self._check_single(keys, entry, mode)
-        if mode is None or len(self._errors) > before:
-            return None
         place = (*keys, "foreground") if parallel else keys
-        training = entry["foreground"] if parallel else entry
-        request = self._requests.read(place, training)
-        backgrounds = [self._requests.read(*one) for one in _backgrounds(keys, entry)]
-        if request is None or None in backgrounds:
+        training = entry.get("foreground", {}) if parallel else entry
+        asked = [(place, training), *_backgrounds(keys, entry)]
+        request, *backgrounds = (
+            self._requests.read(*one) if {"repo", "model"} <= one[1].keys() else None
+            for one in asked
+        )
+        if mode is None or request is None or len(self._errors) > before:
             return None
         # The first that says it counts: the entry, then its foreground, then the file.
         written = ChainMap(entry, training, self._data)

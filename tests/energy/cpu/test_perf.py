@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,8 @@ from wattest.energy.cpu import perf
 from wattest.errors import SensorPermissionError
 
 SECONDS = 3.0
-STARTUP_SECONDS = 4.0
-"""Time for the child to start; the scenes' time 0 is when their windows open."""
+EPOCH_NS = 10**15
+"""The scenes' time 0, when their windows open."""
 STEP_SECONDS = 0.02
 EVENT = "power/energy-pkg/"
 
@@ -37,14 +36,12 @@ class Scene:
         events: What happens to the counter of the first, in seconds of the window.
         dram_watts: Power of its DRAM; None if the unit does not count that.
         limit_watts: Limit that the powercap zone of the first states, which cannot be read.
-        settings: Further ones for `find_sensors`.
     """
 
     packages: Sequence[Profile] = (steady(60),)
     events: Sequence[Event] = ()
     dram_watts: float | None = None
     limit_watts: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
     zones: dict[Path, Profile] = field(default_factory=dict)
 
     def build(self, sys_root: Path, stage: Path, number: int) -> None:
@@ -107,39 +104,31 @@ def library(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory, library) -> Mapping[str, Outcome]:
-    """Every scene at once, in one process, on one writer."""
+    """Every scene, in one process, each in a time of its own."""
     root = tmp_path_factory.mktemp("perf")
+    writers, jobs = [], []
     for number, scene in enumerate(SCENES.values()):
-        scene.build(root / f"sys {number}", root / "stage", number)
-    zones = {zone: profile for scene in SCENES.values() for zone, profile in scene.zones.items()}
-    events = {next(iter(one.zones)): one.events for one in SCENES.values() if one.events}
-    trigger = root / "trigger"
-    with PowercapWriter(zones, events, trigger=trigger, log=root / "writer.jsonl") as writer:
-        open_at_ns = time.monotonic_ns() + int(STARTUP_SECONDS * 1e9)
-        jobs = [
-            Job(
-                root / f"energy {number}",
-                SECONDS,
-                open_at_ns,
-                {"sys_root": str(root / f"sys {number}")},
-            )
-            for number in range(len(SCENES))
-        ]
-        child = start_energy_child(jobs, perf_environment(library, root / "stage"))
-        time.sleep(max(0, open_at_ns - time.monotonic_ns()) / 1e9)
-        trigger.touch()
-        results = child.results()
-        return {
-            name: Outcome(
-                scene,
-                found,
-                {
-                    zone: writer.energy_joules(zone, found["opened_ns"], found["closed_ns"])
-                    for zone in scene.zones
-                },
-            )
-            for (name, scene), found in zip(SCENES.items(), results, strict=True)
-        }
+        own = root / str(number)
+        scene.build(own, root / "stage", number)
+        events = {next(iter(scene.zones)): scene.events}
+        writer = PowercapWriter(scene.zones, events, trigger=own / "trigger", log=own / "log")
+        settings = {"sys_root": str(own)}
+        jobs.append(Job(own / "energy", SECONDS, EPOCH_NS, settings, writer=writer.plan()))
+        writers.append(writer)
+    child = start_energy_child(jobs, perf_environment(library, root / "stage"))
+    return {
+        name: Outcome(
+            scene,
+            found,
+            {
+                zone: writer.energy_joules(zone, found["opened_ns"], found["closed_ns"])
+                for zone in scene.zones
+            },
+        )
+        for (name, scene), writer, found in zip(
+            SCENES.items(), writers, child.results(), strict=True
+        )
+    }
 
 
 @pytest.mark.parametrize(
@@ -349,29 +338,34 @@ def test_nothing_stays_open_when_the_sensors_are_closed(machine, monkeypatch):
 
 
 def test_a_window_of_few_update_periods_gives_no_number(machine, library):
-    (counter,) = (machine / "stage" / "24").iterdir()
-    job = Job(machine / "energy", 0.9, settings={"sys_root": str(machine / "sys")})
-    with PowercapWriter({counter: steady(60)}, period=0.1):
-        child = start_energy_child([job], perf_environment(library, machine / "stage"))
-        (found,) = child.results()
-    (fault,) = found["faults"]
+    (fault,) = measured(machine, library, steady(60), 0.9, period=0.1)["faults"]
     assert fault["gate"] == "window_short"
     assert "shorter than 20 update periods (" in fault["text"]
 
 
 def test_an_idle_baseline_judges_what_perf_counts_later(machine, library):
-    (counter,) = (machine / "stage" / "24").iterdir()
-    trigger, settings = machine / "trigger", {"sys_root": str(machine / "sys")}
-    with PowercapWriter({counter: bursts(100, [(0.0, 60.0, 20)])}, trigger=trigger):
-        open_at_ns = time.monotonic_ns() + int(STARTUP_SECONDS * 1e9)
-        job = Job(machine / "energy", 0.6, open_at_ns, settings, idle_seconds=0.4)
-        child = start_energy_child([job], perf_environment(library, machine / "stage"))
-        time.sleep(max(0, open_at_ns - time.monotonic_ns()) / 1e9 - 0.1)
-        trigger.touch()
-        (found,) = child.results()
-    (fault,) = found["faults"]
+    falling = bursts(100, [(0.0, 60.0, 20)])
+    (fault,) = measured(machine, library, falling, 3.0, idle_seconds=2.0)["faults"]
     assert fault["gate"] == "power_range"
     assert "far below its" in fault["text"]
+
+
+def measured(
+    machine: Path,
+    library: Path,
+    profile: Profile,
+    seconds: float,
+    idle_seconds: float = 0.0,
+    period: float = 0.01,
+) -> Mapping[str, Any]:
+    """What the unit gives of a window; the profile begins when it opens."""
+    (counter,) = (machine / "stage" / "24").iterdir()
+    trigger, settings = machine / "trigger", {"sys_root": str(machine / "sys")}
+    writer = PowercapWriter({counter: profile}, period=period, trigger=trigger, log=machine / "log")
+    folder, plan = machine / "energy", writer.plan()
+    job = Job(folder, seconds, EPOCH_NS, settings, idle_seconds, writer=plan)
+    (found,) = start_energy_child([job], perf_environment(library, machine / "stage")).results()
+    return found
 
 
 def test_whatever_perf_does_its_record_is_one(outcomes):
