@@ -74,6 +74,10 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
         document({**PARALLEL, "background": {**FIXED, "repetitions": 9}}),
         r"background\.repetitions: .*beside the foreground",
     ),
+    "a load with a name of another kind to mutate": (
+        document({**PARALLEL, "background": {**FIXED, "mutate": [5]}}),
+        r"background\.mutate: the load is not mutated",
+    ),
     "mutated load": (document({**PARALLEL, "background": MUTANT}), r"mutate: the load is not mut"),
     "default with mutate": (document({**MUTANT, "mode": "default"}), r"mutate: does not go with"),
     "a name to mutate twice": (
