@@ -30,7 +30,7 @@ def render() -> str:
     lines = [HEAD]
     for title, schema, definitions in (
         ("Settings", "settings", ("entry", "foreground", "background", "design")),
-        ("Registry", "models_config", ("program", "hyperparameter")),
+        ("Registry", "models_config", ("program", "hyperparameter", "performance_metrics")),
     ):
         lines += [f"## {title}", ""]
         for definition in (None, *definitions):

@@ -68,8 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--sysfs", metavar="DIR", help=_SYSFS)
     told = "exit with 1 where these settings lack something here"
     doctor.add_argument("--config", dest="settings", metavar="SETTINGS", help=told)
-    doctor.add_argument("--models-config", metavar="REGISTRY", help="registry")
-    doctor.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
+    _add_places(doctor)
     doctor.set_defaults(run=_doctor, seed=None, results_dir=None)
     calibrate = commands.add_parser(
         "calibrate", help="measure known loads, and set this machine's counters against each other"
@@ -82,11 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.set_defaults(run=_calibrate)
     plan = commands.add_parser("plan", help="show what a settings file would run, without running")
     plan.add_argument("settings", help="settings file")
-    plan.add_argument("--models-config", metavar="REGISTRY", help="registry")
     plan.add_argument("--seed", type=seed, metavar="N", help="root seed of the plan")
     plan.add_argument("--format", choices=("table", "json", "csv"), default="table")
     plan.add_argument("--results-dir", type=Path, metavar="DIR", help="records that are history")
-    plan.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
+    _add_places(plan)
     plan.set_defaults(run=_plan)
     _add_cluster(commands)
     add_commands(commands)
@@ -94,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
     init.set_defaults(run=_init)
     return parser
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--models-config", metavar="REGISTRY", help="registry")
+    command.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
 
 
 def _add_cluster(commands: Any) -> None:
@@ -105,12 +108,11 @@ def _add_cluster(commands: Any) -> None:
         " the shards in which experiments are missing. Called again it continues.",
     )
     submit.add_argument("settings", help="settings file")
-    submit.add_argument("--models-config", metavar="REGISTRY", help="registry")
     submit.add_argument("--seed", type=seed, metavar="N", help="root seed of a new plan")
     submit.add_argument("--new", action="store_true",
                         help="draw a new plan where these settings have one already")  # fmt: skip
     submit.add_argument("--results-dir", type=Path, metavar="DIR", help="where records go")
-    submit.add_argument("--root", type=Path, metavar="DIR", help="the project's folder")
+    _add_places(submit)
     submit.add_argument("--shards", type=_shards, metavar="N", help="parts of the plan: one a task")
     submit.add_argument("--pytest", metavar="WORDS", default=(), type=_words,
                         help="more options for pytest")  # fmt: skip

@@ -39,7 +39,7 @@ def test_what_is_not_said_is_the_default_of_the_schema(tmp_path: Path) -> None:
     settings = load(tmp_path, document(FIXED))
     (entry,) = settings.entries
     assert entry.limits == Limits(2, 36000, 5, None, 60)
-    assert (entry.runs_per_config, entry.repetitions, entry.baseline) == (None, 1, False)
+    assert (entry.runs_per_config, entry.repetitions, entry.arms) == (None, 1, ())
     assert entry.design == Design("random")
     assert not entry.is_design_said
     assert (settings.idle_baseline_seconds, settings.cooldown_seconds) == (0, 0)

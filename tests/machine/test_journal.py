@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -160,10 +161,20 @@ def test_a_span_that_nobody_could_see_is_refused_and_bars_nobody(
 def test_an_end_that_cannot_be_noted_is_seen_by_its_lock(sharing: Open, tmp_path: Path) -> None:
     one, other = sharing("one"), sharing("other")
     with one.span("a") as a:
-        with other.span("b"), room_for((tmp_path / "locks/shared-cpu.jsonl").stat().st_size):
-            pass
+        with ExitStack() as full, other.span("b"):
+            full.enter_context(room_for((tmp_path / "locks/shared-cpu.jsonl").stat().st_size))
         assert [one.experiment_id for one in a.neighbours(0, now())] == ["b"]
         assert a.neighbours(now(), now() + 10**9) == []
+
+
+def test_a_session_is_no_neighbour_of_its_own_though_its_disk_was_full(
+    sharing: Open, tmp_path: Path
+) -> None:
+    one = sharing("one")
+    with ExitStack() as full, one.span("a"):
+        full.enter_context(room_for((tmp_path / "locks/shared-cpu.jsonl").stat().st_size))
+    with one.span("b") as b:
+        assert b.neighbours(now(), now() + 10**9) == []
 
 
 def test_a_journal_that_stays_locked_is_not_waited_for_for_ever(

@@ -256,6 +256,18 @@ def test_who_waits_for_a_pid_of_its_own_in_another_namespace_does_wait(
     assert len(waited) == 1
 
 
+@pytest.mark.parametrize("note", ["", "\x1b[31m17\n", "x" * 200])
+def test_a_holder_that_cannot_be_named_is_told_all_the_same(
+    locks: Path, monkeypatch: pytest.MonkeyPatch, note: str
+) -> None:
+    monkeypatch.setattr(lease, "_holder", lambda descriptor: None)
+    told = "^a session of another PID namespace already measures on counter: "
+    with take(["counter"]):
+        (locks / "counter.lock").write_text(note)
+        with pytest.raises(LeaseError, match=told):
+            take(["counter"])
+
+
 def test_a_full_disk_refuses_no_lease(locks: Path) -> None:
     with room_for(0), take(["counter"]), pytest.raises(LeaseError, match="already measures"):
         take(["counter"])

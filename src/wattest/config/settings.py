@@ -53,11 +53,6 @@ class Entry:
     arms: tuple[str, ...]
     limits: Limits
 
-    @property
-    def baseline(self) -> bool:
-        """Whether the foreground also runs alone."""
-        return "alone" in self.arms
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -52,14 +52,12 @@ def counters_of(
         sys_root: Root of /sys.
         share_cpu: Whether other sessions that share too may measure with the CPU's counters.
     """
-    claims: list[Claim] = []
-    for counter in _unique(findings, sys_root, "gpu"):
-        claims += counter.whole()
-    if share_cpu:
-        return claims + shared_cpu(findings, sys_root)
-    for counter in packages_of(findings, sys_root):
-        claims += counter.whole()
-    return claims
+    found = [(one.name, one.details.get("pci_bus_id")) for one in _measured(findings, "gpu")]
+    counters = [gpu_counter(name, str(bus) if bus else None, sys_root) for name, bus in found]
+    if not share_cpu:
+        counters += packages_of(findings, sys_root)
+    claims = [claim for counter in counters for claim in counter.whole()]
+    return claims + shared_cpu(findings, sys_root) if share_cpu else claims
 
 
 def names_of(claims: Iterable[Claim]) -> list[str]:
@@ -75,7 +73,8 @@ def shared_cpu(findings: Iterable[Finding], sys_root: Path) -> list[Claim]:
 
 def packages_of(findings: Iterable[Finding], sys_root: Path) -> list[Leasable]:
     """Return the CPU's packages that are measured: what to lease of them."""
-    return _unique(findings, sys_root, "cpu")
+    own = _measured(findings, "cpu")
+    return list(dict.fromkeys(package for one in own for package in _packages(one, sys_root)))
 
 
 def gpu_counter(uuid: str, pci_bus_id: str | None, sys_root: Path) -> Leasable:
@@ -87,13 +86,8 @@ def gpu_counter(uuid: str, pci_bus_id: str | None, sys_root: Path) -> Leasable:
     return Leasable(uuid, device / "vendor", device / "device")
 
 
-def _unique(findings: Iterable[Finding], sys_root: Path, domain: str) -> list[Leasable]:
-    """Return the counters of one domain, each once."""
-    own = [one for one in findings if one.status == "measured" and one.domain == domain]
-    if domain == "gpu":
-        ids = [(one.name, one.details.get("pci_bus_id")) for one in own]
-        return [gpu_counter(name, str(bus) if bus else None, sys_root) for name, bus in ids]
-    return list({package: None for one in own for package in _packages(one, sys_root)})
+def _measured(findings: Iterable[Finding], domain: str) -> list[Finding]:
+    return [one for one in findings if one.status == "measured" and one.domain == domain]
 
 
 def _packages(finding: Finding, sys_root: Path) -> list[Leasable]:

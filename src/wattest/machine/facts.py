@@ -15,6 +15,7 @@ from wattest.files import read_text
 from wattest.machine.software import own_versions
 from wattest.machine.variables import for_git
 
+_CPUINFO = Path("/proc/cpuinfo")
 _MODEL_KEYS = ("model name", "Model", "Hardware", "cpu", "uarch", "cpu model")
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "NVIDIA_VISIBLE_DEVICES",
@@ -30,13 +31,16 @@ def host(sys_root: Path) -> dict[str, Any]:
     from wattest.energy.machine import in_container  # whoever takes only a lease needs no energy
 
     cpus = sys_root / "devices/system/cpu"
-    cpuinfo = _cpuinfo()
+    lines = [line.partition(":") for line in (read_text(_CPUINFO) or "").splitlines()]
+    told = [(key.strip(), value.strip()) for key, _, value in lines]
+    # Of each key what the first CPU says.
+    cpuinfo = dict(reversed(told))
     return {
         "hostname": platform.node(),
         "cpu_model": _cpu_model(cpuinfo),
         "cpu_count": os.cpu_count(),
         "cpu_usable": len(os.sched_getaffinity(0)),
-        "sockets": int(cpuinfo["sockets"]) if "sockets" in cpuinfo else None,
+        "sockets": len({value for key, value in told if key == "physical id"}) or None,
         "governor": read_text(cpus / "cpu0/cpufreq/scaling_governor"),
         "turbo": _turbo(cpus),
         "smt": _yes_no(read_text(cpus / "smt/active")),
@@ -84,20 +88,6 @@ def _git(folder: Path, *words: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _cpuinfo() -> dict[str, str]:
-    text = read_text(Path("/proc/cpuinfo")) or ""
-    found: dict[str, str] = {}
-    sockets = set()
-    for line in text.splitlines():
-        key, _, value = (part.strip() for part in line.partition(":"))
-        found.setdefault(key, value)
-        if key == "physical id":
-            sockets.add(value)
-    if sockets:
-        found["sockets"] = str(len(sockets))
-    return found
 
 
 def _turbo(cpus: Path) -> bool | None:

@@ -66,6 +66,7 @@ class Journal:
 
     def __init__(self, session: str, claims: Iterable[Claim]) -> None:
         self._session = session
+        self._ends: dict[int, int] = {}
         self._boot = read_text(Path("/proc/sys/kernel/random/boot_id"))
         shared = sorted({claim for claim in claims if claim.shared}, key=lambda one: one.name)
         self._counters = [claim.name for claim in shared]
@@ -128,6 +129,8 @@ class Journal:
             elif line.get("ends") in found:
                 found[line["ends"]].setdefault("end_ns", line["end_ns"])
         for offset, span in found.items():
+            if offset in self._ends:
+                span.setdefault("end_ns", self._ends[offset])
             # Our own lock is none to us, and we never end our own span so.
             is_open = "end_ns" not in span and span["session"] != self._session
             if is_open and not _is_locked(self._file, offset, 1):
@@ -145,7 +148,7 @@ class Journal:
 
     def _end(self, offset: int) -> int:
         """Note the end of a span; one that cannot be noted ends when its lock is seen gone."""
-        now_ns = time.monotonic_ns()
+        self._ends[offset] = now_ns = time.monotonic_ns()
         with contextlib.suppress(LeaseError), self._alone():
             self._write(ends=offset, end_ns=now_ns)
         return now_ns

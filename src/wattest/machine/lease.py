@@ -94,8 +94,9 @@ def _lock(claim: Claim, path: Path, deadline: float, announce: Callable[[str], N
         announced = False
         while not try_lock(descriptor, path, shared=claim.shared):
             known = _holder(descriptor)
-            holder = known or (None if is_own else _noted(descriptor)) or "unknown"
-            held = f"PID {holder} already measures on {claim.name}"
+            holder = known or (None if is_own else _noted(descriptor))
+            who = f"PID {holder}" if holder else "a session of another PID namespace"
+            held = f"{who} already measures on {claim.name}"
             left = deadline - time.monotonic()
             # What this process holds itself is not let go while it waits.
             if left <= 0 or known == str(os.getpid()):
@@ -156,9 +157,10 @@ def _holder(descriptor: int) -> str | None:
     return None
 
 
-def _noted(descriptor: int) -> str:
+def _noted(descriptor: int) -> str | None:
     """Return the PID that the last holder has written into a file of the folder."""
-    return os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+    found = re.match(rb"[0-9]+", os.pread(descriptor, 10, 0))
+    return found[0].decode() if found else None
 
 
 def lock_folders() -> list[Path]:

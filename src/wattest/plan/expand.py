@@ -104,7 +104,7 @@ def _misreadings(settings: Settings, drawn: Mapping[str, Mutants]) -> Iterator[s
     places: dict[str, list[str]] = {}
     for entry in settings.entries:
         names, mutants = entry.foreground.mutate, drawn[entry.path]
-        copies = entry.repetitions * (2 if entry.baseline else 1)
+        copies = entry.repetitions * (1 + ("alone" in entry.arms))
         runs = {name: copies * sum(name in one for one in mutants) for name in names}
         text = "runs of each name: " + ", ".join(f"{name} {runs[name] or 'none'}" for name in names)
         if not all(runs.values()):

@@ -16,8 +16,6 @@ from wattest.config.settings import Limits, Settings
 from wattest.names import digest_of
 from wattest.plan.pools import Mutants
 
-__all__ = ["Experiment", "Limits", "Plan", "Training"]
-
 
 @dataclass(frozen=True)
 class Training:

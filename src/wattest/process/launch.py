@@ -57,13 +57,12 @@ def fill_standard_streams() -> None:
     """Open the null device in the place of standard streams that are closed.
 
     A descriptor of ours with such a number would reach no child: each has its own streams there.
-
-    Raises:
-        OSError: there is no descriptor left.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_OF_OURS:
-        pass
-    os.close(descriptor)
+    # Where that fails, so will what comes next, and say so.
+    with suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_OF_OURS:
+            pass
+        os.close(descriptor)
 
 
 def open_log(log: Path, owner: tuple[int, int] | None) -> int:

@@ -100,7 +100,7 @@ def lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     for entry in entries:
         table.add_row(*_row(entry))
     output = io.StringIO()
-    Console(file=output, width=_WIDTH, highlight=False, markup=False).print(table)
+    Console(file=output, width=_WIDTH, highlight=False, markup=False, emoji=False).print(table)
     found = [line.rstrip() for line in output.getvalue().removesuffix("\n").split("\n")]
     return [*found, *_remarks(entries)]
 

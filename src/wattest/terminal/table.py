@@ -20,7 +20,9 @@ def summary_lines(headlines: Sequence[Mapping[str, Any]]) -> list[str]:
     for headline in headlines:
         table.add_row(*_row(headline))
     output = io.StringIO()
-    Console(file=output, width=_NATURAL_WIDTH, highlight=False, markup=False).print(table)
+    Console(file=output, width=_NATURAL_WIDTH, highlight=False, markup=False, emoji=False).print(
+        table
+    )
     lines = [line.rstrip() for line in output.getvalue().removesuffix("\n").split("\n")]
     if any(headline["cpu_energy_estimated_joules"] is not None for headline in headlines):
         lines.append("~ is an estimate from CPU time, not a measurement; - was not measured")
