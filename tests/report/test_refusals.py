@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.campaigns import Campaign, Figures, Machine, paired_campaign
+from wattest import read_results
 from wattest.cli import main
 
 FIVE = [1.20, 1.25, 1.30, 1.35, 1.40]
@@ -260,6 +261,56 @@ def test_a_campaign_without_counters_is_estimated_throughout(
     assert "GPU energy" not in text
     joules = [word for word in text.replace("|", " ").split(" kJ") if word]
     assert all(part.rsplit(" ", 1)[-1].startswith("~") for part in joules[:-1])
+
+
+def test_what_an_invalid_run_measured_makes_no_report_a_measured_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = paired_campaign(tmp_path, FIVE, estimated=True)
+    Campaign(tmp_path, count=campaign.count).run({}, Figures(), reasons=["exit code 3"])
+    text = first_screen(capsys, tmp_path)
+    assert text.startswith("# Energy report: toy/small (estimated)\n")
+    assert "- energy: estimated from CPU time (\\~)" in text
+
+
+def test_records_that_know_nothing_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign, nothing = Campaign(tmp_path), Figures(60, None, None, {"accuracy": None})
+    for number in range(3):
+        campaign.pair({"learning_rate": 0.1 * 2**number}, nothing, nothing)
+    for path in tmp_path.glob("*.json"):
+        record = json.loads(path.read_text())
+        result = record.get("foreground_result", record)
+        result.update(duration_seconds=None, energy_provenance=None, attempts=[], cpu_use=None)
+        record["environment"] = dict.fromkeys(record["environment"])
+        path.write_text(json.dumps(record))
+    text = first_screen(capsys, tmp_path)
+    assert text.startswith("# Energy report: toy/small (no energy is known)\n")
+    assert "- energy: not known" in text
+    assert "estimates" not in text
+    assert main(["show", str(path)]) == 0
+    assert "window of -\n" in capsys.readouterr().out
+    assert len(read_results(tmp_path)) == 6
+
+
+def test_the_energy_of_cpus_may_be_an_estimate_beside_a_measured_gpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def guessed(document: Document) -> None:
+        result = document.get("foreground_result", document)
+        result["energy_estimate"] = {"machine_joules": 3000.0}
+
+    campaign = Campaign(tmp_path, change=guessed)
+    for number, ratio in enumerate(FIVE):
+        alone = Figures(cpu_joules=None)
+        campaign.pair({"learning_rate": 0.1 * 2**number}, alone, alone.times(1.2, 1, ratio))
+    text = first_screen(capsys, tmp_path)
+    assert text.startswith("# Energy report: toy/small\n")
+    told = "measured by counters, that of CPUs estimated from CPU time"
+    assert f"- energy: {told} (\\~)" in text
+    assert RIGHT in text
+    assert "| ~CPU energy | ~×1.0000 |" in text
 
 
 def test_one_seed_bounds_the_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -66,6 +67,23 @@ def test_what_is_damaged_is_named_and_what_is_foreign_passed_over(
     error = capsys.readouterr().err
     assert f"{cut.name}: is damaged or cut short" in error
     assert "package" not in error
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_costs_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paired_campaign(tmp_path, [1.2])
+    locked, read = tmp_path / "lost+found", Path.iterdir
+    locked.mkdir()
+
+    def refused(folder: Path) -> Iterator[Path]:
+        if folder == locked:
+            raise PermissionError(13, "Permission denied")
+        return read(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert len(wattest.read_rows(tmp_path)) == 2
+    assert capsys.readouterr().err == f"warning: {locked}: cannot be read: Permission denied\n"
 
 
 def test_without_pandas_one_line_says_how_to_install_it(

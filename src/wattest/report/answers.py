@@ -16,13 +16,11 @@ from wattest.report.methods import methods_of
 from wattest.report.model import (
     Answers,
     Arm,
-    Effect,
-    Estimate,
-    HyperparameterRow,
     Reading,
     Run,
     Study,
 )
+from wattest.report.sentences import few
 from wattest.report.statistics import counted
 from wattest.report.studies import Material, Options, materials, pairs_of, quantities
 
@@ -41,11 +39,13 @@ def answer(reading: Reading, options: Options | None = None) -> Answers:
     made = materials(reading.runs, pairs)
     has_load = any(run.arm == "load" for run in reading.runs)
     studies = tuple(_study(material, options) for material in made)
-    is_estimated = not any(_has_measured(run) for run in reading.runs)
+    are_estimates = [
+        one.estimated for study in studies for one in study.quantities if one.unit == "J"
+    ]
     answers = Answers(
-        title=_title(studies, is_estimated),
-        is_estimated=is_estimated,
-        facts=tuple(_facts(reading.runs, is_estimated)),
+        title=_title(studies, are_estimates),
+        is_estimated=all(are_estimates),
+        facts=tuple(_facts(reading.runs, are_estimates)),
         runs=reading.runs,
         counted=sum(run.is_valid for run in reading.runs),
         studies=studies,
@@ -80,9 +80,6 @@ def _study(material: Material, options: Options) -> Study:
     fronts = [
         front_of(material, arm, energy, metric, options) for arm in _ARMS if energy and metric
     ]
-    if not options.p_values:
-        rows = tuple(replace(row, estimate=_without_p(row.estimate)) for row in rows)
-        lines = tuple(_line_without_p(line) for line in lines)
     return Study(
         program=material.program,
         load=material.load,
@@ -99,53 +96,30 @@ def _study(material: Material, options: Options) -> Study:
     )
 
 
-def _without_p(estimate: Estimate) -> Estimate:
-    return replace(estimate, p_value=None)
-
-
-def _line_without_p(line: HyperparameterRow) -> HyperparameterRow:
-    return replace(line, effects=tuple(map(_effect_without_p, line.effects)))
-
-
-def _effect_without_p(effect: Effect) -> Effect:
-    return replace(
-        effect,
-        estimate=_without_p(effect.estimate),
-        power=effect.power and _without_p(effect.power),
-        change=effect.change and _without_p(effect.change),
-    )
-
-
-def _has_measured(run: Run) -> bool:
-    return bool({"cpu_energy", "gpu_energy"} & run.amounts.keys())
-
-
-def _title(studies: Sequence[Study], is_estimated: bool) -> str:
+def _title(studies: Sequence[Study], are_estimates: Sequence[bool]) -> str:
     programs = list(dict.fromkeys(study.program for study in studies))
     told = programs[0] if len(programs) == 1 else counted(len(programs), "programs")
-    has_estimates = any(one.estimated for study in studies for one in study.quantities)
-    if not is_estimated:
-        return f"Energy report: {told}"
-    return f"Energy report: {told} ({'estimated' if has_estimates else 'no energy is known'})"
+    if not are_estimates:
+        return f"Energy report: {told} (no energy is known)"
+    return f"Energy report: {told}" + (" (estimated)" if all(are_estimates) else "")
 
 
-def _facts(runs: Sequence[Run], is_estimated: bool) -> Iterator[tuple[str, str]]:
+def _facts(runs: Sequence[Run], are_estimates: Sequence[bool]) -> Iterator[tuple[str, str]]:
     valid = sum(run.is_valid for run in runs)
     yield "runs", f"{valid} of {len(runs)} count"
     yield "programs", _few(run.program for run in runs if run.arm != "load")
-    if loads := _few(run.load for run in runs if run.load):
+    if loads := _few(run.load for run in runs):
         yield "under load of", loads
-    names = (text_at(one, "name") for run in runs for one in gpus_of(run.record))
-    if gpus := _few(name for name in names if name):
-        drivers = _few(run.facts["driver"] for run in runs if "driver" in run.facts)
+    if gpus := _few(text_at(one, "name") for run in runs for one in gpus_of(run.record)):
+        drivers = _few(run.facts.get("driver") for run in runs)
         yield "GPU", gpus + (f", driver {drivers}" if drivers else "")
-    if cpus := _few(run.facts["cpu"] for run in runs if "cpu" in run.facts):
+    if cpus := _few(run.facts.get("cpu") for run in runs):
         yield "CPU", cpus
-    yield "energy", "estimated from CPU time (~)" if is_estimated else "measured by counters"
+    told = ["measured by counters"] if not all(are_estimates) else []
+    told += ["estimated from CPU time (~)"] if any(are_estimates) else []
+    yield "energy", ", that of CPUs ".join(told) or "not known"
     yield "sessions", _few(run.session_id for run in runs)
 
 
-def _few(words: Iterable[str]) -> str:
-    found = list(dict.fromkeys(words))
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return "; ".join(found[:3]) + more
+def _few(words: Iterable[str | None]) -> str:
+    return few(words, 3, "; ")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from wattest.report.facts import at, title
 from wattest.report.model import Belief, Effect, Estimate, LeftOut, Reading, Run, Study
+from wattest.report.sentences import few
 from wattest.report.soundness import order_fault, seed_note
 from wattest.report.statistics import counted
 
@@ -57,16 +58,11 @@ def _refusals(study: Study) -> Iterator[str]:
         if estimate.reason and estimate.reason not in shared:
             reasons.setdefault(estimate.reason, []).append(name)
     for reason, names in reasons.items():
-        yield f"{reason} ({_few(names)})"
+        yield f"{reason} ({few(names, 2)})"
     for front in study.fronts:
         if front.reason and front.reason not in shared:
             yield front.reason
     yield from _energy_refusals([run for run in study.runs if run.is_valid])
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return ", ".join(names[:2]) + more
 
 
 def _energy_refusals(runs: Sequence[Run]) -> Iterator[str]:
@@ -128,15 +124,12 @@ def _remarks(
         )
     if dirty := sum(_is_dirty(run) for run in valid):
         yield f"{counted(dirty, 'runs')} of code with changes that were not committed"
-    if reading.repeated:
-        yield f"{_copies(reading.repeated)} of records passed over: each counts once"
+    if copies := reading.repeated:
+        told = "1 copy" if copies == 1 else f"{copies} copies"
+        yield f"{told} of records passed over: each counts once"
     if reading.foreign:
         yield f"{reading.foreign} JSON passed over that are none of ours"
 
 
 def _is_dirty(run: Run) -> bool:
     return at(run.record["environment"], "code", "programs", run.repository, "dirty") is True
-
-
-def _copies(count: int) -> str:
-    return "1 copy" if count == 1 else f"{count} copies"

@@ -11,6 +11,7 @@ from wattest.report.comparison import ComparedRow, Comparison, Question
 from wattest.report.gate import EXIT_CODES, Gate, Outcome, parse_gate
 from wattest.report.model import Reading
 from wattest.report.outline import COMBINED
+from wattest.report.sentences import sentence
 from wattest.report.statistics import counted
 from wattest.report.tables import plain_data
 
@@ -64,7 +65,7 @@ def comparison_outline(
     ))  # fmt: skip
     if told:
         yield Heading(2, "Gates")
-        yield Items(tuple(sentence for _, sentence in told))
+        yield Items(tuple(text for _, text in told))
     for one in compared:
         yield from _comparison(one)
 
@@ -72,7 +73,7 @@ def comparison_outline(
 def _comparison(one: Comparison) -> Iterator[Block]:
     yield Heading(2, one.program)
     if one.reason:
-        yield Paragraph(f"{one.reason[:1].upper()}{one.reason[1:]}.")
+        yield Paragraph(sentence(one.reason))
     for question, words in _QUESTIONS.items():
         rows = [row for row in one.rows if row.question == question]
         if any(row.estimate.value is not None for row in rows):

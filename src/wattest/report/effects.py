@@ -33,10 +33,9 @@ def load_rows(
         for quantity in told
         if any(change(pair, quantity) is not None for pair in pairs)
     }
-    if options.p_values:
-        adjusted = with_holm({key: row.estimate for key, row in rows.items()})
-        rows = {key: replace(row, estimate=adjusted[key]) for key, row in rows.items()}
-    return tuple(rows.values()), refusal or reason
+    told_p = with_holm({key: row.estimate for key, row in rows.items()}, options.p_values)
+    found = tuple(replace(row, estimate=told_p[key]) for key, row in rows.items())
+    return found, refusal or reason
 
 
 def change(pair: Pair, quantity: Quantity) -> float | None:

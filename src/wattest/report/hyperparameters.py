@@ -74,8 +74,7 @@ def hyperparameter_rows(
         refusal = runs_refusal(used, options.across)
         reason = points_only(used, options.across) or campaigns_fault(used)
         one = _Arm(arm, groups, columns, refusal, reason)
-        own = list(_rows(one, material, told, options))
-        rows += _adjusted(own) if options.p_values else own
+        rows += _adjusted(list(_rows(one, material, told, options)), options.p_values)
         reasons += [text for text in (refusal, reason) if text]
     none = "no run counts"
     return tuple(rows), (reasons[0] if reasons else None if rows else none)
@@ -147,7 +146,8 @@ def _effects(
     found = _fit(one.columns, values, quantity.kind)
     powers: list[Estimate | None] = [None] * len(found)
     if quantity.unit == "J":
-        powers = [*_fit(one.columns, _powers(one.groups, quantity), "ratio")]
+        fitted = _fit(one.columns, _powers(one.groups, quantity), "ratio")
+        powers = [replace(power, p_value=None) for power in fitted]
     changes = _changes(one, material, quantity, options)
     note = seed_note(run for runs in one.groups.values() for run in runs)
     for column, estimate, power, change in zip(one.columns, found, powers, changes, strict=True):
@@ -183,7 +183,7 @@ def _changes(
     if refusal := pairs_refusal(material.pairs, options.across):
         return [refused(estimate, refusal) for estimate in found]
     reason = points_only(halves, options.across)
-    return [without_interval(estimate, reason) for estimate in found]
+    return [replace(without_interval(one, reason), p_value=None) for one in found]
 
 
 def _fit(columns: Sequence[Column], values: Values, kind: Kind) -> list[Estimate]:
@@ -220,14 +220,14 @@ def _points(name: str, groups: Groups, values: Values) -> Iterator[tuple[float, 
     yield from sorted((groups[key][0].hyperparameters[name], mean) for key, mean in values.items())
 
 
-def _adjusted(rows: Sequence[HyperparameterRow]) -> list[HyperparameterRow]:
-    """Return rows with p-values of all their effects corrected together."""
+def _adjusted(rows: Sequence[HyperparameterRow], asked: bool) -> list[HyperparameterRow]:
+    """Return rows with p-values of all their effects corrected together, or without any."""
     estimates = {
         (at, effect.quantity.key): effect.estimate
         for at, row in enumerate(rows)
         for effect in row.effects
     }
-    corrected = with_holm(estimates)
+    corrected = with_holm(estimates, asked)
     return [
         replace(row, effects=tuple(
             replace(one, estimate=corrected[at, one.quantity.key]) for one in row.effects))

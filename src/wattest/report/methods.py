@@ -7,6 +7,7 @@ from typing import Any
 
 from wattest.report.facts import at, gpus_of, result_of, text_at
 from wattest.report.model import Answers, Run
+from wattest.report.sentences import few
 from wattest.report.statistics import counted
 
 _DOMAINS = {"cpu_pkg": "CPU packages", "cpu_ram": "DRAM", "gpu": "GPU"}
@@ -23,7 +24,7 @@ def _sentences(answers: Answers) -> Iterator[str]:
     valid = [run for run in runs if run.is_valid]
     programs = _listed(run.program for run in runs if run.arm != "load")
     yield f"We ran {counted(len(runs), 'trainings')} of {programs}, of which {len(valid)} count."
-    if loads := _listed(run.load for run in runs if run.load):
+    if loads := _listed(run.load for run in runs):
         yield f"The load was {loads}; energies under load are combined, of both trainings."
     yield _hardware(runs)
     yield _energy(answers, valid)
@@ -53,7 +54,7 @@ def _hardware(runs: Sequence[Run]) -> str:
 def _energy(answers: Answers, valid: Sequence[Run]) -> str:
     if answers.is_estimated:
         told = _listed(text_at(result_of(run.record), "energy_estimate", "method") for run in valid)
-        return f"No energy was measured; estimates (~) are by {told or 'no method'}."
+        return f"No energy was measured{f'; estimates (~) are by {told}' if told else ''}."
     counters = []
     for name, words in _DOMAINS.items():
         domains = [one for run in valid if (one := _domain(run, name)).get("status") == "measured"]
@@ -109,7 +110,4 @@ def _clause(label: str, text: str) -> str:
 
 
 def _listed(words: Iterable[str | None]) -> str:
-    found = list(dict.fromkeys(word for word in words if word))
-    if len(found) > 4:
-        return f"{', '.join(found[:4])} and {len(found) - 4} more"
-    return ", ".join(found)
+    return few(words, 4)

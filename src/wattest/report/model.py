@@ -166,6 +166,11 @@ class Study:
     fronts: tuple[Front, ...]
 
     @property
+    def name(self) -> str:
+        """Its program, and its load."""
+        return self.program + (f" under load of {self.load}" if self.load else "")
+
+    @property
     def shown_arm(self) -> Arm | None:
         """The arm that the first screen shows the hyper-parameters of."""
         return self.hyperparameters[0].arm if self.hyperparameters else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from wattest.report import numbers
 from wattest.report.blocks import (
@@ -28,6 +29,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
+from wattest.report.sentences import sentence
 from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
@@ -49,39 +51,30 @@ def outline(answers: Answers) -> Iterator[Block]:
     """Yield the blocks of a report: the first screen, then what it rests on."""
     yield Heading(1, answers.title)
     if answers.is_estimated:
-        yield Paragraph("No energy was measured: what is told of it is an estimate, marked ~.")
+        yield Paragraph("No energy was measured; what there may be of it is an estimate, marked ~.")
     yield Items(tuple(f"{label}: {text}" for label, text in answers.facts))
-    yield Heading(2, "What did the load cost?")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield from _load(study)
-    yield Heading(2, "What does each hyper-parameter cost, and give?")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield from _hyperparameters(study)
+    yield from _each("What did the load cost?", answers, _load)
+    yield from _each("What does each hyper-parameter cost, and give?", answers, _hyperparameters)
     yield Heading(2, "Can it be believed?")
     yield Items(tuple(belief_lines(answers.belief)))
-    yield from _below(answers)
-
-
-def _below(answers: Answers) -> Iterator[Block]:
-    yield Heading(2, "Energy against metric")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        for front in study.fronts:
-            yield from _front(front)
-    yield Heading(2, "The load, configuration by configuration")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield from _configurations(study)
+    yield from _each("Energy against metric", answers, _fronts)
+    yield from _each("The load, configuration by configuration", answers, _configurations)
     yield Heading(2, "Whose energy?")
     yield from attribution_blocks(answers.attributions, MOST_ATTRIBUTIONS)
-    yield Heading(2, "Every run")
-    for study in answers.studies:
-        yield from _named(answers, study)
-        yield _runs(study)
+    yield from _each("Every run", answers, _runs)
     yield Heading(2, "Methods")
     yield Paragraph(answers.methods)
+
+
+def _each(
+    title: str, answers: Answers, told: Callable[[Study], Iterable[Block]]
+) -> Iterator[Block]:
+    """Yield a section with what is told of each study, named where there are several."""
+    yield Heading(2, title)
+    for study in answers.studies:
+        if len(answers.studies) > 1:
+            yield Heading(3, study.name)
+        yield from told(study)
 
 
 def attribution_blocks(found: Sequence[Attribution], most: int | None = None) -> Iterator[Block]:
@@ -112,19 +105,9 @@ def _attributed_row(row: Attributed) -> tuple[str, ...]:
     return row.title, value, f"{counted(one.n, 'blocks')}" if one.n else "-", remark(one)
 
 
-def _named(answers: Answers, study: Study) -> Iterator[Block]:
-    if len(answers.studies) > 1:
-        yield Heading(3, name_of(study))
-
-
-def name_of(study: Study) -> str:
-    """Return a study's name: its program, and its load."""
-    return study.program + (f" under load of {study.load}" if study.load else "")
-
-
 def _load(study: Study) -> Iterator[Block]:
     if not study.load_rows:
-        yield Paragraph(_sentence(study.load_reason or "nothing is known"))
+        yield Paragraph(sentence(study.load_reason or "nothing is known"))
         return
     head = ("", "with load / alone", "n", "found with 80 % power", "")
     yield Table(head, tuple(map(_load_row, study.load_rows)))
@@ -144,7 +127,7 @@ def _load_row(row: ForestRow) -> tuple[str, ...]:
 
 def _hyperparameters(study: Study) -> Iterator[Block]:
     if not study.hyperparameters:
-        yield Paragraph(_sentence(study.hyperparameter_reason or "nothing is known"))
+        yield Paragraph(sentence(study.hyperparameter_reason or "nothing is known"))
         return
     for arm in dict.fromkeys(row.arm for row in study.hyperparameters):
         rows = [row for row in study.hyperparameters if row.arm == arm]
@@ -167,7 +150,8 @@ def _arm_tables(rows: Sequence[HyperparameterRow], study: Study) -> Iterator[Blo
          counted(one.estimate.n, one.estimate.unit), found(one.estimate), remark(one.estimate))
         for row in rows for one in row.effects
     ]  # fmt: skip
-    yield Table(("", "on", "effect", "n", "found with 80 % power", ""), tuple(lines))
+    if lines:
+        yield Table(("", "on", "effect", "n", "found with 80 % power", ""), tuple(lines))
 
 
 def _hyperparameter_row(row: HyperparameterRow, study: Study) -> tuple[str, ...]:
@@ -204,6 +188,10 @@ def belief_lines(belief: Belief) -> Iterator[str]:
         yield "no run invalid, no pair left out, no flag"
 
 
+def _fronts(study: Study) -> Iterator[Block]:
+    return chain.from_iterable(map(_front, study.fronts))
+
+
 def _front(front: Front) -> Iterator[Block]:
     rows = tuple(
         (
@@ -215,7 +203,7 @@ def _front(front: Front) -> Iterator[Block]:
     if rows:
         yield Table(("", "", titled(front.energy), front.metric.title, "n", ""), rows)
     if front.reason:
-        yield Paragraph(_sentence(front.reason))
+        yield Paragraph(sentence(front.reason))
 
 
 def _standing(is_on_front: bool, is_dominated: bool, front: Front) -> str:
@@ -238,10 +226,10 @@ def _configurations(study: Study) -> Iterator[Block]:
             yield Table((titled(row.quantity), "with load / alone", "its pairs"), rows)
 
 
-def _runs(study: Study) -> Table:
+def _runs(study: Study) -> Iterator[Block]:
     metric = study.metric.title if study.metric else "metric"
     head = ("", "", "", "duration", "CPU", "GPU", metric, "")
-    return Table(head, tuple(_run_row(run, study) for run in study.runs))
+    yield Table(head, tuple(_run_row(run, study) for run in study.runs))
 
 
 def _run_row(run: Run, study: Study) -> tuple[str, ...]:
@@ -258,7 +246,3 @@ def _run_row(run: Run, study: Study) -> tuple[str, ...]:
         numbers.plain(value),
         "valid" if run.is_valid else f"invalid: {'; '.join(run.reasons)}",
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

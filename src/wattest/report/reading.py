@@ -43,9 +43,9 @@ def read_runs(
     Raises:
         RecordError: a place is not there, or there is no record in any of them.
     """
-    paths = list(dict.fromkeys(path for place in places for path in _files(place)))
-    runs: dict[tuple[str, ...], Run] = {}
     damage: list[Damage] = []
+    paths = list(dict.fromkeys(path for place in places for path in _files(place, damage)))
+    runs: dict[tuple[str, ...], Run] = {}
     repeated = foreign = 0
     sessions: dict[str, None] = {}
     for count, path in enumerate(paths, start=1):
@@ -127,16 +127,18 @@ def run_of(path: Path, record: Mapping[str, Any]) -> Run:
     )
 
 
-def _files(place: Path) -> Iterator[Path]:
+def _files(place: Path, damage: list[Damage]) -> Iterator[Path]:
+    """Yield what may be a record; a folder that cannot be read is damage."""
     if place.is_dir():
         try:
             entries = sorted(place.iterdir())
         except OSError as error:
-            raise RecordError(f"{place}: {error.strerror}") from None
+            damage.append(Damage(place, f"cannot be read: {error.strerror}"))
+            return
         yield from (one for one in entries if _is_record_file(one))
         for entry in entries:
             if entry.is_dir() and not entry.is_symlink() and not _ASIDE.fullmatch(entry.name):
-                yield from _files(entry)
+                yield from _files(entry, damage)
     elif place.exists():
         yield place
     else:
@@ -189,10 +191,9 @@ def _identity(run: Run) -> tuple[str, ...]:
 
 
 def _arm(record: Mapping[str, Any]) -> Arm:
-    told = record["plan"].get("arm")
-    arms: Mapping[Any, Arm] = {"alone": "alone", "parallel": "parallel", "load": "load"}
+    arms: tuple[Arm, ...] = ("alone", "parallel", "load")
     fallback: Arm = "parallel" if record["mode"] == "parallel" else "alone"
-    return arms.get(told, fallback) if isinstance(told, str) else fallback
+    return next((arm for arm in arms if arm == record["plan"].get("arm")), fallback)
 
 
 def _configuration(result: Mapping[str, Any], parameters: Mapping[str, float]) -> str:

@@ -78,7 +78,7 @@ def _study_page(study: Study, number: int) -> dict[str, Any]:
         for index, row in enumerate(shown, 1)
     ]
     return {
-        "title": f"{study.program} over {study.load}" if study.load else study.program,
+        "title": study.name,
         "load_reason": study.load_reason,
         "load_lines": [_line(row) for row in study.load_rows],
         "hyperparameter_reason": study.hyperparameter_reason,
@@ -88,11 +88,7 @@ def _study_page(study: Study, number: int) -> dict[str, Any]:
             for index, front in enumerate(study.fronts, 1)
         ],
         "rows": [
-            (
-                row,
-                [_line(one) for one in row.effects],
-                _effects(study, row, f"{stem}-effect{index}"),
-            )
+            (row, list(_lines(row)), _effects(study, row, f"{stem}-effect{index}"))
             for index, row in enumerate(study.hyperparameters, 1)
         ],
         "pictures": {

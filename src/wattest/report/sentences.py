@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wattest.report.model import Estimate, Quantity
 
 
@@ -31,6 +33,18 @@ def grounds(estimate: Estimate) -> str:
     if estimate.p_value is not None:
         told.append(f"p = {estimate.p_value:.2g} (Holm)")
     return "; ".join(told)
+
+
+def few(words: Iterable[str | None], most: int, between: str = ", ") -> str:
+    """Return the first of different words, and how many more there are."""
+    found = list(dict.fromkeys(word for word in words if word))
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return between.join(found[:most]) + more
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence: with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def is_clear(estimate: Estimate) -> bool:

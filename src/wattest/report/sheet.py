@@ -129,7 +129,8 @@ def sheet_of(record: Mapping[str, Any], folder: Path) -> Sheet:
 
 def _window_seconds(result: Mapping[str, Any]) -> float:
     window = (result["energy_provenance"] or {}).get("window") or {}
-    return max(float(window.get("duration_seconds") or result["duration_seconds"] or 0.0), 0.0)
+    seconds = window.get("duration_seconds") or result["duration_seconds"] or 0.0
+    return round(max(float(seconds), 0.0), 9)
 
 
 def _facts(
@@ -143,7 +144,10 @@ def _facts(
     fixed = [f"{name}={plain(value)}" for name, value in values.items() if name not in mutated]
     if fixed:
         yield "fixed", ", ".join(fixed)
-    yield "ran", f"{record['timestamp'][:19].replace('T', ' ')}, window of {duration(seconds)}"
+    yield (
+        "ran",
+        f"{record['timestamp'][:19].replace('T', ' ')}, window of {duration(seconds or None)}",
+    )
     yield "energy", _energy(result)
     metrics = result["performance_metrics"]
     told = ", ".join(f"{name}={plain(value)}" for name, value in metrics.items())

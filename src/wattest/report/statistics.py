@@ -171,9 +171,9 @@ def pooled_variance(groups: Iterable[Sequence[float]]) -> tuple[float, int] | No
     return sum(variance(group) * (len(group) - 1) for group in repeated) / freedom, freedom
 
 
-def with_holm(estimates: Mapping[Any, Estimate]) -> dict[Any, Estimate]:
-    """Return the estimates of one table with p-values by Holm's step-down correction."""
-    told = {key: one.p_value for key, one in estimates.items() if one.p_value is not None}
+def with_holm(estimates: Mapping[Any, Estimate], asked: bool = True) -> dict[Any, Estimate]:
+    """Return the estimates of one table with p-values by Holm's step-down correction, or none."""
+    told = {key: one.p_value for key, one in estimates.items() if asked and one.p_value is not None}
     adjusted: dict[Any, float] = {}
     largest = 0.0
     for rank, (key, value) in enumerate(sorted(told.items(), key=lambda item: item[1])):

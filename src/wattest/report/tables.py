@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +71,9 @@ def _effect_rows(effect: Effect) -> Iterator[dict[str, Any]]:
 
 
 def _row(quantity: Quantity, one: Estimate) -> dict[str, Any]:
-    return {
-        "quantity": quantity.key,
-        "estimated": quantity.estimated,
-        "kind": one.kind,
-        "value": one.value,
-        "low": one.low,
-        "high": one.high,
-        "n": one.n,
-        "unit": one.unit,
-        "smallest_effect": one.smallest,
-        "p_value": one.p_value,
-        "equivalence": one.equivalence,
-        "note": one.note,
-        "reason": one.reason,
-        "method": one.method,
-    }
+    told = asdict(one)
+    told["smallest_effect"] = told.pop("smallest")
+    return {"quantity": quantity.key, "estimated": quantity.estimated, **told}
 
 
 def plain_data(value: Any) -> Any:
