@@ -206,12 +206,12 @@ def _calibrate(options: argparse.Namespace) -> int:
     root = sys_root(options.sysfs)
     try:
         found = calibrate(root, options.seconds, lambda line: print(line, file=sys.stderr))
+        sys.stdout.write("\n".join(lines_of(found)) + "\n")
         if options.output is not None:
             store(found, options.output)
     except EnergyError as error:
         sys.stderr.write(f"ERROR: {error}\n")
         return 1
-    sys.stdout.write("\n".join(lines_of(found)) + "\n")
     return 0
 
 

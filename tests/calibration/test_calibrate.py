@@ -142,3 +142,16 @@ def test_a_senseless_length_is_refused(seconds, capsys):
         main(["calibrate", "--seconds", seconds])
     assert stopped.value.code == 4
     assert "--seconds" in capsys.readouterr().err
+
+
+def test_what_cannot_be_stored_is_shown_all_the_same(monkeypatch, capsys):
+    from wattest import calibration
+    from wattest.cli import main
+
+    host = {"cpu_model": None, "cpu_count": 2, "kernel": "6.1"}
+    found = calibration.Calibration("2026-01-01", "/sys", host, {}, (), ())
+    monkeypatch.setattr(calibration, "calibrate", lambda *_: found)
+    assert main(["calibrate", "--sysfs", "/", "--output", "/proc/none/found.json"]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("Machine: unknown CPU, 2 CPUs")
+    assert told.err.startswith("ERROR: /proc/none/found.json: cannot be written: ")

@@ -94,3 +94,17 @@ def test_an_array_with_gaps_needs_to_be_told_the_number_of_shards() -> None:
     environment = {f"SLURM_ARRAY_TASK_{name}": value for name, value in values.items()}
     with pytest.raises(ConfigurationError, match="has only 2 tasks"):
         parse_shard("slurm", environment)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"SLURM_PROCID": "3", "SLURM_NTASKS": "2"},
+        {"SLURM_PROCID": "-1", "SLURM_NTASKS": "2"},
+        {f"SLURM_ARRAY_TASK_{name}": number for name, number in
+         (("ID", "5"), ("COUNT", "3"), ("MIN", "1"), ("MAX", "3"))},
+    ],
+)  # fmt: skip
+def test_a_task_outside_of_what_slurm_counts_is_refused(odd: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=r"slurm is .*: K must be from 1 to N"):
+        parse_shard("slurm", odd)

@@ -6,6 +6,8 @@ import re
 import tracemalloc
 from pathlib import Path
 
+import pytest
+
 from wattest.run.log import end_of, last_lines
 from wattest.run.metrics import Metrics, read_metrics
 
@@ -72,11 +74,13 @@ def test_a_block_of_lines_is_found_across_pieces(tmp_path: Path) -> None:
         assert read(tmp_path, filler * lines + block, pattern).values == {"accuracy": 42.5}
 
 
-def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [b"\n", b" "], ids=["lines", "one line"])
+def test_memory_does_not_grow_with_the_log(tmp_path: Path, end: bytes) -> None:
     log = tmp_path / "log"
     with log.open("wb") as file:
+        file.write(b"Accuracy: 6\n")
         for _ in range(30):
-            file.write(b"Epoch 1 loss 0.123456789\n" * 40_000)
+            file.write((b"Epoch 1 loss 0.123456789" + end) * 40_000)
         file.write(b"Accuracy: 7\n")
     tracemalloc.start()
     found = read_metrics(log, ACCURACY)

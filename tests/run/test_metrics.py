@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,13 @@ def test_a_pattern_that_backtracks_without_end_costs_its_metric_and_no_more(
     assert found.values == {"bad": None, "good": 91.5}
     told = "pattern of 'bad' took more than 0.2 s: it backtracks without end"
     assert found.problems[0].startswith(told)
+
+
+def test_digits_without_end_that_are_no_number_are_seen_as_such_at_once(tmp_path: Path) -> None:
+    began = time.process_time()
+    found = read(tmp_path, f"Accuracy: {'1' * 30_000}x\n", r"Accuracy: (\S+)")
+    assert "which is no number" in found.problems[0]
+    assert time.process_time() - began < 5
 
 
 def test_a_log_that_is_gone_or_no_file_costs_the_metrics_alone(tmp_path: Path) -> None:

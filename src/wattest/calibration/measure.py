@@ -160,7 +160,12 @@ def _has_cuda() -> bool:
     if importlib.util.find_spec("torch") is None:
         return False
     question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
-    asked = subprocess.run([sys.executable, "-c", question], capture_output=True, timeout=120)
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", question], capture_output=True, timeout=READY_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return asked.returncode == 0
 
 

@@ -51,7 +51,7 @@ def status_lines(results: Path) -> Iterator[str]:
         told = ", ".join(f"{counts[name]} {name}" for name in _STATES if counts[name])
         yield (
             f"{plan['settings_file']}: plan {plan['plan_digest']}, seed {plan['root_seed']}:"
-            f" {len(states)} experiments: {told}"
+            f" {len(states)} experiment{'s' * (len(states) != 1)}: {told}"
         )
         width = max(map(len, states), default=0)
         for name, state in states.items():

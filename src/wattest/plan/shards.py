@@ -65,14 +65,16 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
         ConfigurationError: It names no shard.
     """
     if text == "slurm":
-        return _slurm_shard(environment)
-    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    if match is None:
-        raise ConfigurationError([f"--shard {text}: must be K/N, such as 2/5, or slurm"])
-    number, count = map(int, match.groups())
-    if not 1 <= number <= count:
+        shard = _slurm_shard(environment)
+        text += f" is {shard}"
+    else:
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if match is None:
+            raise ConfigurationError([f"--shard {text}: must be K/N, such as 2/5, or slurm"])
+        shard = Shard(*map(int, match.groups()))
+    if not 1 <= shard.number <= shard.count:
         raise ConfigurationError([f"--shard {text}: K must be from 1 to N"])
-    return Shard(number, count)
+    return shard
 
 
 def _slurm_shard(environment: Mapping[str, str]) -> Shard:

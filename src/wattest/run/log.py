@@ -75,22 +75,23 @@ def pieces(log: Path, is_plain: bool = True) -> Iterator[tuple[int, str]]:
     Raises:
         OSError: it is no file, or cannot be read.
     """
-    kept, cut, place = "", "", 0
+    kept, cut, place, seen = "", "", 0, 0
     with io.TextIOWrapper(open_regular(log), encoding="utf-8", errors="replace") as file:
         while piece := file.read(_READ_BYTES):
             if is_plain:
                 piece, cut = plain(cut + piece)
             text = kept + piece
-            end = text.rfind("\n") + 1
-            if end == 0 and len(text) < _LONGEST_LINE:
+            end = text.rfind("\n", seen) + 1
+            if len(text) - max(end, seen) >= _LONGEST_LINE:
+                end = len(text)
+            if end == 0:
                 kept = text
                 continue
-            end = end or len(text)
             yield place, text[:end]
             least = max(0, end - _LONGEST_LINE)
             begin = text.find("\n", least, end - 1) + 1 or least
-            kept, place = text[begin:], place + begin
-    if kept + cut:
+            kept, place, seen = text[begin:], place + begin, end - begin
+    if kept[seen:] + cut:
         yield place, kept + cut
 
 

@@ -6,7 +6,7 @@ import math
 import re
 
 _AROUND = 64
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _SIGN = r"(?<![\w.)\]+\-\u2212])[+\-\u2212]"
 # What stands directly before a match and belongs to its number.
 _BEFORE = re.compile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,17 +166,19 @@ def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
     }
 
 
-def play(scene: Scene, root: Path, layout: str) -> Outcome:
+def play(
+    scene: Scene, root: Path, layout: str, seconds: float = WINDOW_SECONDS, period: float = 0.01
+) -> Outcome:
     tree = PowercapTree(root, layout)
     scene.zones = scene.build(tree)
-    trigger, clock = root / "trigger", FakeTime()
+    trigger, clock, log = root / "trigger", FakeTime(), root / "writer.jsonl"
     events = {zone: scene.events for zone in list(scene.zones)[:1]}
-    writer = PowercapWriter(scene.zones, events, trigger=trigger, log=root / "writer.jsonl")
+    writer = PowercapWriter(scene.zones, events, period=period, trigger=trigger, log=log)
     with clock.everywhere(), writer.within(clock), find_sensors(tree.root) as sensors:
         sensors.learn_periods()
         trigger.touch()
         window = sensors.open_window(root / "energy")
-        window.wait((), window.opened_ns + int(WINDOW_SECONDS * 1e9))
+        window.wait((), window.opened_ns + int(seconds * 1e9))
         found = window.close()
         truths = {
             zone: writer.energy_joules(zone, found.opened_ns, found.closed_ns)
@@ -368,3 +371,19 @@ def test_whatever_a_zone_does_its_record_is_one(outcomes):
     measured = [one.measurement for one in outcomes.values()]
     faults = [energy_faults(one.energy_metrics(), one.provenance()) for one in measured]
     assert list(filter(None, faults)) == []
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_whatever_the_power_does_the_energy_is_true_within_what_is_stated(tmp_path, seed):
+    draw = random.Random(seed)
+    times = sorted(draw.uniform(0, 20) for _ in range(draw.choice([1, 4, 80])))
+    points = ((0.0, draw.uniform(2, 400)), *((at, draw.uniform(2, 400)) for at in times))
+    range_uj = draw.choice([REAL_RANGE_UJ, 65_532_610_987, int(10 ** draw.uniform(8, 11))])
+    facts = {"range_uj": range_uj, "energy_uj": draw.randrange(range_uj)}
+    seconds, period = draw.uniform(2.5, 20), draw.choice([0.001, 0.01, 0.1])
+    outcome = play(Scene(one_package(Profile(points), **facts)), tmp_path, "class", seconds, period)
+    assert outcome.measurement.faults == ()
+    domain = outcome.measurement.provenance()["domains"]["cpu_pkg"]
+    truth = outcome.truth(outcome.zones[0])
+    stated = domain["edge_uncertainty_joules"]
+    assert domain["energy_joules"] == pytest.approx(truth, rel=1e-6, abs=stated)

@@ -87,6 +87,25 @@ def test_a_die_without_dram_is_named(tmp_path):
     assert "package-0-die-0" in told
 
 
+@pytest.mark.parametrize("part", ["package", "dram"])
+def test_a_zone_that_appears_within_the_session_is_named_as_not_in_the_sum(tmp_path, part):
+    tree = PowercapTree(tmp_path)
+    zones = {tree.add_package(0): steady(60), tree.add_dram(0): steady(5)}
+    later = {
+        "package": lambda: tree.add_package(1),
+        "dram": lambda: tree.add_dram(0, 1, energy_uj=7),
+    }[part]
+    measurement = measure(tmp_path, zones, midway=lambda: later() and None)
+    domain, name = {
+        "package": ("cpu_pkg", "package-1"),
+        "dram": ("cpu_ram", "package-0/dram (intel-rapl:0:1)"),
+    }[part]
+    assert flags(measurement, "zone_appeared") == [
+        f"{domain}: {name} appeared later: it is not in this sum"
+    ]
+    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] == pytest.approx(18, rel=0.05)
+
+
 def test_a_dram_zone_that_lies_in_no_package_is_the_reason_of_the_absence(tmp_path):
     tree = PowercapTree(tmp_path)
     zones = {tree.add_package(0): steady(60), tree.add_zone("intel-rapl:1", "dram"): steady(5)}

@@ -44,6 +44,7 @@ def find_cpu(sys_root: Path, proc_root: Path, part: MachinePart) -> CpuSensors:
     found = CpuSearch(sys_root, proc_root).find()
     package = part.package
     if package is not None:
+        found.unseen = tuple
         found.counters = [
             one
             for one in found.counters

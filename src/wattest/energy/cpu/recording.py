@@ -11,6 +11,7 @@ from wattest.energy.counter import Counter
 from wattest.energy.cpu.perf import EVENTS
 from wattest.energy.cpu.powercap import most_watts
 from wattest.energy.cpu.search import CpuSensors
+from wattest.energy.cpu.zones import Zone
 from wattest.energy.gates import mean_power, sampling, too_few_periods
 from wattest.energy.recording import Recording, read
 from wattest.energy.schedule import Schedule
@@ -32,6 +33,8 @@ class CpuRecording(Recording):
         super().__init__(tracks, _period_seconds(cpu.counters))
         self._source = cpu.source
         self._rejected = cpu.rejected
+        self._find_unseen = cpu.unseen
+        self._unseen: Sequence[Zone] = ()
         self._idle_watts = idle_watts
         self._trace = traces.open("cpu_power.csv", "timestamp,power_draw_w,energy_j,zone", digits=6)
 
@@ -52,6 +55,7 @@ class CpuRecording(Recording):
         """Ask for the limits again, see whether still counters are frozen, decide what is open."""
         self._read_limits(self.closed_ns)
         super().finish(opened_ns, ended_ns)
+        self._unseen = self._find_unseen()
         for track in self.tracks:
             self._write(self.closed_ns, track)
 
@@ -109,6 +113,7 @@ class CpuRecording(Recording):
             flags=(
                 *(flag for part in parts for flag in part.flags),
                 *map(_not_covered, uncovered),
+                *(_appeared(zone) for zone in self._unseen if zone.domain == domain),
                 *sampling(domain, domain, schedule, gap_seconds),
             ),
         )
@@ -187,6 +192,11 @@ def _not_covered(one: Mapping[str, str]) -> Reason:
     how = "its DRAM zone stands at 0" if one["reason"] == "not wired" else "shows no DRAM zone"
     text = f"cpu_ram: {one['package']}: {how}: its memory is not in this sum"
     return Reason("dram_partial", text, "cpu_ram")
+
+
+def _appeared(zone: Zone) -> Reason:
+    text = f"{zone.domain}: {zone.label} appeared later: it is not in this sum"
+    return Reason("zone_appeared", text, zone.domain)
 
 
 def _flags(counter: Counter) -> list[Reason]:

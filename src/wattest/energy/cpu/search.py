@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wattest.energy.counter import Counter
 from wattest.energy.cpu.perf import power_unit, search_perf
-from wattest.energy.cpu.powercap import search_powercap
-from wattest.energy.cpu.zones import Zone, ZoneError
+from wattest.energy.cpu.powercap import classify, search_powercap
+from wattest.energy.cpu.zones import Zone, ZoneError, find_zones
 from wattest.energy.machine import architecture_without_rapl, in_container
 from wattest.energy.types import Finding, ReadingError
 from wattest.files import read_text
@@ -32,6 +32,7 @@ class CpuSensors:
         source: `powercap` or `perf`.
         rejected: Zones that are not added up, with reasons.
         absences: What is not read, and why.
+        unseen: Finds packages and DRAM that were not there when the others were looked for.
         closing: Closes what they are read by.
     """
 
@@ -39,6 +40,7 @@ class CpuSensors:
     counters: Sequence[Counter] = ()
     rejected: Sequence[Zone] = ()
     absences: Sequence[Finding] = ()
+    unseen: Callable[[], Sequence[Zone]] = tuple
     closing: ExitStack = field(default_factory=ExitStack)
 
     def learn(self) -> None:
@@ -95,7 +97,7 @@ class CpuSearch:
         """What can be read, by the better way; else what stands against either."""
         unreadable = [self._unreadable(zone, zone.fault) for zone in self._zones if zone.fault]
         if self._counters and not unreadable:
-            return CpuSensors("powercap", self._counters, self._rejected)
+            return CpuSensors("powercap", self._counters, self._rejected, unseen=self._unseen)
         reason, remedy = self._why_no_zones()
         try:
             counters, rejected, closing = search_perf(self._sys_root, self._zones)
@@ -110,7 +112,12 @@ class CpuSearch:
             return CpuSensors(rejected=self._rejected, absences=[absence])
         absences = [replace(finding, status="unavailable") for finding in unreadable]
         absences = absences or [Finding("cpu", "cpu", "unavailable", reason, remedy)]
-        return CpuSensors("perf", counters, rejected, absences, closing)
+        return CpuSensors("perf", counters, rejected, absences, closing=closing)
+
+    def _unseen(self) -> list[Zone]:
+        known = {zone.id for zone in (*self._zones, *self._rejected)}
+        zones, _ = find_zones(self._sys_root)
+        return [zone for zone in classify(zones) if zone.domain and zone.id not in known]
 
     def _unreadable(self, zone: Zone, fault: ReadingError) -> Finding:
         """That a zone should be added up and cannot be read."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_INDEX = re.compile(r"\s*([+-]?\d+)")
+_INDEX = re.compile(r"\s*([+-]?\d{1,4000})", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def keep(spec: Message, guard_pidfd: int) -> None:
             control.reply(request, faults=undo(spec["undo"]) if request["do"] == "undo" else [])
             return
         if request is not None:
-            control.refuse(request)
+            control.reply(request, unknown=True)
         if control.is_over:
             # Let go without a word: the promise stands until the owners are gone.
             watched -= {control.descriptor}

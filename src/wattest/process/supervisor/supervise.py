@@ -212,7 +212,7 @@ class Supervisor:
         elif asked == "status":
             self.control.reply(request, **self.status())
         else:
-            self.control.refuse(request)
+            self.control.reply(request, unknown=True)
 
 
 def _wake_on_child() -> int:

@@ -62,10 +62,6 @@ class End:
         """Answer one request."""
         self.send({"id": request["id"], **fields})
 
-    def refuse(self, request: Message) -> None:
-        """Answer a request that nobody here knows."""
-        self.reply(request, unknown=True)
-
     def event(self, kind: str, **fields: object) -> None:
         """Send news that nobody asked for."""
         self.send({"event": kind, **fields})
