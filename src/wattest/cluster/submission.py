@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wattest.errors import ConfigurationError, RecordError, WattestError
 from wattest.files import make_folder, write_atomically
+from wattest.machine.cpus import format_cpus
 from wattest.machine.slurm import call
 from wattest.names import composed, digest_of
 from wattest.plan import store
@@ -134,17 +135,6 @@ def job_name(plan: Plan, results: Path) -> str:
     return f"wattest-{plan.digest}-{place[:8]}"
 
 
-def array_of(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as sbatch takes them: ``1-3,7``."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ",".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)
-
-
 def _refuse_while_queued(name: str) -> None:
     # Whoever has queued it: a colleague's tasks would train the same.
     told = call("squeue", "--noheader", "--name", name, "--format", "%F")
@@ -194,7 +184,8 @@ def _write_batch_file(plan: Plan, request: Request, shards: int, array: Sequence
         seed=plan.seed,
         file=shlex.quote(str(file)),
         name=name,
-        array=array_of(array),
+        # As the kernel writes CPUs: 1-3,7.
+        array=format_cpus(array),
         logs=shlex.quote(str(folder).replace("%", "%%") + "/%A_%a.log"),
         signal=_SIGNAL_SECONDS,
         options="".join(f"#SBATCH {line}\n" for line in _lines_of(request.options)),
