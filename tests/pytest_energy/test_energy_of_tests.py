@@ -78,23 +78,41 @@ def test_budgets_are_kept_or_exceeded(counted: pytest.Pytester) -> None:
         counted,
         """
 @pytest.mark.energy(cpu_joules=20)
-def test_above(): burn(0.3)
-@pytest.mark.energy(cpu_joules=60, repeat=3)
-def test_below(): burn(0.3)
-@pytest.mark.energy(cpu_joules=20, repeat=3)
-def test_all_above(): burn(0.3)
+def test_above(): burn(0.6)
+@pytest.mark.energy(cpu_joules=600, repeat=2)
+def test_below(): burn(0.6)
 """,
     )
-    assert "2 failed, 1 passed" in shown
+    assert "1 failed, 1 passed" in shown
     assert "is above the budget of 20 J" in shown
     assert "Traceback" not in shown
     # Nobody else has measured.
     assert "wait for each other" not in shown
-    above, below, all_above = entries
-    assert above["intervals"]["cpu_joules"] is None
-    assert below["repetitions"] == len(below["each"]) == 3
-    low, high = all_above["intervals"]["cpu_joules"]
-    assert 20 < low < all_above["cpu_joules"] < high
+    above, below = entries
+    assert above["budget"]["exceeded"]
+    assert below["repetitions"] == len(below["each"]) == 2
+    assert below["budget"] == {
+        "budget": {"cpu_joules": 600.0, "gpu_joules": None}, "exceeded": [], "unchecked": []
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("joules", "is_exceeded"),
+    [
+        # Twice, both must be above; from three times on the interval of their mean.
+        ((19.0, 23.0), False),
+        ((20.1, 23.0), True),
+        ((19.0, 22.0, 25.0), False),
+        ((21.0, 22.0, 23.0), False),
+        ((21.9, 22.0, 22.1), True),
+    ],
+)
+def test_who_repeats_exceeds_a_budget_by_the_lower_end(
+    joules: tuple[float, ...], is_exceeded: bool
+) -> None:
+    windows = [MeasuredWindow(cpu_joules=one) for one in joules]
+    verdict = Budget(cpu_joules=20.0).judge(windows)
+    assert (bool(verdict.exceeded), verdict.unchecked) == (is_exceeded, ())
 
 
 def test_a_budget_that_cannot_be_checked_warns(foreign: pytest.Pytester) -> None:

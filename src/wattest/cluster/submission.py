@@ -233,7 +233,7 @@ def _time_warnings(plan: Plan, options: Sequence[str]) -> list[str]:
         return []
     return [
         f"--time gives a task {seconds:g} s, and timeout_seconds a training {longest:g} s: one"
-        " that takes longer than its task is begun again and again, three times"
+        " that takes longer than its task is interrupted twice, and then refused"
     ]
 
 

@@ -263,11 +263,11 @@ class CampaignRun:
     def _leave_out_finished(self, items: list[pytest.Item]) -> None:
         config, plan, ours = self._config, self.campaign.plan, experiments_among(items)
         collect_only, results = config.getoption("collectonly"), results_folder(config)
-        if ours and not collect_only:
-            # What another session finishes while this one waits for the counters is done, too.
-            with usage_errors():
+        with usage_errors():
+            if ours and not collect_only:
+                # What another session finishes while this one waits for the counters is done, too.
                 self.session.take_counters()
-        self._finished = finished_experiments(results, plan)
+            self._finished = finished_experiments(results, plan)
         done = [item for item, experiment in ours if experiment.key in self._finished]
         leave_out(config, items, done)
         left = len(ours) - len(done)

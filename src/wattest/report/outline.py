@@ -37,8 +37,8 @@ COMBINED = "Energy under load is combined: that of the training and of its load 
 MOST_ATTRIBUTIONS = 12
 NOT_ATTRIBUTED = (
     "Energy of a run under a load is that of both trainings together, and no number here is the"
-    " foreground's share of it. To attribute it, the training alone and the load alone are needed:"
-    ' "baseline": "both" in the settings.'
+    " foreground's share of it. To attribute it, the training alone and the load alone are needed"
+    ' ("baseline": "both" in the settings), with energies that were measured.'
 )
 NO_ONE_TRUTH = (
     "Counters are machine-wide; these are different questions, and none of the answers is the one"
