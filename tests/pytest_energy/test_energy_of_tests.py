@@ -361,6 +361,13 @@ def test_it(no_scratch): pathlib.Path("gone").rmdir()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_who_only_collects_leaves_the_last_report(foreign: pytest.Pytester) -> None:
+    foreign.makepyfile("def test_it(): pass")
+    (foreign.path / "energy.json").write_text("of before")
+    assert foreign.runpytest_inprocess("--collect-only", "--energy-report", "energy.json").ret == 0
+    assert (foreign.path / "energy.json").read_text() == "of before"
+
+
 @pytest.mark.parametrize("name", ["nowhere/energy.json", ".", "/dev/null"])
 def test_a_report_needs_a_place_of_its_own(foreign: pytest.Pytester, name: str) -> None:
     result = foreign.runpytest_inprocess("--energy-report", name)

@@ -215,7 +215,9 @@ class _Session:
         # What an interrupt ended has no last report.
         left = (entry for entries in self._entries.values() for entry in entries)
         self._shown += [entry.as_dict() for entry in left]
-        if self._report and not hasattr(self._config, "workerinput"):
+        # An editor that only collects leaves the report of the last run.
+        has_run = not self._config.getoption("collectonly")
+        if self._report and has_run and not hasattr(self._config, "workerinput"):
             from wattest.pytest_energy.reporting import write
 
             try:
