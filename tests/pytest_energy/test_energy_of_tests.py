@@ -213,18 +213,22 @@ def test_it(energy):
 
 def test_what_concerns_many_is_said_once_whatever_its_numbers() -> None:
     def entry(test: str, *flags: str) -> dict[str, Any]:
-        return Entry(test, None, [MeasuredWindow(seconds=0.2, flags=flags)]).as_dict()
+        missing = {"gpu_joules": "GPU-1: it was lost; GPU-2: it was lost"}
+        window = MeasuredWindow(seconds=0.2, flags=flags, missing=missing)
+        return Entry(test, None, [window]).as_dict()
 
     told = lines(
         [
             entry("a", "package-0: 0.21 s is short", "package-1: 0.21 s is short"),
-            entry("b", "package-0: 1e-05 s is short"),
+            entry("b", "package-0: 1e-05 s is short", "GPU-1: it was lost"),
         ]
     )
-    assert told[-2:] == [
+    assert sorted(told[-3:]) == [
+        "gpu_joules not measured: GPU-1: it was lost; GPU-2: it was lost (2 of 2)",
         "package-0: 0.21 s is short (2 of 2)",
         "package-1: 0.21 s is short (1 of 2)",
     ]
+    assert len(told) == 6
 
 
 def test_what_fails_is_reported_too(counted: pytest.Pytester) -> None:
