@@ -124,8 +124,9 @@ def test_a_budget_that_cannot_be_checked_warns(foreign: pytest.Pytester) -> None
     assert entry["budget"]["unchecked"]
 
 
+@pytest.mark.parametrize("asked", ["--energy-strict", "-Werror"])
 def test_a_budget_that_cannot_be_checked_fails_where_that_is_asked(
-    foreign: pytest.Pytester,
+    foreign: pytest.Pytester, asked: str
 ) -> None:
     body = """
 @pytest.mark.energy(cpu_joules=5)
@@ -133,8 +134,9 @@ def test_it(): burn(0.01)
 @pytest.mark.energy
 def test_without_budget(): burn(0.01)
 """
-    shown, _ = run(foreign, body, "--energy-strict")
+    shown, _ = run(foreign, body, asked)
     assert "1 failed, 1 passed" in shown
+    assert "\nthe budget of 5 J for the CPU was not checked: " in shown
 
 
 @pytest.mark.parametrize(
