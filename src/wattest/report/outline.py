@@ -35,6 +35,7 @@ from wattest.report.studies import amount, label_of
 
 COMBINED = "Energy under load is combined: that of the training and of its load together."
 MOST_ATTRIBUTIONS = 12
+_MOST_LINES = 20
 NOT_ATTRIBUTED = (
     "Energy of a run under a load is that of both trainings together, and no number here is the"
     " foreground's share of it. To attribute it, the training alone and the load alone are needed"
@@ -174,18 +175,27 @@ def _effect_cell(effect: Effect | None) -> str:
 def belief_lines(belief: Belief) -> Iterator[str]:
     """Yield what speaks against it, the gravest first."""
     yield from (f"damaged: {one.path.name} {one.text}" for one in belief.damage)
-    for run, reasons in belief.invalid:
-        yield f"invalid: {run.experiment_id} ({'; '.join(reasons)})"
+    yield from _first(
+        [f"invalid: {run.experiment_id} ({'; '.join(reasons)})" for run, reasons in belief.invalid],
+        "invalid runs",
+    )
     left = belief.left_out
     if left:
         yield f"{counted(len(left), 'pairs')} left out"
-    yield from (f"left out: {one.label}: {one.reason}" for one in left)
+    yield from _first([f"left out: {one.label}: {one.reason}" for one in left], "pairs left out")
     yield f"order: {belief.order}"
     yield from (f"refused: {text}" for text in belief.refusals)
     yield from (f"flag: {text} ({counted(n, 'runs')})" for text, n in belief.flags.items())
     yield from belief.remarks
     if not (belief.invalid or left or belief.damage or belief.flags):
         yield "no run invalid, no pair left out, no flag"
+
+
+def _first(lines: Sequence[str], what: str) -> Iterator[str]:
+    """Yield as many lines as a first screen can bear, and how many more there are."""
+    yield from lines[:_MOST_LINES]
+    if (more := len(lines) - _MOST_LINES) > 0:
+        yield f"{more} more {what}: see every run, or --format json"
 
 
 def _fronts(study: Study) -> Iterator[Block]:
