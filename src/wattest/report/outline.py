@@ -14,7 +14,6 @@ from wattest.report.blocks import (
     Table,
     cell,
     found,
-    remark,
     titled,
 )
 from wattest.report.model import (
@@ -29,7 +28,7 @@ from wattest.report.model import (
     Run,
     Study,
 )
-from wattest.report.sentences import sentence
+from wattest.report.sentences import remark, sentence
 from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
@@ -44,7 +43,7 @@ NOT_ATTRIBUTED = (
 NO_ONE_TRUTH = (
     "Counters are machine-wide; these are different questions, and none of the answers is the one"
     " truth. Extra at the same time is 0 where both saturate the machine: it is never the"
-    " training's cost. The Shapley shares and idle add up to combined."
+    " training's cost. Over the same blocks the Shapley shares and idle add up to combined."
 )
 
 
