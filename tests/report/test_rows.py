@@ -50,11 +50,11 @@ def test_a_table_has_types_that_fit(tmp_path: Path) -> None:
     assert table.groupby("repository", observed=True)["duration_seconds"].mean()["toy"] == 60
 
 
-def test_a_table_of_a_thousand_records_has_each_in_a_row_of_its_own(tmp_path: Path) -> None:
-    names = copied_records(tmp_path, 1000)
+def test_a_table_of_two_hundred_records_has_each_in_a_row_of_its_own(tmp_path: Path) -> None:
+    names = copied_records(tmp_path, 200)
     table = wattest.read_results(tmp_path)
     assert table["experiment_id"].tolist() == names
-    assert table["duration_seconds"].tolist() == [60.0 + number for number in range(1000)]
+    assert table["duration_seconds"].tolist() == [60.0 + number for number in range(200)]
 
 
 def test_what_is_damaged_is_named_and_what_is_foreign_passed_over(
@@ -67,6 +67,11 @@ def test_what_is_damaged_is_named_and_what_is_foreign_passed_over(
     error = capsys.readouterr().err
     assert f"{cut.name}: is damaged or cut short" in error
     assert "package" not in error
+
+
+def test_a_folder_of_records_may_have_any_name(tmp_path: Path) -> None:
+    paired_campaign(tmp_path / "energy_of_tests", [1.2])
+    assert len(wattest.read_rows(tmp_path)) == 2
 
 
 def test_a_folder_that_cannot_be_read_is_named_and_costs_no_other(

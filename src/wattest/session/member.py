@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from wattest.machine import GovernorState, Seat
-from wattest.names import slug
+from wattest.names import host_name, slug
 
 _NUMBERS = itertools.count(1)
 _HOST_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel's proc_ns.h
@@ -18,7 +17,7 @@ _HOST_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel's proc_ns.h
 
 def new_session_id() -> str:
     """Return the id of a session that begins now in this process, which no other has."""
-    host, number = slug(socket.gethostname()), next(_NUMBERS)
+    host, number = slug(host_name()), next(_NUMBERS)
     began = f"{datetime.now():%Y%m%d_%H%M%S}_{host}_{os.getpid()}{_namespace()}"
     return began if number == 1 else f"{began}_{number}"
 
