@@ -45,6 +45,20 @@ def test_an_invalid_half_leaves_out_its_pair_and_is_named(
     assert RIGHT in text
 
 
+def test_hundreds_of_invalid_runs_leave_room_for_what_else_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = paired_campaign(tmp_path, FIVE)
+    for number in range(30):
+        campaign.run({"learning_rate": 9.0}, Figures(), repetition=number + 1, paired=True,
+                     reasons=["exit code 3"])  # fmt: skip
+    text = first_screen(capsys, tmp_path)
+    assert text.count("- invalid: ") == text.count("- left out: ") == 20
+    assert "- 10 more invalid runs: see every run, or --format json" in text
+    assert "30 pairs left out" in text
+    assert RIGHT in text
+
+
 def test_a_missing_half_and_one_of_another_session_leave_out_their_pairs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,11 @@ def test_what_is_damaged_is_named_and_what_is_foreign_passed_over(
     assert "package" not in error
 
 
+def test_a_folder_of_records_may_have_any_name(tmp_path: Path) -> None:
+    paired_campaign(tmp_path / "energy_of_tests", [1.2])
+    assert len(wattest.read_rows(tmp_path)) == 2
+
+
 def test_a_folder_that_cannot_be_read_is_named_and_costs_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from wattest.report.facts import at, facts_of, loads_of, result_of, text_at
 from wattest.report.model import SEED, Arm, Better, Damage, Reading, Run
 
 # What lies beside records and holds none.
-_ASIDE = re.compile(r"\..*|plans|sessions|idle|counted|energy_.*|background_logs_.*")
+_ASIDE = re.compile(r"\..*|plans|sessions|idle|counted|(energy|background_logs)_\d{8}_\d{6}_.*")
 _RECORD_NAME = re.compile(r"\d{8}_\d{6}_.+\.json")
 _ENERGIES = {
     "cpu_energy": "cpu_energy_total_joules",
