@@ -66,6 +66,9 @@ def test_a_missing_half_and_one_of_another_session_leave_out_their_pairs(
     campaign.pair({"learning_rate": 1.0}, Figures(), Figures())[0].unlink()
     other = campaign.pair({"learning_rate": 2.0}, Figures(), Figures())[1]
     changed(other, lambda record: record["plan"].update(session_id="another"))
+    later = Campaign(tmp_path / "later", session="later", seed=8)
+    for _ in range(6):
+        later.run({"learning_rate": 1.0}, Figures(), "parallel", paired=True)
     text = first_screen(capsys, tmp_path)
     assert "toy-small-baseline-6: its other half, toy-small-parallel-6, is missing" in text
     assert "its other half, toy-small-baseline-7, is of another session" in text
