@@ -330,6 +330,20 @@ def test_the_energy_of_cpus_may_be_an_estimate_beside_a_measured_gpu(
     assert "| ~CPU energy | ~×1.0000 |" in text
 
 
+def test_a_configuration_without_a_value_that_others_have_is_in_no_effect_and_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = Campaign(tmp_path)
+    for number in range(5):
+        campaign.run({"dropout": 0.1 * 2**number, "epochs": 2}, Figures(60 + number**2))
+    for number in range(3):
+        campaign.run({"epochs": 3 + number}, Figures())
+    text = first_screen(capsys, tmp_path)
+    told = "3 configurations without a value of dropout: in no effect of a hyper-parameter"
+    assert f"- refused: {told}" in text
+    assert "| doubling dropout | duration | ×" in text
+
+
 def test_one_seed_bounds_the_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     campaign, alone = Campaign(tmp_path), Figures()
     for number in range(4):
