@@ -30,7 +30,7 @@ from wattest.plugin.options import (
     session_to_resume,
 )  # fmt: skip
 from wattest.plugin.reporting import console_of, say
-from wattest.plugin.timelimit import TimeLimit, longest
+from wattest.plugin.timelimit import TimeLimit
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
 
@@ -229,7 +229,7 @@ class CampaignRun:
             for key, one in list(self._finished.items())[-_LOOKED_AT:]
             if one.row["duration_seconds"] is not None
         ]
-        watch = TimeLimit(self._config, job, folder, longest(durations))
+        watch = TimeLimit(self._config, job, folder, durations)
         self._config.pluginmanager.register(watch, "wattest-time-limit")
 
     def _shard_of_the_plan(self) -> Shard | None:

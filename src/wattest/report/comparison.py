@@ -215,7 +215,6 @@ def _grouped(numbers: Iterable[tuple[Key, float]]) -> dict[Key, list[float]]:
 
 
 def _units(sides: Sides, numbers: Sequence[Iterable[tuple[Key, float]]]) -> dict[Key, Unit]:
-    """Return the configurations that have numbers on both sides."""
     before, after = map(_grouped, numbers)
     labels = {sides.key(run): label_of(run) for run in sides.runs}
     return {

@@ -167,7 +167,6 @@ def _lines(row: HyperparameterRow) -> Iterator[tuple[str, str, str]]:
 
 
 def _line(one: ForestRow | Effect) -> tuple[str, str, str]:
-    """Return what changed, by how much, and what that rests on."""
     return titled(one.quantity), change(one.estimate, one.quantity), grounds(one.estimate)
 
 
