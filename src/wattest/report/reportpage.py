@@ -16,17 +16,10 @@ from wattest.report.figures import (
     forest_picture,
     front_picture,
 )
-from wattest.report.model import (
-    Answers,
-    Effect,
-    ForestRow,
-    HyperparameterRow,
-    Quantity,
-    Run,
-    Study,
-)
+from wattest.report.model import Answers, Effect, ForestRow, HyperparameterRow, Study
 from wattest.report.outline import MOST_ATTRIBUTIONS, attribution_blocks, belief_lines
 from wattest.report.page import render
+from wattest.report.runs import Quantity, Run
 from wattest.report.sentences import change, grounds, smallest
 from wattest.report.sheet import sheet_of
 from wattest.report.sheetfigure import sheet_picture
