@@ -258,3 +258,14 @@ def test_a_file_that_may_not_be_executed_has_its_reason(
     mounted = os.statvfs_result((4096, 4096, 1, 1, 1, 1, 1, 1, flag, 255))
     monkeypatch.setattr(os, "statvfs", lambda path: mounted)
     assert why_not_executable(script).startswith(told)
+
+
+@pytest.mark.parametrize("odd", ["", "abc", "-1", "\u0663", "4294967295", "99999999999"])
+def test_what_is_no_user_has_not_called_sudo(monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", "1000")
+    monkeypatch.setenv("SUDO_GID", "4294967294")
+    assert sudo_user() == (1000, 4294967294)
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.setenv(name, odd)
+        assert sudo_user() is None

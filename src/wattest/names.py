@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
+
+
+def host_name() -> str:
+    """Return how this machine is called."""
+    return os.uname().nodename
 
 
 def slug(text: str) -> str:

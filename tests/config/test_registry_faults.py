@@ -49,9 +49,13 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         change("models", "toy", "environment", to={"": "1"}),
         r"environment.*\"\" must be the name of a variable",
     ),
+    "one flag for two": (
+        change(*RATE, "flag", to="-e"),
+        r"epochs\.flag: '-e' is the flag of learning_rate, too; give each its own",
+    ),
     "a flag that chooses the model": (
         change("models", "toy", "model_flag", to="--lr"),
-        r"learning_rate\.flag: is the model_flag",
+        r"learning_rate\.flag: '--lr' is the flag of the model \(model_flag\), too",
     ),
     "levels outside the range": (
         change(*RATE, "levels", to=[0.1, 7]),
@@ -93,10 +97,14 @@ BROKEN_REGISTRIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     ),
     "no such folder": (change("models", "toy", "path", to="repos/none"), r"no such folder"),
     "no such script": (change("models", "toy", "train_script", to="./no.sh"), r"no such file"),
+    "no such Python": (
+        change("models", "toy", "interpreter", to="python3"),
+        r"interpreter: no such program: .*/toy/python3; give the path of a Python",
+    ),
 }
 
 # Found when the selected programs are looked at, not when the file is read.
-UNSTARTABLE = ("no such folder", "no such script")
+UNSTARTABLE = ("no such folder", "no such script", "no such Python")
 
 
 @pytest.mark.parametrize("name", [name for name in BROKEN_REGISTRIES if name not in UNSTARTABLE])

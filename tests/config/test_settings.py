@@ -132,6 +132,14 @@ def test_settings_of_older_campaigns_load_as_they_are(tmp_path: Path) -> None:
     )
 
 
+def test_what_has_no_effect_is_warned_about(tmp_path: Path) -> None:
+    settings = load(tmp_path, document({**FIXED, "baseline": "both"}, historical_csvs=["old.csv"]))
+    assert settings.warnings == (
+        "test.json::$.experiments[0].baseline: is ignored: only a parallel experiment has a load",
+        "test.json::$.historical_csvs: is not used unless use_deduplication is true",
+    )
+
+
 def test_a_model_beside_a_foreground_that_trains_another_is_warned_about(tmp_path: Path) -> None:
     settings = load(tmp_path, document({"repo": "toy", "model": "large", **PARALLEL}))
     (warning,) = settings.warnings

@@ -24,6 +24,7 @@ from conftest import Project, toy_registry
 from wattest.config.settings import load_settings
 from wattest.errors import ConfigurationError, json_path
 
+PARAMETERS = toy_registry()["models"]["toy"]["supported_hyperparams"]
 BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
     "no experiments": ({}, r"\$: lacks 'experiments'"),
     "empty experiments": (document(), r"\$\.experiments: must not be empty"),
@@ -74,6 +75,10 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
         document({**PARALLEL, "background": {**FIXED, "repetitions": 9}}),
         r"background\.repetitions: .*beside the foreground",
     ),
+    "a load with a name of another kind to mutate": (
+        document({**PARALLEL, "background": {**FIXED, "mutate": [5]}}),
+        r"background\.mutate: the load is not mutated",
+    ),
     "mutated load": (document({**PARALLEL, "background": MUTANT}), r"mutate: the load is not mut"),
     "default with mutate": (document({**MUTANT, "mode": "default"}), r"mutate: does not go with"),
     "a name to mutate twice": (
@@ -85,6 +90,19 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
     "fixed and mutated": (
         document({**MUTANT, "hyperparameters": {"epochs": 3}}),
         r"mutate\[0\]: 'epochs' is also fixed",
+    ),
+    "all and another": (document({**FIXED, "mutate": ["all", "epochs"]}), r"\"all\" stands alone"),
+    "all of nothing": (
+        document({**FIXED, "mutate": ["all"], "hyperparameters": dict.fromkeys(PARAMETERS, 1)}),
+        r"mutate: toy has nothing left to mutate",
+    ),
+    "a load that is never ready": (
+        document({**PARALLEL, "background": [FIXED, {**FIXED, "ready_pattern": "(["}]}),
+        r"background\[1\]\.ready_pattern: is not a regular expression",
+    ),
+    "a pause above its limit": (
+        document(FIXED, cooldown_seconds=601),
+        r"cooldown_seconds: is above cooldown_limit_seconds \(600 s\)",
     ),
     "a misspelt value": (
         document({**FIXED, "hyperparameters": {"epoch": 3}}),

@@ -22,6 +22,12 @@ def test_annotations_are_free_and_other_unknown_keys_are_warned_about(tmp_path: 
     assert settings.warnings == ("test.json::$.version: is not a known key and is ignored",)
 
 
+def test_an_ignored_key_is_not_read(tmp_path: Path) -> None:
+    settings = load(tmp_path, document({**FIXED, "ready_pattern": 5}))
+    assert settings.entries[0].foreground.ready_pattern is None
+    assert len(settings.warnings) == 1
+
+
 @pytest.mark.parametrize("name", ["settings", "models_config"])
 def test_an_editor_that_checks_the_schema_takes_free_text_for_what_it_is(name: str) -> None:
     strict = list(objects_with_known_keys(load_schema(name)))

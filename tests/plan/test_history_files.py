@@ -71,13 +71,17 @@ def test_what_is_missing_or_empty_is_warned_of_and_the_rest_is_read(tmp_path: Pa
     good = write_csv(tmp_path / "good.csv", [single(hyperparam_epochs=7)])
     empty = tmp_path / "empty.csv"
     empty.write_bytes(b"\n")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_csv(folder / "inside.csv", [single(hyperparam_epochs=8)])
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
-    history = load_history([tmp_path / "absent.csv", empty, good, pipe])
+    history = load_history([tmp_path / "absent.csv", empty, good, folder, pipe])
     assert taken(history, "epochs") == {(7,)}
     assert history.warnings == (
         f"{tmp_path / 'absent.csv'}: no such file; its experiments are not avoided",
         f"{empty}: is empty",
+        f"{folder}: holds no successful record (*.json)",
         f"{pipe}: cannot be read (is no regular file); its experiments are not avoided",
     )
 
@@ -167,6 +171,18 @@ def test_a_results_folder_may_stand_among_the_historical_files(tmp_path: Path):
     past = write_csv(tmp_path / "past.csv", [single(hyperparam_epochs=5)])
     history = load_history([past, folder])
     assert taken(history, "epochs") == {(5,), (7,)}
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: Path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert load_history([tmp_path]).warnings == (
+        f"{tmp_path}: cannot be read (Permission denied); its experiments are not avoided",
+    )
+    monkeypatch.undo()
+    assert history_from_records(tmp_path / "none").warnings == ()
 
 
 def test_other_documents_in_the_folder_are_passed_over_and_broken_ones_named(tmp_path: Path):

@@ -15,8 +15,7 @@ from oracle import Oracle
 from zoo.helpers import needs
 
 from wattest.errors import ProcessError
-from wattest.process import Command, Rung, Tree, probe
-from wattest.process.cgroup import own_folder
+from wattest.process import Command, Rung, Tree, cgroup, probe
 from wattest.process.supervisor import descendants
 from wattest.process.supervisor.containment import remove_cgroup
 
@@ -250,7 +249,7 @@ def test_a_delegated_cgroup_ends_a_setuid_child_of_an_ordinary_user(
     ordinary_python: str, open_folder: Path, setuid_program: Path
 ) -> None:
     needs(Rung.CGROUP)
-    delegated = own_folder() / f"delegated-{os.getpid()}"
+    delegated = cgroup.own_folder() / f"delegated-{os.getpid()}"
     delegated.mkdir()
     try:
         for path in (delegated, delegated / "cgroup.procs", delegated / "cgroup.subtree_control"):
@@ -310,3 +309,45 @@ def test_without_cgroup_v2_mount_points_of_any_name_leave_the_guard(tmp_path: Pa
         text=True,
     )
     assert told.startswith("Rung.GUARD no cgroup v2 file system is mounted")
+
+
+@pytest.mark.parametrize(
+    ("root", "own", "folder"),
+    [
+        ("/", "/", "."),
+        ("/", "/a/b c", "a/b c"),
+        ("/a", "/a", "."),
+        ("/a", "/a/b", "b"),
+        ("/..", "/../b", "b"),
+        ("/a", "/ab", None),
+        ("/", "/..", None),
+        ("/", "/../../tmp", None),
+        ("/..", "/", None),
+    ],
+)
+def test_the_own_cgroup_lies_in_what_is_mounted_or_nowhere(
+    root: str, own: str, folder: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mount = f"30 23 0:26 {root} {tmp_path} rw - cgroup2 none rw"
+    files = {"/proc/self/mountinfo": [mount], "/proc/self/cgroup": ["1:cpu:/x", f"0::{own}"]}
+    monkeypatch.setattr(cgroup, "_lines", files.__getitem__)
+    if folder is None:
+        with pytest.raises(ProcessError, match="own cgroup is not mounted under"):
+            cgroup.own_folder()
+    else:
+        assert cgroup.own_folder() == tmp_path / folder
+
+
+def test_without_proc_nothing_starts_and_what_to_do_is_said() -> None:
+    command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("no mount namespace may be made here")
+    told = subprocess.run(
+        [*command, sys.executable, "-c", "from wattest.process import probe; probe()"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+    assert "ProcessError: /proc does not show this process" in told
+    assert "mount a proc file system of this PID namespace there" in told

@@ -1,4 +1,4 @@
-"""A row that a kill kept out of the CSV is added when there is nothing left to do."""
+"""What has counted is found again; a row that a kill kept out of the CSV is added."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ import os
 import pytest
 
 from conftest import TOY, Project
+from wattest.errors import RecordError
 from wattest.records import complete_csv, finished_experiments
 
 THREE = {**TOY, "mutate": ["learning_rate"], "runs_per_config": 3}
+
+
+def test_where_nothing_was_run_yet_nothing_has_counted(project: Project) -> None:
+    project.settings(THREE, seed=1)
+    assert finished_experiments(project.path / "results", project.plan()) == {}
+    result = project.run_here("--resume", "--collect-only")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["resume: 0 of 3 experiments found finished, 3 left"])
+    (project.path / "results").write_text("")
+    with pytest.raises(RecordError, match="results cannot be read: Not a directory"):
+        finished_experiments(project.path / "results", project.plan())
 
 
 @pytest.mark.parametrize("cut", [1, 30, 10**9])

@@ -263,6 +263,20 @@ def test_the_form_of_an_attribution_is_that_of_its_file(
     assert "no format has this suffix (.md, .markdown, .tex, .json)" in capsys.readouterr().err
 
 
+def test_a_block_whose_energy_was_not_measured_is_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(tmp_path, [Block(), Block(together=(353.0, 1200.0)), Block()])
+    path = max(tmp_path.glob("*_parallel.json"))
+    document = json.loads(path.read_text())
+    document["foreground_result"]["energy_metrics"]["gpu_energy_total_joules"] = None
+    path.write_text(json.dumps(document))
+    rows = attributed(tmp_path, capsys)
+    assert (rows["combined"]["n"], rows["combined"]["value"]) == (2, pytest.approx(423_000))
+    told = "1 of 3 blocks left out: parallel: its GPU energy was not measured"
+    assert rows["combined"]["note"] == told
+
+
 def test_the_model_by_cpu_time_is_given_only_when_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -211,3 +211,16 @@ def test_a_gate_whose_sentence_reaches_nobody_does_not_pass(
     assert done.stderr == (
         "ERROR: the output cannot be written: No space left on device\n" if is_full else ""
     )
+
+
+def test_a_program_that_one_side_lost_is_said_and_no_gate_passes_over_it(
+    both: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Campaign(Path(both[0]), repo="lost", session="more").run({}, Figures())
+    gate = ["--anchor", "learning_rate=0.1", "--by", "commit", "--fail-if", "gpu_energy>2"]
+    assert main(["compare", *both, *gate]) == 3
+    text = capsys.readouterr().out
+    assert "- gpu_energy>2: holds" in text
+    told = "it has runs that count only in A: not compared"
+    assert f"- gpu_energy>2: UNDECIDED: not known of lost/small ({told})" in text
+    assert "## lost/small\n\nIt has runs that count only in A: not compared." in text

@@ -41,3 +41,9 @@ def test_an_interval_is_told_only_where_there_is_one() -> None:
     assert told == "-0.3 [-0.5, +0.1]"
     assert numbers.estimate(Estimate(None)) == "-"
     assert numbers.estimate(Estimate(1e5, 999.9, 1e7)) == "×1e+05 [999.9000, 1e+07]"
+
+
+def test_four_digits_are_never_rounded_to_a_power_of_ten() -> None:
+    assert [numbers.plain(value) for value in (9999.4, 9999.7, 12345.6)] == [
+        "9999", "9999.7", "12345.6",
+    ]  # fmt: skip

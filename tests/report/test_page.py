@@ -222,3 +222,21 @@ def test_a_name_becomes_one_line_of_bounded_width() -> None:
     assert readable("abcdefgh", 5) == "abcd…"
     assert readable("学习率学习率", 5) == "学…"
     assert readable("short", 5) == "short"
+
+
+def test_of_many_figures_the_first_are_drawn_and_the_others_counted(tmp_path: Path) -> None:
+    for number in range(3):
+        campaign = Campaign(tmp_path, repo=f"toy{number}", count=10 * number)
+        for rate in (0.1, 0.2):
+            campaign.pair({"learning_rate": rate}, Figures(), Figures().times(1.1, 1.2, 1 + rate))
+    answers = answer(read_runs([tmp_path]))
+    page = report_page(answers)
+    told = re.search(r"(\d+) more figures are not shown; --figures leaves each", page)
+    assert told
+    assert page.count("<figure>") + int(told[1]) == len(list(report_pictures(answers)))
+
+
+def test_marks_that_look_alike_say_so_once(page: str) -> None:
+    marks = re.findall(r"<use [^>]*>", page)
+    assert len([mark for mark in marks if "fill" not in mark]) > 20
+    assert not re.search(r"<(?:use|path) [^>]*\.\d{3}", page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,11 +51,11 @@ def test_a_table_has_types_that_fit(tmp_path: Path) -> None:
     assert table.groupby("repository", observed=True)["duration_seconds"].mean()["toy"] == 60
 
 
-def test_a_table_of_a_thousand_records_has_each_in_a_row_of_its_own(tmp_path: Path) -> None:
-    names = copied_records(tmp_path, 1000)
+def test_a_table_of_two_hundred_records_has_each_in_a_row_of_its_own(tmp_path: Path) -> None:
+    names = copied_records(tmp_path, 200)
     table = wattest.read_results(tmp_path)
     assert table["experiment_id"].tolist() == names
-    assert table["duration_seconds"].tolist() == [60.0 + number for number in range(1000)]
+    assert table["duration_seconds"].tolist() == [60.0 + number for number in range(200)]
 
 
 def test_what_is_damaged_is_named_and_what_is_foreign_passed_over(
@@ -63,10 +64,28 @@ def test_what_is_damaged_is_named_and_what_is_foreign_passed_over(
     (whole, cut) = paired_campaign(tmp_path, [1.2]).folder.glob("*.json")
     cut.write_text(whole.read_text()[:-40])
     (tmp_path / "package.json").write_text('{"name": "foreign"}')
+    emptied = tmp_path / "20261101_235959_toy_small.json"
+    emptied.write_text("{}")
     assert len(wattest.read_rows(tmp_path)) == 1
     error = capsys.readouterr().err
+    assert f"{emptied.name}: is no valid record ($: lacks 'experiment_id'" in error
     assert f"{cut.name}: is damaged or cut short" in error
     assert "package" not in error
+
+
+def test_foreign_json_is_not_even_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paired_campaign(tmp_path, [1.2])
+    (tmp_path / "annotations.json").write_text('{"images": [1, 2, 3]}')
+    loads = json.loads
+    parsed: list[str] = []
+    monkeypatch.setattr(json, "loads", lambda text, **k: parsed.append(text) or loads(text, **k))
+    assert len(wattest.read_rows(tmp_path)) == 2
+    assert len([text for text in parsed if "images" in text]) == 0 < len(parsed)
+
+
+def test_a_folder_of_records_may_have_any_name(tmp_path: Path) -> None:
+    paired_campaign(tmp_path / "energy_of_tests", [1.2])
+    assert len(wattest.read_rows(tmp_path)) == 2
 
 
 def test_a_folder_that_cannot_be_read_is_named_and_costs_no_other(

@@ -148,6 +148,20 @@ def test_epochs_that_go_back_are_told(tmp_path: Path) -> None:
     assert disorder(log.reader.marks) == "its epochs do not count up: 4 came after 5"
 
 
+def test_an_epoch_lasts_no_less_than_no_time_and_uses_no_less_than_no_energy(
+    tmp_path: Path,
+) -> None:
+    log = Growing(tmp_path)
+    log.say("Epoch 1\n")
+    log.now_ns -= SECOND // 5
+    log.say("Epoch 2\n", is_last=True)
+    joules: dict[str, float | None] = {"cpu": 1.0, "gpu": None}
+    epochs = epochs_of(log.reader.marks, Whole(SECOND, 0.1, joules, {"cpu": 0.0, "gpu": 0.0}))
+    assert [one.seconds for one in epochs] == [pytest.approx(0.1), 0]
+    # What had been counted has fallen from 1 J to none.
+    assert [one.cpu_joules for one in epochs] == [pytest.approx(1.0), None]
+
+
 @pytest.mark.parametrize(
     ("said", "pattern", "problem"),
     [

@@ -39,9 +39,9 @@ def collected(project: Project, *words: str) -> list[str]:
     return re.findall(r"test_training\[(.*)\]", shown)
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_shards_cover_what_is_selected(project: Project, count: int) -> None:
+def test_shards_cover_what_is_selected(project: Project) -> None:
     project.settings(PAIRS, repetitions=2, seed=3)
+    count = 5
     for selection in ([], ["-k", "baseline or parallel-1"]):
         whole = collected(project, *selection)
         parts = [
@@ -83,6 +83,9 @@ def test_what_is_submitted_is_fixed_and_readable(
     told = capsys.readouterr().out
     assert "0 of 12 done" in told
     assert "warning: --time gives a task 30 s, and timeout_seconds a training 36000 s" in told
+    for no_limit in ("--time=0", "--time=UNLIMITED", "--time=-5"):
+        submitted(project, "--", no_limit)
+    assert "warning" not in capsys.readouterr().out
     plans = [path.read_text() for path in (project.path / "results" / "plans").iterdir()]
     first = collected(project, "--shard", "1/2"), collected(project, "--shard", "2/2")
     assert submitted(project).read_text().count("#SBATCH -p") == 0
@@ -100,6 +103,7 @@ def test_what_is_submitted_is_fixed_and_readable(
         (["--wait"], "nothing waits for the tasks"),
         (["--comment=one\nrm -r x"], "a line break has no place in a batch file"),
         (["gpu"], "gpu: no option of sbatch"),
+        (["--comment=" + os.fsdecode(b"\xff")], "is no UTF-8, which a batch file must be"),
     ],
 )
 def test_words_that_would_undo_the_batch_file_are_refused(
@@ -121,6 +125,23 @@ def test_a_folder_that_slurm_cannot_read_is_refused(
     assert main([*command, "--results-dir", str(project.path / name)]) == 4
     assert "which Slurm does not understand" in capsys.readouterr().err
     assert not (project.path / name).exists()
+
+
+def test_a_batch_file_that_a_person_has_changed_is_kept(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.settings(MUTANTS, seed=5)
+    file = submitted(project)
+    written = file.read_text()
+    assert "-p gpu" in submitted(project, "--", "-p", "gpu").read_text()
+    assert submitted(project).read_text() == written
+    assert "warning" not in capsys.readouterr().out
+    own = written.replace("exec ", "module load cuda\nexec ")
+    file.write_text(own)
+    assert submitted(project).read_text() == written
+    kept = file.with_suffix(".sbatch.old")
+    assert f"it is kept as {kept}\n" in capsys.readouterr().out
+    assert kept.read_text() == own
 
 
 def test_two_results_folders_are_two_campaigns(project: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from wattest.errors import RecordError, WattestError
 from wattest.files import read_regular, write_atomically
 from wattest.machine.slurm import call
+from wattest.names import host_name
 from wattest.process.owner import Owner
 from wattest.records import read_record
 from wattest.records.table import row_of, text_of
@@ -51,7 +51,7 @@ def status_lines(results: Path) -> Iterator[str]:
         told = ", ".join(f"{counts[name]} {name}" for name in _STATES if counts[name])
         yield (
             f"{plan['settings_file']}: plan {plan['plan_digest']}, seed {plan['root_seed']}:"
-            f" {len(states)} experiments: {told}"
+            f" {len(states)} experiment{'s' * (len(states) != 1)}: {told}"
         )
         width = max(map(len, states), default=0)
         for name, state in states.items():
@@ -182,7 +182,7 @@ def _why_dead(told: Mapping[str, Any]) -> str:
     """Return why the session is dead for sure: on another machine nobody here can tell."""
     owner = Owner.parse(str(told["owner"]))
     here = Owner.current()
-    if owner is None or told["host"] != os.uname().nodename or owner.boot_id != here.boot_id:
+    if owner is None or told["host"] != host_name() or owner.boot_id != here.boot_id:
         return ""
     return "" if owner.namespace != here.namespace or owner.is_alive() else "its session is gone"
 

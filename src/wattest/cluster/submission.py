@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wattest.errors import ConfigurationError, RecordError, WattestError
-from wattest.files import make_folder, write_atomically
+from wattest.files import as_utf8, make_folder, write_atomically
+from wattest.machine.cpus import format_cpus
 from wattest.machine.slurm import call
 from wattest.names import composed, digest_of
 from wattest.plan import store
@@ -37,6 +38,7 @@ _HEAD = """\
 # pytest takes the place of this shell, so that Slurm's signals reach it.
 exec {command}
 """
+_AS_WRITTEN = "# as written: "
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def submit(campaign: Campaign, request: Request, tell: Callable[[str], None]) ->
     plan = campaign.plan
     if faults := campaign.faults(plan.experiments):
         raise ConfigurationError(faults)
-    if mistakes := [*_faults_of(request.options), *_faults_of_place(request)]:
+    if mistakes := [*_faults_of(request.options), *_faults_of_place(plan, request)]:
         raise ConfigurationError(mistakes)
     if not request.dry_run:
         _refuse_while_queued(job_name(plan, request.results))
@@ -86,7 +88,7 @@ def submit(campaign: Campaign, request: Request, tell: Callable[[str], None]) ->
         tell(f"plan {plan.digest}, seed {plan.seed}: {done} of {len(plan.experiments)} done")
         if not missing:
             return
-        file = _write_batch_file(plan, request, shards, sorted(missing))
+        file = _write_batch_file(plan, request, shards, sorted(missing), tell)
     except OSError as error:
         where = error.filename or request.results
         raise RecordError(f"{where} cannot be written: {error.strerror}") from None
@@ -120,29 +122,22 @@ def _faults_of(options: Sequence[str]) -> Iterator[str]:
         yield f"{options[0]}: no option of sbatch; options follow --, such as -- --partition=gpu"
 
 
-def _faults_of_place(request: Request) -> Iterator[str]:
-    """Yield why Slurm could not run in, or write to, the folders of the campaign."""
+def _faults_of_place(plan: Plan, request: Request) -> Iterator[str]:
+    """Yield why Slurm could not run in, or write to, the places of the campaign."""
     for name, path in (("project", request.root), ("results", request.results)):
         if not re.fullmatch(r"[^\n\\\ud800-\udfff]*", str(path)):
             text = "has a backslash, a line break or what is no UTF-8 in its path"
             yield f"the {name} folder {str(path)!a} {text}, which Slurm does not understand"
+    words = (plan.settings.file, request.registry or "", *request.arguments, *request.options)
+    for word in words:
+        if as_utf8(word) != word:
+            yield f"{word!a} is no UTF-8, which a batch file must be"
 
 
 def job_name(plan: Plan, results: Path) -> str:
     """Return what the jobs of a plan are called; one with records elsewhere is another campaign."""
     place = digest_of(composed(str(results.resolve())))
     return f"wattest-{plan.digest}-{place[:8]}"
-
-
-def array_of(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as sbatch takes them: ``1-3,7``."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ",".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)
 
 
 def _refuse_while_queued(name: str) -> None:
@@ -181,7 +176,9 @@ def _missing(plan: Plan, results: Path, shards: int) -> dict[int, int]:
     return {number: count for number, count in missing.items() if count}
 
 
-def _write_batch_file(plan: Plan, request: Request, shards: int, array: Sequence[int]) -> Path:
+def _write_batch_file(
+    plan: Plan, request: Request, shards: int, array: Sequence[int], tell: Callable[[str], None]
+) -> Path:
     folder = request.results / "slurm"
     make_folder(folder)
     name = job_name(plan, request.results)
@@ -194,15 +191,24 @@ def _write_batch_file(plan: Plan, request: Request, shards: int, array: Sequence
         seed=plan.seed,
         file=shlex.quote(str(file)),
         name=name,
-        array=array_of(array),
+        # As the kernel writes CPUs: 1-3,7.
+        array=format_cpus(array),
         logs=shlex.quote(str(folder).replace("%", "%%") + "/%A_%a.log"),
         signal=_SIGNAL_SECONDS,
         options="".join(f"#SBATCH {line}\n" for line in _lines_of(request.options)),
         root=shlex.quote(str(request.root)),
         command=_command(plan, request, shards),
     )
-    write_atomically(file, text.removesuffix("\n"))
+    if file.exists() and not _is_as_written(file.read_text(encoding="utf-8", errors="replace")):
+        kept = file.replace(file.with_suffix(".sbatch.old"))
+        tell(f"warning: the batch file was changed by hand; it is kept as {kept}")
+    write_atomically(file, f"{text}{_AS_WRITTEN}{digest_of(text)}")
     return file
+
+
+def _is_as_written(text: str) -> bool:
+    body, _, digest = text.rpartition(_AS_WRITTEN)
+    return digest.strip() == digest_of(body)
 
 
 def _lines_of(options: Sequence[str]) -> list[str]:
@@ -233,7 +239,7 @@ def _time_warnings(plan: Plan, options: Sequence[str]) -> list[str]:
         return []
     return [
         f"--time gives a task {seconds:g} s, and timeout_seconds a training {longest:g} s: one"
-        " that takes longer than its task is begun again and again, three times"
+        " that takes longer than its task is interrupted twice, and then refused"
     ]
 
 
@@ -252,7 +258,7 @@ def _seconds(text: str) -> float | None:
     """Return the seconds of sbatch's ``[days-]hours:minutes:seconds`` and its shorter forms."""
     days, dash, rest = text.rpartition("-")
     parts = rest.split(":")
-    if not all(map(str.isdecimal, [*parts, days or "0"])) or len(parts) > 3:
+    if not all(map(str.isdecimal, [*parts, days if dash else "0"])) or len(parts) > 3:
         return None
     numbers = [int(part) for part in parts]
     if dash:
@@ -261,4 +267,5 @@ def _seconds(text: str) -> float | None:
         hours, minutes, seconds = numbers
     else:
         hours, minutes, seconds = (0, *numbers, 0)[:3]
-    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds)
+    # None at all is no limit.
+    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds) or None

@@ -104,8 +104,6 @@ def _parsed(path: Path, shown: str) -> Any:
         raise _fault(shown, f"is not JSON: {error.msg} at {where}; {_PLAIN}") from None
     except RecursionError:
         raise _fault(shown, "is nested too deeply to be settings") from None
-    except ValueError as error:
-        raise _fault(shown, f"is not JSON: {error}") from None
 
 
 def type_name(value: object) -> str:

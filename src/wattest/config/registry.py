@@ -127,16 +127,15 @@ class _ProgramReader:
     def _hyperparameters(self) -> dict[str, Hyperparameter]:
         place = "supported_hyperparams"
         found = {}
-        owners: dict[str, str] = {}
+        owners = {self._data.get("model_flag"): "the model (model_flag)"}
         for name, definition in self._data.get(place, {}).items():
             found[name] = parameter = _hyperparameter(name, definition)
             for key, text in parameter.faults():
                 self._blame(text, place, name, key)
             owner = owners.setdefault(parameter.flag, name)
             if owner != name:
-                self._blame(f"has the flag of {owner!r}, {parameter.flag!r}", place, name)
-            if parameter.flag == self._data.get("model_flag"):
-                self._blame(f"is the model_flag, {parameter.flag!r}", place, name, "flag")
+                text = f"{parameter.flag!r} is the flag of {owner}, too; give each its own"
+                self._blame(text, place, name, "flag")
         return found
 
 

@@ -47,8 +47,13 @@ class RequestReader:
         self._fault = fault
         self._warn = warn
 
-    def read(self, keys: Keys, training: Mapping[str, Any]) -> TrainingRequest | None:
-        """Return what is asked for at `keys`; None where the program or its model is unknown."""
+    def read(
+        self, keys: Keys, training: Mapping[str, Any], *, is_load: bool
+    ) -> TrainingRequest | None:
+        """Return what is asked for at `keys`; None where the program or its model is unknown.
+
+        Only a load has a pattern that shows it ready, and only what is no load is mutated.
+        """
         programs, repo = self._registry.programs, training["repo"]
         program = programs.get(same_name(repo, programs) or repo)
         if program is None:
@@ -61,8 +66,9 @@ class RequestReader:
             text = f"{training['model']!r} is not a model of {repo}; {hint}"
             self._fault((*keys, "model"), text)
         fixed, ignored = self._values(keys, training.get("hyperparameters", {}), program)
-        mutate = self._mutated(keys, training.get("mutate", []), program, fixed)
-        ready = self._ready_pattern(keys, training.get("ready_pattern"))
+        names = [] if is_load else training.get("mutate", [])
+        mutate = self._mutated(keys, names, program, fixed)
+        ready = self._ready_pattern(keys, training.get("ready_pattern") if is_load else None)
         if model is None:
             return None
         return TrainingRequest(program, model, fixed, ignored, mutate, ready)

@@ -160,11 +160,10 @@ class _Reader:
             self._check_single(keys, entry, mode)
         place = (*keys, "foreground") if parallel else keys
         training = entry.get("foreground", {}) if parallel else entry
-        asked = [(place, training), *_backgrounds(keys, entry)]
-        request, *backgrounds = (
-            self._requests.read(*one) if {"repo", "model"} <= one[1].keys() else None
-            for one in asked
-        )
+        request = None
+        if {"repo", "model"} <= training.keys():
+            request = self._requests.read(place, training, is_load=False)
+        backgrounds = [self._requests.read(*one, is_load=True) for one in _backgrounds(keys, entry)]
         if mode is None or request is None or len(self._errors) > before:
             return None
         # The first that says it counts: the entry, then its foreground, then the file.

@@ -14,6 +14,7 @@ import wattest
 from wattest.files import read_text
 from wattest.machine.software import own_versions
 from wattest.machine.variables import for_git
+from wattest.names import host_name
 
 _CPUINFO = Path("/proc/cpuinfo")
 _MODEL_KEYS = ("model name", "Model", "Hardware", "cpu", "uarch", "cpu model")
@@ -36,7 +37,7 @@ def host(sys_root: Path) -> dict[str, Any]:
     # Of each key what the first CPU says.
     cpuinfo = dict(reversed(told))
     return {
-        "hostname": platform.node(),
+        "hostname": host_name(),
         "cpu_model": _cpu_model(cpuinfo),
         "cpu_count": os.cpu_count(),
         "cpu_usable": len(os.sched_getaffinity(0)),

@@ -152,7 +152,7 @@ def _factorial(
     less = len(every) - len(left)
     detail = f" ({len(every)} in all, of which {less} taken by earlier experiments)" if less else ""
     text = f"has {len(left)} combinations{detail}, {count or 0} were asked for"
-    remedy = f"; set runs_per_config to {len(left)}" if count and count < len(left) else ""
+    remedy = f"; set runs_per_config to {len(left)}" if left else ""
     raise ConfigurationError([f"the factorial design of {names} {text}{remedy}"])
 
 

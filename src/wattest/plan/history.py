@@ -108,7 +108,10 @@ def load_history(paths: Sequence[Path]) -> History:
     for path in paths:
         try:
             is_folder = path.is_dir()
-            history += history_from_records(path) if is_folder else _history_of_csv(path)
+            found = history_from_records(path) if is_folder else _history_of_csv(path)
+            if is_folder and not (found.runs or found.warnings):
+                found = History(warnings=[f"{path}: holds no successful record (*.json)"])
+            history += found
         except ConfigurationError as error:
             faults += error.faults
         except OSError as error:
@@ -124,7 +127,14 @@ def history_from_records(folder: Path) -> History:
     """Read the successful records (`*.json`) in a results folder; other JSON is passed over."""
     runs = []
     warnings = []
-    for path in sorted(folder.glob("*.json")):
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return History()
+    except OSError as error:
+        text = f"cannot be read ({error.strerror}); its experiments are not avoided"
+        return History(warnings=[f"{folder}: {text}"])
+    for path in paths:
         try:
             run = _run_of_record(json.loads(read_regular(path)))
         except OSError as error:

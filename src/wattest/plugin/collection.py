@@ -30,7 +30,7 @@ from wattest.plugin.options import (
     session_to_resume,
 )  # fmt: skip
 from wattest.plugin.reporting import console_of, say
-from wattest.plugin.timelimit import TimeLimit, longest
+from wattest.plugin.timelimit import TimeLimit
 from wattest.records import Finished, complete_csv, finished_experiments
 from wattest.session import Session
 
@@ -229,7 +229,7 @@ class CampaignRun:
             for key, one in list(self._finished.items())[-_LOOKED_AT:]
             if one.row["duration_seconds"] is not None
         ]
-        watch = TimeLimit(self._config, job, folder, longest(durations))
+        watch = TimeLimit(self._config, job, folder, durations)
         self._config.pluginmanager.register(watch, "wattest-time-limit")
 
     def _shard_of_the_plan(self) -> Shard | None:
@@ -263,11 +263,11 @@ class CampaignRun:
     def _leave_out_finished(self, items: list[pytest.Item]) -> None:
         config, plan, ours = self._config, self.campaign.plan, experiments_among(items)
         collect_only, results = config.getoption("collectonly"), results_folder(config)
-        if ours and not collect_only:
-            # What another session finishes while this one waits for the counters is done, too.
-            with usage_errors():
+        with usage_errors():
+            if ours and not collect_only:
+                # What another session finishes while this one waits for the counters is done, too.
                 self.session.take_counters()
-        self._finished = finished_experiments(results, plan)
+            self._finished = finished_experiments(results, plan)
         done = [item for item, experiment in ours if experiment.key in self._finished]
         leave_out(config, items, done)
         left = len(ours) - len(done)

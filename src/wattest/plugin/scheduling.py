@@ -105,10 +105,6 @@ class UnitScheduling:
         for node in self.nodes:
             self._feed(node)
 
-    def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None:
-        """Never asked for: nothing is stolen."""
-        raise NotImplementedError
-
     def remove_node(self, node: Any) -> str | None:
         """Take out a worker; return the test that it was running, if it died of it.
 

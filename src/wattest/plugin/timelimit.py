@@ -6,7 +6,7 @@ import math
 import re
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +41,22 @@ class TimeLimit:
         config: pytest's.
         job: the job.
         folder: where it is noted what the end of a task has interrupted.
-        known_seconds: how long experiments took so far, by whether they had a load.
+        known_seconds: how long experiments took so far, each with whether it had a load.
     """
 
     def __init__(
-        self, config: pytest.Config, job: Job, folder: Path, known_seconds: Mapping[bool, float]
+        self,
+        config: pytest.Config,
+        job: Job,
+        folder: Path,
+        known_seconds: Iterable[tuple[bool, float]],
     ) -> None:
         self._config = config
         self._job = job
         self._folder = folder
-        self._longest = dict(known_seconds)
+        self._longest: dict[bool, float] = {}
+        for kind, seconds in known_seconds:
+            self._learn(kind, seconds)
         self._begun: tuple[Experiment, float, float | None] | None = None
         self._unit: str | None = None
         self._is_out_of_time = self._is_stopped = False
@@ -118,9 +124,11 @@ class TimeLimit:
         """Learn how long an experiment takes, load and pauses included."""
         if self._begun is not None:
             experiment, began, _ = self._begun
-            kind, seconds = bool(experiment.backgrounds), time.monotonic() - began
-            self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
+            self._learn(bool(experiment.backgrounds), time.monotonic() - began)
             self._begun = None
+
+    def _learn(self, kind: bool, seconds: float) -> None:
+        self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -178,11 +186,3 @@ class TimeLimit:
                 file.write(f"{told}, which interrupted it\n")
         except OSError as error:
             workers.tell(self._config, f"warning: {error.filename}: {error.strerror}")
-
-
-def longest(durations: Iterable[tuple[bool, float]]) -> dict[bool, float]:
-    """Return the longest of the durations, in seconds, of each kind."""
-    found: dict[bool, float] = {}
-    for kind, seconds in durations:
-        found[kind] = max(seconds, found.get(kind, 0.0))
-    return found

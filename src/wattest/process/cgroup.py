@@ -28,11 +28,12 @@ def own_folder() -> Path:
     point, root = mounted
     for line in _lines("/proc/self/cgroup"):
         if line.startswith("0::"):
-            own = line[3:]
-            prefix = root.rstrip("/")
-            if own != prefix and not own.startswith(f"{prefix}/"):
+            own, prefix = line[3:], root.rstrip("/")
+            rest = own.removeprefix(prefix)
+            # In a cgroup namespace, what lies outside of its root has a path with dots.
+            if not f"{own}/".startswith(f"{prefix}/") or ".." in rest.split("/"):
                 break
-            return point / own.removeprefix(prefix).lstrip("/")
+            return point / rest.lstrip("/")
     raise ProcessError(f"this process's own cgroup is not mounted under {point}")
 
 

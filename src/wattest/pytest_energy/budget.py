@@ -96,10 +96,6 @@ class Budget:
             most = _REPEAT_MAX
             yield f"repeat: must be a whole number from 1 to {most}, is {self.repeat!r}"
 
-    def once(self) -> Budget:
-        """Return the same budget for one call: what calls a test again by itself is there."""
-        return dataclasses.replace(self, repeat=1)
-
     def judge(self, windows: Sequence[MeasuredWindow]) -> Verdict:
         """Return what exceeds the budget by the lower end of its interval, and what is unknown."""
         exceeded, unchecked = [], []

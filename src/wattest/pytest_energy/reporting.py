@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wattest
 from wattest.files import json_text, write_atomically
 from wattest.pytest_energy.budget import Estimate, Verdict
 from wattest.pytest_energy.meter import DOMAINS, MeasuredWindow, Meter
+from wattest.terminal import table_lines
 
-_WIDTH = 1000
-_NAME_WIDTH = 100
+_COLUMNS: Sequence[tuple[str, Literal["left", "right"]]] = (
+    ("test", "left"),
+    ("window", "left"),
+    ("calls", "right"),
+    ("seconds", "right"),
+    ("CPU J", "right"),
+    ("GPU J", "right"),
+    ("budget", "left"),
+)
 # Not one of a name, such as package-0.
 _NUMBER = re.compile(r"(?<![\w-])\d[\d.]*(e[+-]\d+)?")
 _WAITED_SECONDS = 0.1
@@ -88,21 +95,7 @@ def write(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
 
 def lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of all entries, and what is to be said below it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("test", "window"):
-        table.add_column(title, no_wrap=True, max_width=_NAME_WIDTH)
-    for title in ("calls", "seconds", "CPU J", "GPU J"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("budget", no_wrap=True)
-    for entry in entries:
-        table.add_row(*_row(entry))
-    output = io.StringIO()
-    Console(file=output, width=_WIDTH, highlight=False, markup=False, emoji=False).print(table)
-    found = [line.rstrip() for line in output.getvalue().removesuffix("\n").split("\n")]
-    return [*found, *_remarks(entries)]
+    return [*table_lines(_COLUMNS, map(_row, entries)), *_remarks(entries)]
 
 
 def _row(entry: Mapping[str, Any]) -> list[str]:
@@ -132,7 +125,9 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     counts: Counter[str] = Counter()
     for entry in entries:
         missing = [f"{name} not measured: {why}" for name, why in entry["missing"].items()]
-        kinds = {_NUMBER.sub("#", text): text for text in (*entry["flags"], *missing)}
+        # Why a number is not there is a flag, too.
+        flags = [flag for flag in entry["flags"] if not any(flag in text for text in missing)]
+        kinds = {_NUMBER.sub("#", text): text for text in (*flags, *missing)}
         counts.update(kinds.keys())
         first = kinds | first
     for kind, text in first.items():

@@ -104,14 +104,20 @@ def _records(
 
     Those whose inode is `known` are not even opened.
     """
-    with os.scandir(results) as entries:
-        paths = sorted(
-            Path(entry.path)
-            for entry in entries
-            if entry.name.endswith(".json")
-            and not entry.name.startswith(".")
-            and entry.inode() not in known
-        )
+    try:
+        entries = [*os.scandir(results)]
+    except FileNotFoundError:
+        # Nothing was run yet.
+        return
+    except OSError as error:
+        raise RecordError(f"{results} cannot be read: {error.strerror}") from None
+    paths = sorted(
+        Path(entry.path)
+        for entry in entries
+        if entry.name.endswith(".json")
+        and not entry.name.startswith(".")
+        and entry.inode() not in known
+    )
     for path in paths:
         if (record := read_record(path, mention)) is not None:
             yield path, record

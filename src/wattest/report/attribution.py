@@ -73,8 +73,9 @@ def attribute(runs: Sequence[Run], model: bool = False) -> tuple[Attribution, ..
             tuple(_rows(units, domain, model)),
         )
         for (program, load, _), units in groups.items()
-        for domain in PARTS
-        if all(has(unit.loaded, domain) for unit in units)
+        for domain, parts in PARTS.items()
+        # A sum of both needs both in every run; of one, blocks without it are left out.
+        if (all if len(parts) > 1 else any)(has(unit.loaded, domain) for unit in units)
     )
 
 

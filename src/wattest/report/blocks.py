@@ -57,10 +57,3 @@ def cell(estimate: Estimate | None, quantity: Quantity) -> str:
 def found(estimate: Estimate) -> str:
     """Return the smallest effect that such a campaign finds with 80 % power."""
     return smallest(estimate) or numbers.UNKNOWN
-
-
-def remark(estimate: Estimate) -> str:
-    """Return what is to be said beside an estimate."""
-    p = None if estimate.p_value is None else f"p = {estimate.p_value:.2g} (Holm)"
-    told = (estimate.reason, estimate.note, estimate.equivalence, p)
-    return "; ".join(one for one in told if one)

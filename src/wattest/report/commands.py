@@ -228,7 +228,6 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _leave(sheet: Any, output: Path) -> None:
-    """Write a sheet as what the suffix of its name says."""
     from wattest.report.drawing import save
     from wattest.report.page import sheet_page
     from wattest.report.sheetfigure import sheet_picture

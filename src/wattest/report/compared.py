@@ -40,7 +40,9 @@ def outcomes(gates: Sequence[Gate], compared: Sequence[Comparison]) -> list[tupl
         for one in compared:
             row = one.names().get(gate.name)
             if row is None:
-                told.append(("undecided", f"{gate.text}: UNDECIDED: not known of {one.program}"))
+                why = f" ({one.reason})" if one.reason else ""
+                text = f"{gate.text}: UNDECIDED: not known of {one.program}{why}"
+                told.append(("undecided", text))
             else:
                 told.append((gate.outcome(row.estimate), gate.sentence(row.estimate)))
     return told

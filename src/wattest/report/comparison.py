@@ -64,7 +64,7 @@ class Comparison:
 def compare(
     before: Reading, after: Reading, by: str | None, anchor: str | None, options: Options
 ) -> list[Comparison]:
-    """Return the comparison of every program that ran in both.
+    """Return the comparison of every program; of one that ran on one side alone only that it did.
 
     Args:
         before: A.
@@ -94,7 +94,13 @@ def compare(
     if anchor is not None and not any(map(anchor_key, made)):
         told = "no such configuration ran in both A and B; write it as learning_rate=0.1"
         raise ConfigurationError([f"--anchor {anchor}: {told}"])
-    return [_comparison(program, sides) for program, sides in zip(shared, made, strict=True)]
+    lone = [
+        Comparison(program, (), "alone", f"it has runs that count only in {name}: not compared")
+        for name, side in zip("AB", valid, strict=True)
+        for program in dict.fromkeys(run.program for run in side)
+        if program not in shared
+    ]
+    return [*map(_comparison, shared, made), *lone]
 
 
 def _check_name(by: str | None, runs: Iterable[Run]) -> None:
@@ -209,7 +215,6 @@ def _grouped(numbers: Iterable[tuple[Key, float]]) -> dict[Key, list[float]]:
 
 
 def _units(sides: Sides, numbers: Sequence[Iterable[tuple[Key, float]]]) -> dict[Key, Unit]:
-    """Return the configurations that have numbers on both sides."""
     before, after = map(_grouped, numbers)
     labels = {sides.key(run): label_of(run) for run in sides.runs}
     return {

@@ -53,6 +53,10 @@ _RC = {
 _STYLE = re.compile(r' style="([^"]*)"')
 _ID = re.compile(r' id="([^"]*)"')
 _REFERENCE = re.compile(r'(?:url\(#|xlink:href="#)([^")]+)')
+# A hundredth of a point is finer than any screen, and a page may hold thousands of marks.
+_TAG = re.compile(r"<(?:use|path) [^>]*>")
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
+_USES = re.compile(r"<g([^<>]*)>\s*((?:<use [^>]*/>\s*){2,})</g>")
 _CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -94,6 +98,7 @@ def inline_svg(picture: Picture) -> str:
         ' xmlns:xlink="http://www.w3.org/1999/xlink"', ""
     )
     body = body.replace(' xmlns="http://www.w3.org/2000/svg"', "").replace(' version="1.1"', "")
+    body = _USES.sub(_together, _TAG.sub(lambda tag: _DECIMALS.sub(r"\1", tag[0]), body))
     body = _own_ids(body, picture.name).replace("xlink:href=", "href=")
     return re.sub(r"\s*\n\s*", "\n", body).strip()
 
@@ -139,7 +144,6 @@ def _inert(letter: str) -> str:
 
 
 def _svg(picture: Picture) -> str:
-    """Return the whole file, with title and description."""
     output = io.StringIO()
     with drawing():
         picture.figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
@@ -159,6 +163,15 @@ def _attributes(style: str) -> str:
     if told.pop("font-family", None):
         told["font-family"] = "sans-serif"
     return "".join(f' {name}="{html.escape(value)}"' for name, value in told.items())
+
+
+def _together(group: re.Match[str]) -> str:
+    """Say once of all marks of a group how they look, where they look alike."""
+    place = re.compile(r'(<use xlink:href="[^"]*" x="[^"]*" y="[^"]*")([^>]*)/>')
+    looks = {one[2] for one in place.finditer(group[2])}
+    if len(looks) != 1:
+        return group[0]
+    return f"<g{group[1]}{looks.pop()}>\n{place.sub(chr(92) + '1/>', group[2])}</g>"
 
 
 def _own_ids(body: str, name: str) -> str:

@@ -126,7 +126,6 @@ def _uuids(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cpu_domains(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the energy of CPUs is the sum of."""
     for domain, words in (("cpu_pkg", "packages"), ("cpu_ram", "DRAM")):
         told = at(result_of(record), "energy_provenance", "domains", domain, "status")
         if told == "measured":

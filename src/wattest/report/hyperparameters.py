@@ -216,7 +216,6 @@ def _powers(groups: Groups, quantity: Quantity) -> Values:
 
 
 def _points(name: str, groups: Groups, values: Values) -> Iterator[tuple[float, float]]:
-    """Yield (hyper-parameter, mean) of each configuration, in order."""
     yield from sorted((groups[key][0].hyperparameters[name], mean) for key, mean in values.items())
 
 

@@ -88,7 +88,7 @@ def _exclusions(answers: Answers) -> str:
     told += [f"pair {one.label} ({one.reason})" for one in belief.left_out]
     if not told:
         return "Nothing was excluded."
-    return f"Excluded: {'; '.join(told)}."
+    return f"Excluded: {few(told, 20, '; ')}."
 
 
 def _software(runs: Sequence[Run]) -> str:

@@ -14,7 +14,7 @@ def plain(value: float | None) -> str:
     """Return a number with four significant digits, such as a metric or a hyper-parameter."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.6g}"
+    return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:.6g}"
 
 
 def joules(value: float | None, estimated: bool = False) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Any
 
 from wattest.report import numbers
@@ -34,6 +36,7 @@ from wattest.report.tables import compact_json_text
 _MOST_TRACES = 8
 _TRACE_COLUMNS = 200
 _MOST_CONFIGURATIONS = 4
+_MOST_PICTURES = 20
 
 
 def report_page(answers: Answers) -> str:
@@ -42,11 +45,16 @@ def report_page(answers: Answers) -> str:
     Raises:
         ExtraError: jinja2 or matplotlib is not installed.
     """
+    asked = count()
+    pages = [_study_page(study, number, asked, _MOST_PICTURES)
+             for number, study in enumerate(answers.studies, 1)]  # fmt: skip
+    undrawn = next(asked) - _MOST_PICTURES
     left = len(_runs_to_trace(answers)) - _MOST_TRACES
     return render(
         "report.html",
         answers=answers,
-        pages=[_study_page(study, number) for number, study in enumerate(answers.studies, 1)],
+        pages=pages,
+        undrawn=f"{undrawn} more figures are not shown; --figures leaves each." * (undrawn > 0),
         belief=list(belief_lines(answers.belief)),
         attribution=list(attribution_blocks(answers.attributions, MOST_ATTRIBUTIONS)),
         traces=list(_traces(answers)),
@@ -59,22 +67,27 @@ def report_page(answers: Answers) -> str:
 def report_pictures(answers: Answers) -> Iterator[Picture]:
     """Yield every figure of a report, as it stands on the page."""
     for number, study in enumerate(answers.studies, 1):
-        page = _study_page(study, number)
+        page = _study_page(study, number, count(), math.inf)
         yield from (*page["pictures"]["load"], *page["pictures"]["configurations"])
         yield from (picture for _, picture in page["fronts"] if picture)
         yield from (picture for *_, picture in page["rows"] if picture)
     yield from _traces(answers)
 
 
-def _study_page(study: Study, number: int) -> dict[str, Any]:
+def _study_page(study: Study, number: int, asked: Iterator[int], most: float) -> dict[str, Any]:
+    """Return what the page says of a study; of figures below the first screen only so many."""
     stem = f"s{number}"
+
+    def drawn(draw: Callable[..., Picture | None], *words: Any) -> Picture | None:
+        return draw(*words) if next(asked) < most else None
+
     metrics = [row for row in study.load_rows if row.quantity.kind != "ratio"]
     rest = [row for row in metrics if row.quantity != study.metric]
     first = [row for row in study.load_rows if row not in rest]
     forest = forest_picture(study, first, f"{stem}-load")
     shown = [row for row in study.load_rows if len(row.points) > 1][:_MOST_CONFIGURATIONS]
     configurations = [
-        configurations_picture(row, f"{stem}-configurations{index}")
+        drawn(configurations_picture, row, f"{stem}-configurations{index}")
         for index, row in enumerate(shown, 1)
     ]
     return {
@@ -84,11 +97,11 @@ def _study_page(study: Study, number: int) -> dict[str, Any]:
         "hyperparameter_reason": study.hyperparameter_reason,
         **_first_screen(study),
         "fronts": [
-            (front, front_picture(front, f"{stem}-front{index}"))
+            (front, drawn(front_picture, front, f"{stem}-front{index}"))
             for index, front in enumerate(study.fronts, 1)
         ],
         "rows": [
-            (row, list(_lines(row)), _effects(study, row, f"{stem}-effect{index}"))
+            (row, list(_lines(row)), drawn(_effects, study, row, f"{stem}-effect{index}"))
             for index, row in enumerate(study.hyperparameters, 1)
         ],
         "pictures": {
@@ -154,7 +167,6 @@ def _lines(row: HyperparameterRow) -> Iterator[tuple[str, str, str]]:
 
 
 def _line(one: ForestRow | Effect) -> tuple[str, str, str]:
-    """Return what changed, by how much, and what that rests on."""
     return titled(one.quantity), change(one.estimate, one.quantity), grounds(one.estimate)
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ _ONCE = ("record", "runs", "pairs")
 _RUN = (
     "experiment_id", "session_id", "test_id", "timestamp", "repository", "model", "arm", "load",
     "hyperparameters", "mutated", "configuration", "partner", "repetition", "block", "position",
-    "is_valid", "reasons", "flags", "amounts", "estimated_cpu_joules", "facts",
+    "is_valid", "reasons", "flags", "amounts", "estimated_cpu_joules",
 )  # fmt: skip
 
 
@@ -47,9 +47,14 @@ def compact_json_text(answers: Answers) -> str:
 
 
 def document_of(answers: Answers) -> dict[str, Any]:
-    """Return everything that a report says as plain data."""
-    runs = [{name: plain_data(getattr(run, name)) for name in _RUN} for run in answers.runs]
-    return {**plain_data(answers), "runs": runs}
+    """Return everything that a report says as plain data; `facts` of a run are their number."""
+    facts: list[Mapping[str, str]] = []
+    runs = []
+    for run in answers.runs:
+        facts += [] if run.facts in facts else [run.facts]
+        told = {name: plain_data(getattr(run, name)) for name in _RUN}
+        runs.append(told | {"facts": facts.index(run.facts)})
+    return {**plain_data(answers), "runs": runs, "run_facts": plain_data(facts)}
 
 
 def _rows(answers: Answers) -> Iterator[dict[str, Any]]:

@@ -129,7 +129,8 @@ def _seconds(before: Mark, after: Mark) -> float:
 
 def _between(before: Mark, after: Mark, domain: str) -> float | None:
     first, second = _joules(before, domain), _joules(after, domain)
-    return None if first is None or second is None else second - first
+    # What has fallen was taken back meanwhile: how much of it lies in between is not known.
+    return None if first is None or second is None or second < first else second - first
 
 
 def _joules(one: Mark | Epoch, domain: str) -> float | None:

@@ -76,7 +76,8 @@ class MarkReader:
         """Read what is new; `latest` tells what had been counted by now."""
         if self.problem:
             return
-        size = self._offset
+        # Of a training that has ended this may be a little before the last look.
+        now_ns, size = max(now_ns, self._looked_ns), self._offset
         try:
             # Cheaper than its status, ten times a second.
             size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
@@ -146,7 +147,7 @@ class MarkReader:
     def _mark(self, now_ns: int, latest: Callable[[], Snapshot] | None, size: int) -> None:
         """Keep the epochs that are new as seen now."""
         new, self._new = self._new, []
-        gap_ns = max(0, now_ns - (self._looked_ns or now_ns))
+        gap_ns = now_ns - (self._looked_ns or now_ns)
         is_block = self._whole % _BLOCK_BYTES == size % _BLOCK_BYTES == 0
         is_alone = len(new) == 1 and not is_block and not self.problem
         seen = Snapshot(0.0) if latest is None else latest()

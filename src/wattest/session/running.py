@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.machine.slurm import Job
+from wattest.names import host_name
 from wattest.plan.experiment import Experiment
 from wattest.process.owner import Owner
 
@@ -27,7 +27,7 @@ def announced(folder: Path, plan_digest: str, experiment: Experiment) -> Iterato
         "experiment_key": experiment.key,
         "test_id": experiment.id,
         "since": datetime.now().isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
+        "host": host_name(),
         "owner": str(Owner.current()),
         "job": None if job is None else job.name,
     }

@@ -6,6 +6,6 @@ rich, which is imported when it is needed.
 """
 
 from wattest.terminal.console import Console, shown
-from wattest.terminal.table import summary_lines
+from wattest.terminal.table import summary_lines, table_lines
 
-__all__ = ["Console", "shown", "summary_lines"]
+__all__ = ["Console", "shown", "summary_lines", "table_lines"]

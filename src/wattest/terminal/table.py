@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 _NATURAL_WIDTH = 1000
+_CELL_WIDTH = 200
 
 
-def summary_lines(headlines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the lines of a table with one row per experiment, as wide as its content."""
+def table_lines(
+    columns: Sequence[tuple[str, Literal["left", "right"]]], rows: Iterable[Sequence[str]]
+) -> list[str]:
+    """Return the lines of a table, as wide as its content; `columns` are titles with their side."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in _COLUMNS:
-        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for headline in headlines:
-        table.add_row(*_row(headline))
+    for title, side in columns:
+        table.add_column(title, justify=side, no_wrap=True, max_width=_CELL_WIDTH)
+    for row in rows:
+        table.add_row(*row)
     output = io.StringIO()
     Console(file=output, width=_NATURAL_WIDTH, highlight=False, markup=False, emoji=False).print(
         table
     )
-    lines = [line.rstrip() for line in output.getvalue().removesuffix("\n").split("\n")]
+    return [line.rstrip() for line in output.getvalue().removesuffix("\n").split("\n")]
+
+
+def summary_lines(headlines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of a table with one row per experiment."""
+    lines = table_lines(_COLUMNS, map(_row, headlines))
     if any(headline["cpu_energy_estimated_joules"] is not None for headline in headlines):
         lines.append("~ is an estimate from CPU time, not a measurement; - was not measured")
     return lines
 
 
-_COLUMNS = (
+_COLUMNS: Sequence[tuple[str, Literal["left", "right"]]] = (
     ("experiment and what was mutated", "left"),
     ("duration", "right"),
     ("CPU J", "right"),

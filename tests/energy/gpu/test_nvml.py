@@ -150,6 +150,7 @@ def test_a_counter_that_covers_the_module_never_stands_for_the_board(outcomes):
     assert (gpu["scope"], gpu["counter_scope"]) == ("board", "module")
     assert outcome.domain["source"] == "nvml-power-integral"
     assert "gpu_scope" in outcome.flags
+    assert outcome.found["latest"]["gpu_joules"] is None, "which of the two counts is told later"
 
 
 def test_a_superchip_whose_scope_nobody_tells_is_flagged(outcomes):

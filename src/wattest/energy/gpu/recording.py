@@ -129,7 +129,9 @@ class GpuRecording(Recording):
         """The latest values of all GPUs together."""
         temperatures = _known(one.vitals["temperature_celsius"].last for one in self._gpus)
         loads = _known(one.vitals["utilization_percent"].last for one in self._gpus)
-        is_whole = all(track.fault is None for track in self.tracks)
+        # What the counter of a superchip covers is not known before the end.
+        is_known = not any(one.counter and one.gpu.is_superchip for one in self._gpus)
+        is_whole = is_known and all(track.fault is None for track in self.tracks)
         joules = sum((track.counter or track.power).joules for track in self._gpus)
         return {
             "gpu_watts": self._last_watts,
