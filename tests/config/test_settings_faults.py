@@ -234,24 +234,6 @@ def test_every_fault_is_one_line_whatever_a_name_holds(tmp_path: Path) -> None:
     assert all(line.endswith(r"known: small\nERROR: \x1b[31m, large\u2028") for line in lines)
 
 
-def test_faults_of_every_kind_are_named_at_once(tmp_path: Path) -> None:
-    entries = [
-        {**FIXED, "repo": "toi"},
-        {**FIXED, "max_retries": -1},
-        {**FIXED, "model": "smal"},
-        {**FIXED, "mutate_params": ["epochs"]},
-        {**MUTANT, "design": "sobel"},
-    ]
-    places = [line.split(": ")[0] for line in faults_of(tmp_path, document(*entries))]
-    assert sorted(places) == [
-        "test.json::$.experiments[0].repo",
-        "test.json::$.experiments[1].max_retries",
-        "test.json::$.experiments[2].model",
-        "test.json::$.experiments[3].mutate_params",
-        "test.json::$.experiments[4].design",
-    ]
-
-
 def test_a_fault_hides_no_other(tmp_path: Path) -> None:
     odd = {**MUTANT, "model": "smal", "mutate": ["epoch"], "hyperparameters": {"learning_rat": 1}}
     content = document(
