@@ -125,6 +125,7 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
         r"hyperparameters\.epochs: must be of type number",
     ),
     "too many mutants": (document(MUTANT, runs_per_config=500), r"experiments\[0\].*19.*500"),
+    "no foreground": (document({"mode": "parallel", "background": FIXED}), r"lacks 'foreground'"),
     "no background": (document({"mode": "parallel", "foreground": MUTANT}), r"lacks 'background'"),
     "background with default mode": (
         document({**PARALLEL, "mode": "default"}),
