@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from planning import document, faults_of, plan
 
 from conftest import toy_registry
