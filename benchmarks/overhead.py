@@ -42,6 +42,8 @@ def main() -> int:
     parser.add_argument("--marks", action="store_true", help="only what reading epochs adds")
     parser.add_argument("command", nargs="*", help="the training of the paired runs")
     options = parser.parse_args()
+    if options.runs < 1 or options.pairs < 2:
+        parser.error("at least one run, and two pairs for an interval")
     training = options.command or [
         sys.executable, str(ROOT / "repos/pytorch_resnet_cifar10/train.py"), "-e", "1",
     ]  # fmt: skip

@@ -181,3 +181,12 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(planned: Project) -> No
         check=True,
     )
     assert done.stdout.startswith(r"settings/n\xe9 \udcff.json: 4 experiments")
+
+
+def test_closed_streams_change_no_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["doctor", "--sysfs", str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path / "none")]) == 4

@@ -155,9 +155,6 @@ def test_a_project_of_roots_stays_roots(home: Path) -> None:
 
 @is_root
 def test_without_sudo_nothing_is_given_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for user in ("", "-1", "me"):
-        monkeypatch.setenv("SUDO_UID", user)
-        assert sudo_user() is None
     monkeypatch.delenv("SUDO_UID")
     cached = written(home, ".pytest_cache/README.md")
     give_back_caches(home)
@@ -258,3 +255,14 @@ def test_a_file_that_may_not_be_executed_has_its_reason(
     mounted = os.statvfs_result((4096, 4096, 1, 1, 1, 1, 1, 1, flag, 255))
     monkeypatch.setattr(os, "statvfs", lambda path: mounted)
     assert why_not_executable(script).startswith(told)
+
+
+@pytest.mark.parametrize("odd", ["", "abc", "-1", "\u0663", "4294967295", "99999999999"])
+def test_what_is_no_user_has_not_called_sudo(monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", "1000")
+    monkeypatch.setenv("SUDO_GID", "4294967294")
+    assert sudo_user() == (1000, 4294967294)
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.setenv(name, odd)
+        assert sudo_user() is None

@@ -23,6 +23,8 @@ _SYSFS = "another root for /sys (WATTEST_SYSFS)"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 4 on bad input."""
+    # Python has none for a stream that was closed before it started.
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name may hold what an ASCII locale, or UTF-8, cannot say.

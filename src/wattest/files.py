@@ -15,16 +15,17 @@ from io import BufferedReader
 from pathlib import Path
 
 _NOT_OFFERED = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+_ID = re.compile(r"[0-9]{1,10}")
+_NO_ID = 2**32 - 1  # what chown(2) takes for none
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CODE_FOLDERS = ("experiments", "fixtures", "src", "tests")
 
 
 def sudo_user() -> tuple[int, int] | None:
     """Return (uid, gid) of the user who called sudo; None where this is not root under sudo."""
-    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() != 0 or not (user.isdecimal() and group.isdecimal()):
-        return None
-    return int(user), int(group)
+    told = [os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
+    user, group = (int(text) if _ID.fullmatch(text) else _NO_ID for text in told)
+    return None if os.geteuid() != 0 or max(user, group) >= _NO_ID else (user, group)
 
 
 @contextlib.contextmanager

@@ -77,7 +77,10 @@ def test_the_oracle_sees_a_zombie(oracle: Oracle) -> None:
     assert oracle.sightings() == []
 
 
-@pytest.mark.parametrize("fault", ["stop in order", "SIGKILL of the session"])
+FOR_EVERY_CHILD = ("stop in order", "SIGKILL of the session")
+
+
+@pytest.mark.parametrize("fault", FOR_EVERY_CHILD)
 @pytest.mark.parametrize("child", BIRTHS)
 def test_no_child_outlives(child: str, fault: str, oracle: Oracle, tmp_path: Path) -> None:
     with running(oracle, child, tmp_path) as session:
@@ -85,7 +88,7 @@ def test_no_child_outlives(child: str, fault: str, oracle: Oracle, tmp_path: Pat
         assert_nothing_is_left(oracle, session)
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in NEEDS_NAMESPACE])
+@pytest.mark.parametrize("fault", sorted({*FAULTS} - {*NEEDS_NAMESPACE, *FOR_EVERY_CHILD}))
 def test_no_fault_leaves(fault: str, oracle: Oracle, tmp_path: Path) -> None:
     with running(oracle, "zoo", tmp_path) as session:
         FAULTS[fault](session)

@@ -336,3 +336,18 @@ def test_the_own_cgroup_lies_in_what_is_mounted_or_nowhere(
             cgroup.own_folder()
     else:
         assert cgroup.own_folder() == tmp_path / folder
+
+
+def test_without_proc_nothing_starts_and_what_to_do_is_said() -> None:
+    command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("no mount namespace may be made here")
+    told = subprocess.run(
+        [*command, sys.executable, "-c", "from wattest.process import probe; probe()"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+    assert "ProcessError: /proc does not show this process" in told
+    assert "mount a proc file system of this PID namespace there" in told

@@ -124,8 +124,9 @@ def test_a_budget_that_cannot_be_checked_warns(foreign: pytest.Pytester) -> None
     assert entry["budget"]["unchecked"]
 
 
+@pytest.mark.parametrize("asked", ["--energy-strict", "-Werror"])
 def test_a_budget_that_cannot_be_checked_fails_where_that_is_asked(
-    foreign: pytest.Pytester,
+    foreign: pytest.Pytester, asked: str
 ) -> None:
     body = """
 @pytest.mark.energy(cpu_joules=5)
@@ -133,8 +134,9 @@ def test_it(): burn(0.01)
 @pytest.mark.energy
 def test_without_budget(): burn(0.01)
 """
-    shown, _ = run(foreign, body, "--energy-strict")
+    shown, _ = run(foreign, body, asked)
     assert "1 failed, 1 passed" in shown
+    assert "\nthe budget of 5 J for the CPU was not checked: " in shown
 
 
 @pytest.mark.parametrize(
@@ -213,18 +215,22 @@ def test_it(energy):
 
 def test_what_concerns_many_is_said_once_whatever_its_numbers() -> None:
     def entry(test: str, *flags: str) -> dict[str, Any]:
-        return Entry(test, None, [MeasuredWindow(seconds=0.2, flags=flags)]).as_dict()
+        missing = {"gpu_joules": "GPU-1: it was lost; GPU-2: it was lost"}
+        window = MeasuredWindow(seconds=0.2, flags=flags, missing=missing)
+        return Entry(test, None, [window]).as_dict()
 
     told = lines(
         [
             entry("a", "package-0: 0.21 s is short", "package-1: 0.21 s is short"),
-            entry("b", "package-0: 1e-05 s is short"),
+            entry("b", "package-0: 1e-05 s is short", "GPU-1: it was lost"),
         ]
     )
-    assert told[-2:] == [
+    assert sorted(told[-3:]) == [
+        "gpu_joules not measured: GPU-1: it was lost; GPU-2: it was lost (2 of 2)",
         "package-0: 0.21 s is short (2 of 2)",
         "package-1: 0.21 s is short (1 of 2)",
     ]
+    assert len(told) == 6
 
 
 def test_what_fails_is_reported_too(counted: pytest.Pytester) -> None:
@@ -359,6 +365,13 @@ def test_it(no_scratch): pathlib.Path("gone").rmdir()
     assert "not checked: [Errno 2] No such file" in result.stdout.str()
     assert "ERROR: --energy-report: " in result.stderr.str()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_who_only_collects_leaves_the_last_report(foreign: pytest.Pytester) -> None:
+    foreign.makepyfile("def test_it(): pass")
+    (foreign.path / "energy.json").write_text("of before")
+    assert foreign.runpytest_inprocess("--collect-only", "--energy-report", "energy.json").ret == 0
+    assert (foreign.path / "energy.json").read_text() == "of before"
 
 
 @pytest.mark.parametrize("name", ["nowhere/energy.json", ".", "/dev/null"])

@@ -23,6 +23,7 @@ def test_a_disk_that_takes_half_a_row_leaves_the_csv_as_it_was(
     table = Table(project.path / "experiments.csv", project.plan(), [])
     table.add(record)
     before = table.file.read_bytes()
+    record["quality"]["flags"] = ["a pattern did not match: (?x) a\n  ([0-9.]+)", "another"]
 
     def full(descriptor: int) -> None:
         os.truncate(descriptor, len(before) + 50)
@@ -35,7 +36,9 @@ def test_a_disk_that_takes_half_a_row_leaves_the_csv_as_it_was(
     assert table.file.read_bytes() == before
     table.add(record)
     lines = table.file.read_bytes().splitlines()
-    assert lines[1:] == [lines[1]] * 3
+    assert before.splitlines() == lines[:2]
+    assert lines[2:] == [lines[2]] * 2
+    assert b"a pattern did not match: (?x) a ([0-9.]+); another" in lines[2]
 
 
 def test_a_row_that_cannot_be_written_is_a_warning_and_comes_later(project: Project) -> None:

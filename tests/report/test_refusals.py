@@ -45,6 +45,20 @@ def test_an_invalid_half_leaves_out_its_pair_and_is_named(
     assert RIGHT in text
 
 
+def test_hundreds_of_invalid_runs_leave_room_for_what_else_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = paired_campaign(tmp_path, FIVE)
+    for number in range(30):
+        campaign.run({"learning_rate": 9.0}, Figures(), repetition=number + 1, paired=True,
+                     reasons=["exit code 3"])  # fmt: skip
+    text = first_screen(capsys, tmp_path)
+    assert text.count("- invalid: ") == text.count("- left out: ") == 20
+    assert "- 10 more invalid runs: see every run, or --format json" in text
+    assert "30 pairs left out" in text
+    assert RIGHT in text
+
+
 def test_a_missing_half_and_one_of_another_session_leave_out_their_pairs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +66,9 @@ def test_a_missing_half_and_one_of_another_session_leave_out_their_pairs(
     campaign.pair({"learning_rate": 1.0}, Figures(), Figures())[0].unlink()
     other = campaign.pair({"learning_rate": 2.0}, Figures(), Figures())[1]
     changed(other, lambda record: record["plan"].update(session_id="another"))
+    later = Campaign(tmp_path / "later", session="later", seed=8)
+    for _ in range(6):
+        later.run({"learning_rate": 1.0}, Figures(), "parallel", paired=True)
     text = first_screen(capsys, tmp_path)
     assert "toy-small-baseline-6: its other half, toy-small-parallel-6, is missing" in text
     assert "its other half, toy-small-baseline-7, is of another session" in text
@@ -311,6 +328,20 @@ def test_the_energy_of_cpus_may_be_an_estimate_beside_a_measured_gpu(
     assert f"- energy: {told} (\\~)" in text
     assert RIGHT in text
     assert "| ~CPU energy | ~×1.0000 |" in text
+
+
+def test_a_configuration_without_a_value_that_others_have_is_in_no_effect_and_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = Campaign(tmp_path)
+    for number in range(5):
+        campaign.run({"dropout": 0.1 * 2**number, "epochs": 2}, Figures(60 + number**2))
+    for number in range(3):
+        campaign.run({"epochs": 3 + number}, Figures())
+    text = first_screen(capsys, tmp_path)
+    told = "3 configurations without a value of dropout: in no effect of a hyper-parameter"
+    assert f"- refused: {told}" in text
+    assert "| doubling dropout | duration | ×" in text
 
 
 def test_one_seed_bounds_the_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,10 +64,28 @@ def test_what_is_damaged_is_named_and_what_is_foreign_passed_over(
     (whole, cut) = paired_campaign(tmp_path, [1.2]).folder.glob("*.json")
     cut.write_text(whole.read_text()[:-40])
     (tmp_path / "package.json").write_text('{"name": "foreign"}')
+    emptied = tmp_path / "20261101_235959_toy_small.json"
+    emptied.write_text("{}")
     assert len(wattest.read_rows(tmp_path)) == 1
     error = capsys.readouterr().err
+    assert f"{emptied.name}: is no valid record ($: lacks 'experiment_id'" in error
     assert f"{cut.name}: is damaged or cut short" in error
     assert "package" not in error
+
+
+def test_foreign_json_is_not_even_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paired_campaign(tmp_path, [1.2])
+    (tmp_path / "annotations.json").write_text('{"images": [1, 2, 3]}')
+    loads = json.loads
+    parsed: list[str] = []
+    monkeypatch.setattr(json, "loads", lambda text, **k: parsed.append(text) or loads(text, **k))
+    assert len(wattest.read_rows(tmp_path)) == 2
+    assert len([text for text in parsed if "images" in text]) == 0 < len(parsed)
+
+
+def test_a_folder_of_records_may_have_any_name(tmp_path: Path) -> None:
+    paired_campaign(tmp_path / "energy_of_tests", [1.2])
+    assert len(wattest.read_rows(tmp_path)) == 2
 
 
 def test_a_folder_that_cannot_be_read_is_named_and_costs_no_other(

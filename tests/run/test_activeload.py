@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import pytest
+
 from conftest import Project
 
 OVER_A_LOAD: dict[str, Any] = {
@@ -21,10 +23,13 @@ os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
-def test_a_load_that_is_stopped_midway_is_found_out(project: Project) -> None:
+def test_a_load_that_is_stopped_midway_is_found_out(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.run.activeload._LOOK_NS", 1_000_000_000)
     project.load(STOPS_ITSELF)
     project.settings(OVER_A_LOAD)
-    result = project.run(timeout=50)
+    result = project.run_here()
     assert result.ret == 1, result.stdout.str()
     came_to = project.records()[0]["foreground_result"]
     assert came_to["training_success"] is False
@@ -34,7 +39,7 @@ def test_a_load_that_is_stopped_midway_is_found_out(project: Project) -> None:
 
 def test_a_load_that_rests_is_flagged_and_counts(project: Project) -> None:
     project.load("#!/bin/sh\nexec sleep 600\n")
-    foreground = {**OVER_A_LOAD["foreground"], "hyperparameters": {"seconds": 2.5}}
+    foreground = {**OVER_A_LOAD["foreground"], "hyperparameters": {"seconds": 1.2}}
     project.settings({**OVER_A_LOAD, "foreground": foreground})
     assert project.run_here().ret == 0
     flags = project.records()[0]["foreground_result"]["quality"]["flags"]

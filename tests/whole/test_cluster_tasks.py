@@ -83,6 +83,9 @@ def test_what_is_submitted_is_fixed_and_readable(
     told = capsys.readouterr().out
     assert "0 of 12 done" in told
     assert "warning: --time gives a task 30 s, and timeout_seconds a training 36000 s" in told
+    for no_limit in ("--time=0", "--time=UNLIMITED", "--time=-5"):
+        submitted(project, "--", no_limit)
+    assert "warning" not in capsys.readouterr().out
     plans = [path.read_text() for path in (project.path / "results" / "plans").iterdir()]
     first = collected(project, "--shard", "1/2"), collected(project, "--shard", "2/2")
     assert submitted(project).read_text().count("#SBATCH -p") == 0
@@ -130,7 +133,7 @@ def test_a_batch_file_that_a_person_has_changed_is_kept(
     project.settings(MUTANTS, seed=5)
     file = submitted(project)
     written = file.read_text()
-    file.write_text(written.replace("--array=1-4", "--array=2"))
+    assert "-p gpu" in submitted(project, "--", "-p", "gpu").read_text()
     assert submitted(project).read_text() == written
     assert "warning" not in capsys.readouterr().out
     own = written.replace("exec ", "module load cuda\nexec ")

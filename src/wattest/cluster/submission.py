@@ -38,6 +38,7 @@ _HEAD = """\
 # pytest takes the place of this shell, so that Slurm's signals reach it.
 exec {command}
 """
+_AS_WRITTEN = "# as written: "
 
 
 @dataclass(frozen=True)
@@ -198,16 +199,16 @@ def _write_batch_file(
         root=shlex.quote(str(request.root)),
         command=_command(plan, request, shards),
     )
-    if file.exists() and _but_for_the_array(file.read_bytes()) != _but_for_the_array(text.encode()):
+    if file.exists() and not _is_as_written(file.read_text(encoding="utf-8", errors="replace")):
         kept = file.replace(file.with_suffix(".sbatch.old"))
-        tell(f"warning: the batch file was changed, or had other options; it is kept as {kept}")
-    write_atomically(file, text.removesuffix("\n"))
+        tell(f"warning: the batch file was changed by hand; it is kept as {kept}")
+    write_atomically(file, f"{text}{_AS_WRITTEN}{digest_of(text)}")
     return file
 
 
-def _but_for_the_array(text: bytes) -> list[bytes]:
-    """Return the lines of a batch file that do not hang on what is missing."""
-    return [line for line in text.splitlines() if not line.startswith((b"# ", b"#SBATCH --array="))]
+def _is_as_written(text: str) -> bool:
+    body, _, digest = text.rpartition(_AS_WRITTEN)
+    return digest.strip() == digest_of(body)
 
 
 def _lines_of(options: Sequence[str]) -> list[str]:
@@ -257,7 +258,7 @@ def _seconds(text: str) -> float | None:
     """Return the seconds of sbatch's ``[days-]hours:minutes:seconds`` and its shorter forms."""
     days, dash, rest = text.rpartition("-")
     parts = rest.split(":")
-    if not all(map(str.isdecimal, [*parts, days or "0"])) or len(parts) > 3:
+    if not all(map(str.isdecimal, [*parts, days if dash else "0"])) or len(parts) > 3:
         return None
     numbers = [int(part) for part in parts]
     if dash:
@@ -266,4 +267,5 @@ def _seconds(text: str) -> float | None:
         hours, minutes, seconds = numbers
     else:
         hours, minutes, seconds = (0, *numbers, 0)[:3]
-    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds)
+    # None at all is no limit.
+    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds) or None

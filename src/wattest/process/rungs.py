@@ -55,7 +55,7 @@ def probe() -> Mechanisms:
     leaf = ""
     try:
         leaf = new_leaf()
-    except ProcessError as error:
+    except (OSError, ProcessError) as error:
         unavailable[Rung.CGROUP] = str(error)
     for rung, without in _WITHOUT.items():
         if rung not in unavailable and (refusal := _refusal(rung, leaf)) is not None:

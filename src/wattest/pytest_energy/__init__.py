@@ -183,12 +183,16 @@ class _Session:
 
     def _judge(self, item: pytest.Item, budget: Budget, entry: Entry) -> None:
         entry.verdict = verdict = budget.judge(entry.windows)
+        is_strict = self._config.getoption("--energy-strict")
+        failures = [*verdict.exceeded, *(verdict.unchecked if is_strict else ())]
         for text in verdict.unchecked:
-            item.warn(EnergyBudgetWarning(text))
-        if verdict.exceeded:
-            pytest.fail("\n".join(verdict.exceeded), pytrace=False)
-        if verdict.unchecked and self._config.getoption("--energy-strict"):
-            pytest.fail("\n".join(verdict.unchecked), pytrace=False)
+            try:
+                item.warn(EnergyBudgetWarning(text))
+            except EnergyBudgetWarning:
+                # A project may make an error of every warning.
+                failures.append(text)
+        if failures:
+            pytest.fail("\n".join(dict.fromkeys(failures)), pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -215,7 +219,9 @@ class _Session:
         # What an interrupt ended has no last report.
         left = (entry for entries in self._entries.values() for entry in entries)
         self._shown += [entry.as_dict() for entry in left]
-        if self._report and not hasattr(self._config, "workerinput"):
+        # An editor that only collects leaves the report of the last run.
+        has_run = not self._config.getoption("collectonly")
+        if self._report and has_run and not hasattr(self._config, "workerinput"):
             from wattest.pytest_energy.reporting import write
 
             try:

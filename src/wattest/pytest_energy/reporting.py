@@ -125,7 +125,9 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     counts: Counter[str] = Counter()
     for entry in entries:
         missing = [f"{name} not measured: {why}" for name, why in entry["missing"].items()]
-        kinds = {_NUMBER.sub("#", text): text for text in (*entry["flags"], *missing)}
+        # Why a number is not there is a flag, too.
+        flags = [flag for flag in entry["flags"] if not any(flag in text for text in missing)]
+        kinds = {_NUMBER.sub("#", text): text for text in (*flags, *missing)}
         counts.update(kinds.keys())
         first = kinds | first
     for kind, text in first.items():

@@ -119,7 +119,7 @@ def row_of(record: Mapping[str, Any]) -> Row:
         **{name: result["energy_metrics"].get(key) for name, key in _ENERGY.items()},
         "num_mutated_params": len(planned["mutated"]),
         "mutated_param": ",".join(planned["mutated"]),
-        "error_message": " ".join(result["error_message"].split()),
+        "error_message": _in_one_line([result["error_message"]]),
         "bg_repository": "+".join(load["repo"] for load in loads),
         "bg_model": "+".join(load["model"] for load in loads),
         "bg_alive_share": _least_share(loads),
@@ -127,7 +127,7 @@ def row_of(record: Mapping[str, Any]) -> Row:
         **{f"pair_{name}": pair.get(name) for name in _PAIR},
         "estimated_cpu_joules": estimate.get("machine_joules"),
         "attribution": result["energy_metrics"]["attribution"],
-        "flags": "; ".join(result["quality"]["flags"]),
+        "flags": _in_one_line(result["quality"]["flags"]),
         **_added(record, result, loads),
     }
 
@@ -170,6 +170,10 @@ def _added(
         },
         **{f"pair_diff_{name}": v for name, v in (pair.get("metric_differences") or {}).items()},
     }
+
+
+def _in_one_line(texts: Iterable[str]) -> str:
+    return "; ".join(" ".join(text.split()) for text in texts)
 
 
 def _at(told: Any, *keys: str) -> Any:

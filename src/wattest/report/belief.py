@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from wattest.report.facts import at, title
-from wattest.report.model import Belief, Effect, Estimate, LeftOut, Reading, Run, Study
+from wattest.report.model import Belief, Effect, Estimate, Study
+from wattest.report.runs import LeftOut, Reading, Run
 from wattest.report.sentences import few
 from wattest.report.soundness import order_fault, seed_note
 from wattest.report.statistics import counted
+from wattest.report.studies import varied_names
 
 _NUMBER = re.compile(r"\d[\d.,]*")
 
@@ -62,7 +64,21 @@ def _refusals(study: Study) -> Iterator[str]:
     for front in study.fronts:
         if front.reason and front.reason not in shared:
             yield front.reason
-    yield from _energy_refusals([run for run in study.runs if run.is_valid])
+    valid = [run for run in study.runs if run.is_valid]
+    yield from _energy_refusals(valid)
+    yield from _untold([run for run in valid if run.arm != "load"])
+
+
+def _untold(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield which configurations no effect is made of, since they lack a value that others have."""
+    names = varied_names(runs)
+    lacks = {
+        run.configuration: [name for name in names if name not in run.hyperparameters]
+        for run in runs
+    }
+    if missing := [name for one in lacks.values() for name in one]:
+        count = counted(sum(map(bool, lacks.values())), "configurations")
+        yield f"{count} without a value of {few(missing, 2)}: in no effect of a hyper-parameter"
 
 
 def _energy_refusals(runs: Sequence[Run]) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wattest.report import numbers
-from wattest.report.model import Estimate, Quantity
+from wattest.report.model import Estimate
+from wattest.report.runs import Quantity
 from wattest.report.sentences import smallest
 
 
@@ -57,10 +58,3 @@ def cell(estimate: Estimate | None, quantity: Quantity) -> str:
 def found(estimate: Estimate) -> str:
     """Return the smallest effect that such a campaign finds with 80 % power."""
     return smallest(estimate) or numbers.UNKNOWN
-
-
-def remark(estimate: Estimate) -> str:
-    """Return what is to be said beside an estimate."""
-    p = None if estimate.p_value is None else f"p = {estimate.p_value:.2g} (Holm)"
-    told = (estimate.reason, estimate.note, estimate.equivalence, p)
-    return "; ".join(one for one in told if one)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from wattest.errors import ConfigurationError, RecordError
 
 if TYPE_CHECKING:
-    from wattest.report.model import Answers, Better, Reading
+    from wattest.report.model import Answers
+    from wattest.report.runs import Better, Reading
     from wattest.report.studies import Options
 
 _SUFFIXES = (".html", ".pdf", ".png", ".svg")
@@ -228,7 +229,6 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _leave(sheet: Any, output: Path) -> None:
-    """Write a sheet as what the suffix of its name says."""
     from wattest.report.drawing import save
     from wattest.report.page import sheet_page
     from wattest.report.sheetfigure import sheet_picture

@@ -16,8 +16,9 @@ from typing import Literal
 from wattest.errors import ConfigurationError
 from wattest.report.effects import change
 from wattest.report.facts import NAMES, difference
-from wattest.report.model import Arm, Estimate, Pair, Point, Quantity, Reading, Run
+from wattest.report.model import Estimate, Point
 from wattest.report.ratios import Unit, anchored, back, over_sessions
+from wattest.report.runs import Arm, Pair, Quantity, Reading, Run
 from wattest.report.sides import Key, Sides, anchor_key
 from wattest.report.soundness import points_only, refused, without_interval
 from wattest.report.statistics import LEAST_UNITS
@@ -215,7 +216,6 @@ def _grouped(numbers: Iterable[tuple[Key, float]]) -> dict[Key, list[float]]:
 
 
 def _units(sides: Sides, numbers: Sequence[Iterable[tuple[Key, float]]]) -> dict[Key, Unit]:
-    """Return the configurations that have numbers on both sides."""
     before, after = map(_grouped, numbers)
     labels = {sides.key(run): label_of(run) for run in sides.runs}
     return {

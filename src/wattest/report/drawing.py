@@ -144,7 +144,6 @@ def _inert(letter: str) -> str:
 
 
 def _svg(picture: Picture) -> str:
-    """Return the whole file, with title and description."""
     output = io.StringIO()
     with drawing():
         picture.figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wattest.report.model import Run
+    from wattest.report.runs import Run
 
 NAMES = {
     "gpu": "GPU UUID",
@@ -126,7 +126,6 @@ def _uuids(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cpu_domains(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the energy of CPUs is the sum of."""
     for domain, words in (("cpu_pkg", "packages"), ("cpu_ram", "DRAM")):
         told = at(result_of(record), "energy_provenance", "domains", domain, "status")
         if told == "measured":

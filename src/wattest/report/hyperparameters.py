@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wattest.report.effects import changes_of
-from wattest.report.model import Arm, Effect, Estimate, HyperparameterRow, Kind, Quantity, Run
+from wattest.report.model import Effect, Estimate, HyperparameterRow
+from wattest.report.runs import Arm, Kind, Quantity, Run
 from wattest.report.soundness import (
     campaigns_fault,
     pairs_refusal,
@@ -216,7 +217,6 @@ def _powers(groups: Groups, quantity: Quantity) -> Values:
 
 
 def _points(name: str, groups: Groups, values: Values) -> Iterator[tuple[float, float]]:
-    """Yield (hyper-parameter, mean) of each configuration, in order."""
     yield from sorted((groups[key][0].hyperparameters[name], mean) for key, mean in values.items())
 
 

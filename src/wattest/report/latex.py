@@ -54,7 +54,6 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _widths(table: Table) -> list[float]:
-    """Return the width of each column, by what is in it."""
     longest = [
         min(max(len(row[at]) for row in (table.head, *table.rows)), 30) + 4
         for at in range(len(table.head))

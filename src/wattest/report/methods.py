@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wattest.report.facts import at, gpus_of, result_of, text_at
-from wattest.report.model import Answers, Run
+from wattest.report.model import Answers
+from wattest.report.runs import Run
 from wattest.report.sentences import few
 from wattest.report.statistics import counted
 
@@ -88,7 +89,7 @@ def _exclusions(answers: Answers) -> str:
     told += [f"pair {one.label} ({one.reason})" for one in belief.left_out]
     if not told:
         return "Nothing was excluded."
-    return f"Excluded: {'; '.join(told)}."
+    return f"Excluded: {few(told, 20, '; ')}."
 
 
 def _software(runs: Sequence[Run]) -> str:

@@ -14,7 +14,6 @@ from wattest.report.blocks import (
     Table,
     cell,
     found,
-    remark,
     titled,
 )
 from wattest.report.model import (
@@ -26,15 +25,16 @@ from wattest.report.model import (
     ForestRow,
     Front,
     HyperparameterRow,
-    Run,
     Study,
 )
-from wattest.report.sentences import sentence
+from wattest.report.runs import Run
+from wattest.report.sentences import remark, sentence
 from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of
 
 COMBINED = "Energy under load is combined: that of the training and of its load together."
 MOST_ATTRIBUTIONS = 12
+_MOST_LINES = 20
 NOT_ATTRIBUTED = (
     "Energy of a run under a load is that of both trainings together, and no number here is the"
     " foreground's share of it. To attribute it, the training alone and the load alone are needed"
@@ -43,7 +43,7 @@ NOT_ATTRIBUTED = (
 NO_ONE_TRUTH = (
     "Counters are machine-wide; these are different questions, and none of the answers is the one"
     " truth. Extra at the same time is 0 where both saturate the machine: it is never the"
-    " training's cost. The Shapley shares and idle add up to combined."
+    " training's cost. Over the same blocks the Shapley shares and idle add up to combined."
 )
 
 
@@ -174,18 +174,27 @@ def _effect_cell(effect: Effect | None) -> str:
 def belief_lines(belief: Belief) -> Iterator[str]:
     """Yield what speaks against it, the gravest first."""
     yield from (f"damaged: {one.path.name} {one.text}" for one in belief.damage)
-    for run, reasons in belief.invalid:
-        yield f"invalid: {run.experiment_id} ({'; '.join(reasons)})"
+    yield from _first(
+        [f"invalid: {run.experiment_id} ({'; '.join(reasons)})" for run, reasons in belief.invalid],
+        "invalid runs",
+    )
     left = belief.left_out
     if left:
         yield f"{counted(len(left), 'pairs')} left out"
-    yield from (f"left out: {one.label}: {one.reason}" for one in left)
+    yield from _first([f"left out: {one.label}: {one.reason}" for one in left], "pairs left out")
     yield f"order: {belief.order}"
     yield from (f"refused: {text}" for text in belief.refusals)
     yield from (f"flag: {text} ({counted(n, 'runs')})" for text, n in belief.flags.items())
     yield from belief.remarks
     if not (belief.invalid or left or belief.damage or belief.flags):
         yield "no run invalid, no pair left out, no flag"
+
+
+def _first(lines: Sequence[str], what: str) -> Iterator[str]:
+    """Yield as many lines as a first screen can bear, and how many more there are."""
+    yield from lines[:_MOST_LINES]
+    if (more := len(lines) - _MOST_LINES) > 0:
+        yield f"{more} more {what}: see every run, or --format json"
 
 
 def _fronts(study: Study) -> Iterator[Block]:

@@ -18,10 +18,12 @@ from wattest.errors import RecordError
 from wattest.files import read_regular
 from wattest.records import read_record
 from wattest.report.facts import at, facts_of, loads_of, result_of, text_at
-from wattest.report.model import SEED, Arm, Better, Damage, Reading, Run
+from wattest.report.runs import SEED, Arm, Better, Damage, Reading, Run
 
 # What lies beside records and holds none.
-_ASIDE = re.compile(r"\..*|plans|sessions|idle|counted|energy_.*|background_logs_.*")
+_ASIDE = re.compile(r"\..*|plans|sessions|idle|counted|(energy|background_logs)_\d{8}_\d{6}_.*")
+# What every record holds, and a foreign file need not be parsed for.
+_MARK = '"experiment_id"'
 _RECORD_NAME = re.compile(r"\d{8}_\d{6}_.+\.json")
 _ENERGIES = {
     "cpu_energy": "cpu_energy_total_joules",
@@ -49,7 +51,7 @@ def read_runs(
     repeated = foreign = 0
     sessions: dict[str, None] = {}
     for count, path in enumerate(paths, start=1):
-        record = read_record(path)
+        record = read_record(path, _MARK)
         if record is None:
             fault = _fault(path)
             damage += [] if fault is None else [Damage(path, fault)]
@@ -155,13 +157,16 @@ def _fault(path: Path) -> str | None:
         content = read_regular(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    is_named = _RECORD_NAME.fullmatch(path.name)
+    if not is_named and _MARK.encode() not in content:
+        return None
     try:
         data = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        looks = _RECORD_NAME.fullmatch(path.name) or b'"experiment_id"' in content
         said = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "no JSON"
-        return f"is damaged or cut short ({said}); it counts for nothing" if looks else None
-    if not (isinstance(data, dict) and {"experiment_id", "plan"} <= data.keys()):
+        return f"is damaged or cut short ({said}); it counts for nothing"
+    is_ours = isinstance(data, dict) and {"experiment_id", "plan"} <= data.keys()
+    if not (is_ours or is_named):
         return None
     faults = schema_faults(data, "result", path.name)
     told = (

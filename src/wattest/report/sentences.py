@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from wattest.report.model import Estimate, Quantity
+from wattest.report.model import Estimate
+from wattest.report.runs import Quantity
 
 
 def change(estimate: Estimate, quantity: Quantity) -> str:
@@ -29,10 +30,18 @@ def grounds(estimate: Estimate) -> str:
     told.append(f"n = {estimate.n} {estimate.unit}")
     if estimate.smallest is not None:
         told.append(f"80 % power for {smallest(estimate)}")
-    told += [one for one in (estimate.reason, estimate.note, estimate.equivalence) if one]
+    return "; ".join([*told, *_remarks(estimate)])
+
+
+def remark(estimate: Estimate) -> str:
+    """Return what is to be said beside an estimate: reason, notes, tests."""
+    return "; ".join(_remarks(estimate))
+
+
+def _remarks(estimate: Estimate) -> Iterator[str]:
+    yield from filter(None, (estimate.reason, estimate.note, estimate.equivalence))
     if estimate.p_value is not None:
-        told.append(f"p = {estimate.p_value:.2g} (Holm)")
-    return "; ".join(told)
+        yield f"p = {estimate.p_value:.2g} (Holm)"
 
 
 def few(words: Iterable[str | None], most: int, between: str = ", ") -> str:

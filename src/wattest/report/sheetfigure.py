@@ -107,7 +107,6 @@ def _draw_runs(
 
 
 def _span(run: LoadRun, seconds: float) -> tuple[float, float]:
-    """Return from when to when of the window a run went."""
     end = seconds if run.ended_seconds is None else run.ended_seconds
     return max(run.started_seconds, 0.0), min(end, seconds)
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from wattest.report.facts import NAMES, difference, differing, result_of, text_at, title
-from wattest.report.model import SEED, Estimate, Pair, Run
+from wattest.report.model import Estimate
+from wattest.report.runs import SEED, Pair, Run
 from wattest.report.statistics import counted
 
 RANDOMIZED = "randomized_blocks"
@@ -42,10 +43,11 @@ def ran_out_of_plan(runs: Sequence[Run]) -> list[str]:
 def _is_in_order(lane: Sequence[Run]) -> bool:
     """Tell whether runs opened in the order of their positions.
 
-    By the clock that keeps no summer time, where all of them tell it.
+    By the clock that keeps no summer time, where each of them tells a time of its own.
     """
-    opened = [text_at(result_of(run.record), *_OPENED_AT) for run in lane]
-    times = [one or "" for one in opened] if all(opened) else [run.timestamp for run in lane]
+    opened = {text_at(result_of(run.record), *_OPENED_AT): run for run in lane}
+    is_told = len(opened) == len(lane) and None not in opened
+    times = [one or "" for one in opened] if is_told else [run.timestamp for run in lane]
     ordered = sorted(zip(times, (run.position or 0 for run in lane), strict=True))
     return all(one[1] <= two[1] for one, two in pairwise(ordered))
 

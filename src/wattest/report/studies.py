@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from wattest.report.facts import difference
-from wattest.report.model import SEED, Arm, Better, LeftOut, Pair, Quantity, Run
+from wattest.report.runs import SEED, Arm, Better, LeftOut, Pair, Quantity, Run
 
 Groups = dict[str, list[Run]]
 
@@ -103,7 +103,8 @@ def pairs_of(
         half = loaded or alone
         assert half is not None
         if loaded is None or alone is None:
-            elsewhere = any(run.test_id == name for run in runs if run.is_valid)
+            place = half.plan_digest, name
+            elsewhere = any((run.plan_digest, run.test_id) == place for run in runs if run.is_valid)
             why = "is of another session" if elsewhere else "is missing"
             left.append(LeftOut(half.test_id, f"its other half, {name}, {why}"))
         elif reason := _no_pair(loaded, alone, across):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -107,13 +107,7 @@ class Attempt:
         """
         if self.marks is None or self.measurement is None:
             return None
-        energy = self.energy_metrics()
-        marks = self.marks.marks
-        if energy["cpu_energy_total_joules"] is None:
-            marks = [replace(mark, cpu_joules=None) for mark in marks]
-        if energy["gpu_energy_total_joules"] is None:
-            marks = [replace(mark, gpu_joules=None) for mark in marks]
-        whole = _whole(self.measurement)
+        marks, whole = self.marks.marks, _whole(self.measurement)
         found = epochs_of(marks, whole)
         rest = rest_of(found, whole)
         if self.marks.problem:
@@ -151,7 +145,6 @@ class Attempt:
 
 
 def _whole(measured: Measurement) -> Whole:
-    """Return the window that epochs lie in."""
     energy, periods = measured.energy_metrics(), {"cpu": 0.0, "gpu": 0.0}
     for result in measured.results:
         for part in result.parts:

@@ -182,22 +182,10 @@ class Nvml:
 
         Without fields it is `nvmlDeviceGetPowerUsage`, and there is no second.
         """
-        if fields:
-            asked = [(one, _BOARD) for one in fields]
-            values = self.reader(_numbers, "DeviceGetFieldValues", handle, asked)
-        else:
-            values = self.reader(lambda answer: [answer], "DeviceGetPowerUsage", handle)
-
-        def read() -> tuple[float, float | None]:
-            first, second, *_ = *map(_watts, values()), None, None
-            if first is None:
-                what = f"field {fields[0]}" if fields else "nvmlDeviceGetPowerUsage"
-                raise ReadingError(
-                    "source_lost", f"NVML: {what} gives no power that a board can have"
-                )
-            return first, second
-
-        return read
+        if not fields:
+            return self.reader(_usage_watts, "DeviceGetPowerUsage", handle)
+        asked = [(one, _BOARD) for one in fields]
+        return self.reader(_field_watts, "DeviceGetFieldValues", handle, asked)
 
 
 def _throttle_fields(driver_version: str) -> dict[str, int | None]:
@@ -221,12 +209,21 @@ def _number(answer: Any) -> float | None:
     return number
 
 
-def _watts(milliwatts: float | None) -> float | None:
-    """Power by what was read; None where no board can have it."""
-    if not isinstance(milliwatts, (int, float)):
-        return None
-    watts = milliwatts / 1e3
-    return watts if 0 <= watts <= design.JUMP_POWER_WATTS else None
+def _field_watts(answers: Any) -> tuple[float, float | None]:
+    first = _number(answers[0])
+    second = _number(answers[1]) if len(answers) > 1 else None
+    return _watts(first), None if second is None else _watts(second)
+
+
+def _usage_watts(milliwatts: Any) -> tuple[float, None]:
+    return _watts(milliwatts), None
+
+
+def _watts(milliwatts: float | None) -> float:
+    """Power by what was read; raises `ValueError` where no board can have it."""
+    if milliwatts is None or not 0 <= milliwatts <= 1e3 * design.JUMP_POWER_WATTS:
+        raise ValueError(f"its power is told as {milliwatts} mW")
+    return milliwatts / 1e3
 
 
 def _foreign(library: Any, what: str) -> NvmlError:
