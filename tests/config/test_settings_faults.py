@@ -125,6 +125,7 @@ BROKEN_SETTINGS: dict[str, tuple[object, str]] = {
         r"hyperparameters\.epochs: must be of type number",
     ),
     "too many mutants": (document(MUTANT, runs_per_config=500), r"experiments\[0\].*19.*500"),
+    "no foreground": (document({"mode": "parallel", "background": FIXED}), r"lacks 'foreground'"),
     "no background": (document({"mode": "parallel", "foreground": MUTANT}), r"lacks 'background'"),
     "background with default mode": (
         document({**PARALLEL, "mode": "default"}),
@@ -232,24 +233,6 @@ def test_every_fault_is_one_line_whatever_a_name_holds(tmp_path: Path) -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
     assert all(line.endswith(r"known: small\nERROR: \x1b[31m, large\u2028") for line in lines)
-
-
-def test_faults_of_every_kind_are_named_at_once(tmp_path: Path) -> None:
-    entries = [
-        {**FIXED, "repo": "toi"},
-        {**FIXED, "max_retries": -1},
-        {**FIXED, "model": "smal"},
-        {**FIXED, "mutate_params": ["epochs"]},
-        {**MUTANT, "design": "sobel"},
-    ]
-    places = [line.split(": ")[0] for line in faults_of(tmp_path, document(*entries))]
-    assert sorted(places) == [
-        "test.json::$.experiments[0].repo",
-        "test.json::$.experiments[1].max_retries",
-        "test.json::$.experiments[2].model",
-        "test.json::$.experiments[3].mutate_params",
-        "test.json::$.experiments[4].design",
-    ]
 
 
 def test_a_fault_hides_no_other(tmp_path: Path) -> None:

@@ -139,6 +139,8 @@ def test_a_name_may_read_like_a_remark_where_its_value_is_that_of_a_name(tmp_pat
         ("hyperparameters_to_mutate", "mutate"),
         ("fixed_hyperparams", "hyperparameters"),
         ("Mode", "mode"),
+        ("mdoe", "mode"),
+        ("mode_2", "mode"),
         ("maxRetries", "max_retries"),
         ("estimated_experiments", None),
         ("version", None),

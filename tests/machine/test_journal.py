@@ -188,3 +188,25 @@ def test_a_journal_that_stays_locked_is_not_waited_for_for_ever(
             pass
     with one.span("a"):
         pass
+
+
+def test_what_is_over_is_not_read_again_and_what_is_open_is(
+    sharing: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, third = sharing("one"), sharing("other"), sharing("third")
+    for number in range(50):
+        with other.span(f"before-{number}"):
+            pass
+    with other.span("long"):
+        for number in range(50):
+            with third.span(f"short-{number}"):
+                pass
+        with one.span("a") as a:
+            assert [found.experiment_id for found in a.neighbours(now(), now() + 1)] == ["long"]
+    read: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *of: read.append(len(pread(*of))) or pread(*of))
+    with one.span("b") as b, other.span("c"):
+        read.clear()
+        assert [found.experiment_id for found in b.neighbours(now(), now() + 1)] == ["c"]
+    assert max(read) < 1000

@@ -45,7 +45,7 @@ def test_a_factorial_design_leaves_out_what_stands_in_the_history():
     for count in (6, 7):
         with pytest.raises(ConfigurationError, match=r"has 4 combinations \(6 in all, of which 2"):
             draw_mutants([RATE, EPOCHS], count, seed=1, design=FACTORIAL, taken=taken)
-    with pytest.raises(ConfigurationError, match="has 0 combinations"):
+    with pytest.raises(ConfigurationError, match=r"has 0 combinations.*asked for$"):
         draw_mutants(
             [BATCH],
             None,

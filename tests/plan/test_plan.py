@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from planning import document, faults_of, plan
 
 from conftest import toy_registry
@@ -113,6 +114,24 @@ def test_a_baseline_is_the_same_training_alone_in_the_same_block(tmp_path: Path)
         assert partner.foreground == one.foreground
         assert bool(one.backgrounds) != bool(partner.backgrounds)
         assert one.mode == ("parallel" if one.backgrounds else "mutation")
+
+
+@pytest.mark.parametrize("order", ["as_written", "randomized_blocks"])
+def test_a_load_alone_comes_after_its_partner_in_their_block(tmp_path: Path, order: str) -> None:
+    paired = {**PARALLEL, "baseline": "both", "runs_per_config": 4, "repetitions": 3}
+    made = plan(tmp_path, paired, order=order).experiments
+    at = {one.id: place for place, one in enumerate(made)}
+    loads = [one for one in made if one.arm == "load"]
+    assert len(loads) == 12
+    for one in loads:
+        partner = made[at[one.partner or ""]]
+        assert (partner.arm, partner.block, partner.backgrounds) == (
+            "parallel",
+            one.block,
+            one.backgrounds,
+        )
+        assert at[partner.id] < at[one.id]
+        assert partner.foreground == one.foreground
 
 
 def test_repetitions_and_arms_of_one_configuration_share_its_key(tmp_path: Path) -> None:

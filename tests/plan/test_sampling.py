@@ -204,6 +204,7 @@ def test_a_countable_space_is_drawn_to_its_last_mutant_and_counted_exactly(
     with pytest.raises(ConfigurationError, match=expected) as caught:
         draw_mutants(parameters, available + 1, taken=taken)
     assert len(str(caught.value).splitlines()) == 1
+    assert "of which )" not in str(caught.value)
 
 
 def test_an_exhausted_space_says_why_with_numbers() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TOY, Project
+from conftest import TOY, Project, quick_words
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,17 @@ def test_require_energy_refuses_a_machine_without_counters(
     (tmp_path / "sys").mkdir()
     result = project.refusal("--require-energy", "--sysfs", str(tmp_path / "sys"))
     result.stderr.fnmatch_lines(["ERROR: --require-energy*"])
+
+
+def test_a_results_folder_of_the_ini_file_lies_in_the_project(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From wherever pytest is called, a campaign has one folder."""
+    project.settings(TOY)
+    monkeypatch.chdir(project.path / "experiments")
+    words = quick_words("--config", "settings/test.json", "-o", "wattest_results_dir=out")
+    assert project.pytester is not None
+    result = project.pytester.runpytest_inprocess(*words)
+    assert result.ret == 0, result.stdout.str()
+    assert len(list((project.path / "out").glob("*.json"))) == 1
+    assert not (project.path / "experiments" / "out").exists()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wattest.report import numbers
-from wattest.report.model import Estimate, Quantity
+from wattest.report.model import Estimate
+from wattest.report.runs import Quantity
 
 
 @pytest.mark.parametrize(

@@ -240,3 +240,15 @@ def test_marks_that_look_alike_say_so_once(page: str) -> None:
     marks = re.findall(r"<use [^>]*>", page)
     assert len([mark for mark in marks if "fill" not in mark]) > 20
     assert not re.search(r"<(?:use|path) [^>]*\.\d{3}", page)
+
+
+def test_many_invalid_runs_leave_room_for_the_power_of_some_that_count(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path)
+    for rate in (0.1, 0.2, 0.4):
+        campaign.run({"learning_rate": rate}, Figures(gpu_joules=1e4 * rate), power=bumpy())
+    for _ in range(12):
+        campaign.run({}, Figures(), power=bumpy(), reasons=["exit code 3"])
+    page = page_of(tmp_path)
+    titles = re.findall(r"<title>Run (\S+): (\w+)", page)
+    assert [verdict for _, verdict in titles] == ["INVALID"] * 4 + ["valid"] * 2 + ["INVALID"] * 2
+    assert "6 more are not shown; wattest show draws each" in page

@@ -169,7 +169,7 @@ def _no_number(word: str) -> _Unusable:
 
 def _guess(path: Path) -> str:
     """Return what may have been meant by a file that is not there."""
-    there = [one.name for one in path.parent.glob("*.json")] if path.parent.is_dir() else []
+    there = [one.name for one in path.parent.glob("*.json")]
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.8)
     return f"did you mean {near[0]}?" if near else "check the name and the directory"
 

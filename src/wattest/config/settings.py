@@ -156,7 +156,7 @@ class _Reader:
         parallel = mode == "parallel"
         if parallel:
             self._check_parallel(keys, entry)
-        elif mode is not None:
+        else:
             self._check_single(keys, entry, mode)
         place = (*keys, "foreground") if parallel else keys
         training = entry.get("foreground", {}) if parallel else entry
@@ -164,7 +164,7 @@ class _Reader:
         if {"repo", "model"} <= training.keys():
             request = self._requests.read(place, training, is_load=False)
         backgrounds = [self._requests.read(*one, is_load=True) for one in _backgrounds(keys, entry)]
-        if mode is None or request is None or len(self._errors) > before:
+        if request is None or len(self._errors) > before:
             return None
         # The first that says it counts: the entry, then its foreground, then the file.
         written = ChainMap(entry, training, self._data)
@@ -187,12 +187,11 @@ class _Reader:
             limits=Limits(**limits),
         )
 
-    def _mode(self, keys: Keys, entry: Mapping[str, Any]) -> str | None:
+    def _mode(self, keys: Keys, entry: Mapping[str, Any]) -> str:
         stated: str | None = entry.get("mode") or self._data.get("mode")
         if stated == "mixed":
             self._fault(keys, 'lacks "mode", which the file\'s mode "mixed" leaves to each entry')
-            return None
-        if stated is not None:
+        elif stated is not None:
             return stated
         if "foreground" in entry or "background" in entry:
             return "parallel"

@@ -67,6 +67,7 @@ class Journal:
     def __init__(self, session: str, claims: Iterable[Claim]) -> None:
         self._session = session
         self._ends: dict[int, int] = {}
+        self._from = 0
         self._boot = read_text(Path("/proc/sys/kernel/random/boot_id"))
         shared = sorted({claim for claim in claims if claim.shared}, key=lambda one: one.name)
         self._counters = [claim.name for claim in shared]
@@ -94,7 +95,11 @@ class Journal:
         Raises:
             LeaseError: it cannot be noted, and others would not know of it.
         """
-        self.others(-1, 0, 0)
+        size = os.fstat(self._file).st_size
+        # What is over before it begins is no neighbour, and is not read again.
+        self._from = min(
+            (one["span"] for one in self._spans() if "end_ns" not in one), default=size
+        )
         with ExitStack() as closing:
             with self._alone():
                 offset = os.fstat(self._file).st_size
@@ -108,7 +113,7 @@ class Journal:
             yield Span(self, offset)
 
     def others(self, own: int, opened_ns: int, closed_ns: int) -> list[Neighbour]:
-        """Return who but the span `own` ran between two moments; see that the dead are ended."""
+        """Return who but the span `own` ran between two moments of it; the dead are ended."""
         seconds: dict[str, float] = {}
         for span in self._spans():
             if span["span"] == own:
@@ -138,7 +143,7 @@ class Journal:
         return list(found.values())
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        content = os.pread(self._file, os.fstat(self._file).st_size, self._from)
         for line in content.splitlines():
             # A line that was cut short by a kill is none.
             with contextlib.suppress(ValueError):

@@ -88,12 +88,13 @@ def project_root(config: pytest.Config) -> Path:
 
 
 def results_folder(config: pytest.Config) -> Path:
-    """Return where records go, as an absolute path."""
+    """Return where records go, as an absolute path; what an ini file says begins at the project."""
     named: str | None = option(config, "results-dir")
     if named is None:
         return project_root(config) / "results"
+    is_typed = config.getoption("--results-dir") is not None
+    folder = config.invocation_params.dir if is_typed else project_root(config)
     # Not Path.expanduser: it raises for an unknown user.
-    folder: Path = config.invocation_params.dir
     return folder / os.path.expanduser(named)  # noqa: PTH111
 
 

@@ -190,7 +190,7 @@ def _attempt(attempt: Attempt, results: Path) -> dict[str, Any]:
 
 
 def _background_info(experiment: Experiment, outcome: Outcome) -> list[dict[str, Any]]:
-    started = outcome.load.describe()
+    started = [one.describe() for one in outcome.load.loops]
     return started + [
         {**load.identity(), "ignored_hyperparameters": dict(load.ignored), "note": "never started"}
         for load in experiment.backgrounds[len(started) :]

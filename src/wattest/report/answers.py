@@ -13,13 +13,8 @@ from wattest.report.facts import gpus_of, text_at
 from wattest.report.fronts import front_of
 from wattest.report.hyperparameters import hyperparameter_rows
 from wattest.report.methods import methods_of
-from wattest.report.model import (
-    Answers,
-    Arm,
-    Reading,
-    Run,
-    Study,
-)
+from wattest.report.model import Answers, Study
+from wattest.report.runs import Arm, Reading, Run
 from wattest.report.sentences import few
 from wattest.report.statistics import counted
 from wattest.report.studies import Material, Options, materials, pairs_of, quantities

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wattest.report.facts import at, gpus_of, result_of
-from wattest.report.model import Run
+from wattest.report.runs import Run
 
 DOMAINS = {"gpu_energy": "GPU", "cpu_energy": "CPU", "energy": "CPU + GPU"}
 PARTS = {"gpu_energy": ("gpu_energy",), "cpu_energy": ("cpu_energy",),

@@ -31,7 +31,8 @@ from wattest.report.arms import (
     work_seconds,
 )
 from wattest.report.facts import at, difference, result_of
-from wattest.report.model import Attributed, Attribution, Estimate, Run
+from wattest.report.model import Attributed, Attribution, Estimate
+from wattest.report.runs import Run
 from wattest.report.statistics import paired
 from wattest.report.studies import label_of
 

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from wattest.report.facts import at, title
-from wattest.report.model import Belief, Effect, Estimate, LeftOut, Reading, Run, Study
+from wattest.report.model import Belief, Effect, Estimate, Study
+from wattest.report.runs import LeftOut, Reading, Run
 from wattest.report.sentences import few
 from wattest.report.soundness import order_fault, seed_note
 from wattest.report.statistics import counted

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wattest.report import numbers
-from wattest.report.model import Estimate, Quantity
+from wattest.report.model import Estimate
+from wattest.report.runs import Quantity
 from wattest.report.sentences import smallest
 
 

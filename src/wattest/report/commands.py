@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from wattest.errors import ConfigurationError, RecordError
 
 if TYPE_CHECKING:
-    from wattest.report.model import Answers, Better, Reading
+    from wattest.report.model import Answers
+    from wattest.report.runs import Better, Reading
     from wattest.report.studies import Options
 
 _SUFFIXES = (".html", ".pdf", ".png", ".svg")

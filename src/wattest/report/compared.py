@@ -9,8 +9,8 @@ from pathlib import Path
 from wattest.report.blocks import Block, Heading, Items, Paragraph, Table, cell, found, titled
 from wattest.report.comparison import ComparedRow, Comparison, Question
 from wattest.report.gate import EXIT_CODES, Gate, Outcome, parse_gate
-from wattest.report.model import Reading
 from wattest.report.outline import COMBINED
+from wattest.report.runs import Reading
 from wattest.report.sentences import sentence
 from wattest.report.statistics import counted
 from wattest.report.tables import plain_data

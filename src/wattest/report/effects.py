@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from wattest.report.model import ForestRow, Pair, Point, Quantity
+from wattest.report.model import ForestRow, Point
+from wattest.report.runs import Pair, Quantity
 from wattest.report.soundness import (
     pairs_refusal,
     points_only,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wattest.report.model import Run
+    from wattest.report.runs import Run
 
 NAMES = {
     "gpu": "GPU UUID",

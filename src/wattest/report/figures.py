@@ -19,9 +19,9 @@ from wattest.report.model import (
     Front,
     FrontPoint,
     HyperparameterRow,
-    Quantity,
     Study,
 )
+from wattest.report.runs import Quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

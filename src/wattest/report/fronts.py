@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from wattest.report.model import Arm, Front, FrontPoint, Quantity, Run
+from wattest.report.model import Front, FrontPoint
+from wattest.report.runs import Arm, Quantity, Run
 from wattest.report.soundness import campaigns_fault, points_only, runs_refusal
 from wattest.report.statistics import pooled_variance
 from wattest.report.studies import (

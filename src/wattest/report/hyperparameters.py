@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wattest.report.effects import changes_of
-from wattest.report.model import Arm, Effect, Estimate, HyperparameterRow, Kind, Quantity, Run
+from wattest.report.model import Effect, Estimate, HyperparameterRow
+from wattest.report.runs import Arm, Kind, Quantity, Run
 from wattest.report.soundness import (
     campaigns_fault,
     pairs_refusal,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wattest.report.facts import at, gpus_of, result_of, text_at
-from wattest.report.model import Answers, Run
+from wattest.report.model import Answers
+from wattest.report.runs import Run
 from wattest.report.sentences import few
 from wattest.report.statistics import counted
 

@@ -9,24 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wattest.report.runs import (
-    SEED,
-    Arm,
-    Better,
-    Damage,
-    Kind,
-    LeftOut,
-    Pair,
-    Quantity,
-    Reading,
-    Run,
-)
-
-__all__ = [
-    "SEED", "Answers", "Arm", "Attributed", "Attribution", "Belief", "Better", "Damage", "Effect",
-    "Estimate", "ForestRow", "Front", "FrontPoint", "HyperparameterRow", "Kind", "LeftOut",
-    "Pair", "Point", "Quantity", "Reading", "Run", "Study",
-]  # fmt: skip
+from wattest.report.runs import Arm, Damage, Kind, LeftOut, Pair, Quantity, Run
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from wattest.report.model import Estimate, Quantity
+from wattest.report.model import Estimate
+from wattest.report.runs import Quantity
 
 UNKNOWN = "-"
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))

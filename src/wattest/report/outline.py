@@ -25,9 +25,9 @@ from wattest.report.model import (
     ForestRow,
     Front,
     HyperparameterRow,
-    Run,
     Study,
 )
+from wattest.report.runs import Run
 from wattest.report.sentences import remark, sentence
 from wattest.report.statistics import counted
 from wattest.report.studies import amount, label_of

@@ -18,7 +18,7 @@ from wattest.errors import RecordError
 from wattest.files import read_regular
 from wattest.records import read_record
 from wattest.report.facts import at, facts_of, loads_of, result_of, text_at
-from wattest.report.model import SEED, Arm, Better, Damage, Reading, Run
+from wattest.report.runs import SEED, Arm, Better, Damage, Reading, Run
 
 # What lies beside records and holds none.
 _ASIDE = re.compile(r"\..*|plans|sessions|idle|counted|(energy|background_logs)_\d{8}_\d{6}_.*")

@@ -16,17 +16,10 @@ from wattest.report.figures import (
     forest_picture,
     front_picture,
 )
-from wattest.report.model import (
-    Answers,
-    Effect,
-    ForestRow,
-    HyperparameterRow,
-    Quantity,
-    Run,
-    Study,
-)
+from wattest.report.model import Answers, Effect, ForestRow, HyperparameterRow, Study
 from wattest.report.outline import MOST_ATTRIBUTIONS, attribution_blocks, belief_lines
 from wattest.report.page import render
+from wattest.report.runs import Quantity, Run
 from wattest.report.sentences import change, grounds, smallest
 from wattest.report.sheet import sheet_of
 from wattest.report.sheetfigure import sheet_picture
@@ -171,8 +164,11 @@ def _line(one: ForestRow | Effect) -> tuple[str, str, str]:
 
 
 def _runs_to_trace(answers: Answers) -> list[Run]:
-    """Return the invalid runs, and of the others those with the least and the most energy."""
-    chosen = [run for run, _ in answers.belief.invalid]
+    """Return the invalid runs, and of the others those with the least and the most energy.
+
+    Of many invalid ones the first come first, and the rest at the end.
+    """
+    invalid, chosen = [run for run, _ in answers.belief.invalid], list[Run]()
     for study in answers.studies:
         quantity = study.energy or Quantity("duration", "duration", "s")
         known = [
@@ -182,7 +178,8 @@ def _runs_to_trace(answers: Answers) -> list[Run]:
         ]
         known.sort(key=lambda one: one[:2])
         chosen += [run for *_, run in known[:1] + known[1:][-1:] if run not in chosen]
-    return chosen
+    half = _MOST_TRACES // 2
+    return [*invalid[:half], *chosen, *invalid[half:]]
 
 
 def _traces(answers: Answers) -> Iterator[Picture]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from wattest.report.model import Estimate, Quantity
+from wattest.report.model import Estimate
+from wattest.report.runs import Quantity
 
 
 def change(estimate: Estimate, quantity: Quantity) -> str:

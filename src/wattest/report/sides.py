@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wattest.errors import ConfigurationError
-from wattest.report.model import SEED, Arm, Run
+from wattest.report.runs import SEED, Arm, Run
 from wattest.report.studies import Options
 
 Key = tuple[tuple[str, float], ...]

@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from wattest.report.facts import NAMES, difference, differing, result_of, text_at, title
-from wattest.report.model import SEED, Estimate, Pair, Run
+from wattest.report.model import Estimate
+from wattest.report.runs import SEED, Pair, Run
 from wattest.report.statistics import counted
 
 RANDOMIZED = "randomized_blocks"

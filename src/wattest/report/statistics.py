@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, variance
 from typing import Any
 
-from wattest.report.model import Estimate, Kind
+from wattest.report.model import Estimate
+from wattest.report.runs import Kind
 
 LEVEL = 0.95
 POWER = 0.80

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from wattest.report.facts import difference
-from wattest.report.model import SEED, Arm, Better, LeftOut, Pair, Quantity, Run
+from wattest.report.runs import SEED, Arm, Better, LeftOut, Pair, Quantity, Run
 
 Groups = dict[str, list[Run]]
 

@@ -11,7 +11,8 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from wattest.report.model import Answers, Effect, Estimate, Quantity, Run
+from wattest.report.model import Answers, Effect, Estimate
+from wattest.report.runs import Quantity, Run
 
 _COLUMNS = (
     "program", "load", "question", "arm", "hyperparameter", "step", "quantity", "estimated", "kind",

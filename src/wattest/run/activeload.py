@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from wattest.errors import LoadError, ProcessError
 from wattest.process import LoopStatus
@@ -82,10 +81,6 @@ class ActiveLoad:
         looks = zip(self.loops, self.opened, before, self._looked, strict=True)
         return _first(one.falls_short(*states) for one, *states in looks)
 
-    def has_marks(self) -> bool:
-        """Tell whether the log of any loop is looked at for its progress."""
-        return any(one.marks is not None for one in self.loops)
-
     def close_window(self, edges_ns: tuple[int, int] | None = None) -> None:
         """Read the closing edge; raises as `statuses` does.
 
@@ -119,14 +114,6 @@ class ActiveLoad:
                 used = f"{after.cpu_seconds - before.cpu_seconds:.2f} s of CPU in {seconds:.1f} s"
                 flags.append(f"{called(one.training)} used only {used}: it hardly was a load")
         return faults, flags
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of all loops in the window."""
-        return sum(one.window.cpu_seconds for one in self.loops if one.window)
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Return `background_info` for every loop, in the order of the settings."""
-        return [one.describe() for one in self.loops]
 
 
 def _first(troubles: Iterator[str | None]) -> str | None:

@@ -63,7 +63,7 @@ def epochs_of(marks: Sequence[Mark], whole: Whole) -> list[Epoch]:
     before: Mark | None = edges[0]
     found = []
     for mark in marks:
-        found.append(_epoch(mark, before, whole.opened_ns, late))
+        found.append(_epoch(mark, before, whole, late))
         before = mark if mark.alone else None
     return found
 
@@ -102,15 +102,19 @@ def _late_joules(edges: Sequence[Mark], domain: str, whole: Whole) -> Iterator[t
 
 
 def _epoch(
-    mark: Mark, before: Mark | None, opened_ns: int, late: Mapping[str, Mapping[int, float]]
+    mark: Mark, before: Mark | None, whole: Whole, late: Mapping[str, Mapping[int, float]]
 ) -> Epoch:
     if not mark.alone:
         return Epoch(mark.epoch, None)
-    seen_seconds = (mark.seen_ns - opened_ns) / 1e9
+    seen_seconds = (mark.seen_ns - whole.opened_ns) / 1e9
     if before is None:
         return Epoch(mark.epoch, seen_seconds)
     seconds = _seconds(before, mark)
-    used = {domain: _between(before, mark, domain) for domain in DOMAINS}
+    # Where the whole is not known, no part of it is.
+    used = {
+        domain: None if joules is None else _between(before, mark, domain)
+        for domain, joules in whole.joules.items()
+    }
     wrong = {
         domain: None if used[domain] is None else ats[before.seen_ns] + ats[mark.seen_ns]
         for domain, ats in late.items()

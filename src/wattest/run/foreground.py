@@ -255,7 +255,8 @@ def _watch_load(
 
 def _period_ns(attempt: Attempt, load: ActiveLoad) -> int:
     """Return how often to wake: to look at logs, or where none has marks for progress alone."""
-    return _PROGRESS_NS if attempt.marks is None and not load.has_marks() else LOOK_NS
+    has_marks = attempt.marks is not None or any(one.marks for one in load.loops)
+    return LOOK_NS if has_marks else _PROGRESS_NS
 
 
 def _next_on_grid(window: Window, now_ns: int, period_ns: int) -> int:
@@ -295,4 +296,4 @@ def _close_window(attempt: Attempt, load: ActiveLoad) -> None:
         load.close_window(edges)
     except LoadError as error:
         attempt.trouble = attempt.trouble or str(error)
-    attempt.load_cpu_seconds = load.cpu_seconds()
+    attempt.load_cpu_seconds = sum(one.window.cpu_seconds for one in load.loops if one.window)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from wattest.run.activeload import ActiveLoad
 from wattest.run.epochs import Epoch, Rest, Whole, epochs_of, rest_of
 from wattest.run.marks import IN_BLOCKS, MarkReader, disorder
 from wattest.run.metrics import Metrics
+
+# A record is to be written at once, and read by all who look at its results.
+_MOST_EPOCHS = 10_000
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,11 @@ class Attempt:
         """
         if self.marks is None or self.measurement is None:
             return None
-        energy = self.energy_metrics()
-        marks = self.marks.marks
-        if energy["cpu_energy_total_joules"] is None:
-            marks = [replace(mark, cpu_joules=None) for mark in marks]
-        if energy["gpu_energy_total_joules"] is None:
-            marks = [replace(mark, gpu_joules=None) for mark in marks]
-        whole = _whole(self.measurement)
+        marks, whole = self.marks.marks[:_MOST_EPOCHS], _whole(self.measurement)
         found = epochs_of(marks, whole)
         rest = rest_of(found, whole)
+        if len(self.marks.marks) > _MOST_EPOCHS:
+            return found, rest, f"only the first {_MOST_EPOCHS} epochs are listed"
         if self.marks.problem:
             return found, rest, f"epochs are not known further: {self.marks.problem}"
         in_blocks = any(one.seen_seconds is None for one in found)
@@ -151,7 +150,6 @@ class Attempt:
 
 
 def _whole(measured: Measurement) -> Whole:
-    """Return the window that epochs lie in."""
     energy, periods = measured.energy_metrics(), {"cpu": 0.0, "gpu": 0.0}
     for result in measured.results:
         for part in result.parts:
