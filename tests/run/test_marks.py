@@ -56,13 +56,15 @@ def test_an_epoch_is_seen_once_and_when_its_number_is_whole(tmp_path: Path) -> N
     assert log.say("", is_last=True) == [10.0, 11.0, 12.0]
     assert log.reader.of == 20
     assert [mark.alone for mark in log.reader.marks] == [True] * 3
-    assert [mark.gap_ns for mark in log.reader.marks] == [SECOND // 10] * 3
+    assert [mark.gap_ns for mark in log.reader.marks] == [
+        SECOND // 5, SECOND // 10, SECOND // 5,
+    ]  # fmt: skip
     joules: dict[str, float | None] = {"cpu": 8.0, "gpu": None}
     whole = Whole(SECOND, 0.8, joules, {"cpu": 0.4, "gpu": 0.0})
     first, second, third = epochs_of(log.reader.marks, whole)
     assert (first.seen_seconds, second.seconds) == (pytest.approx(0.3), pytest.approx(0.1))
     assert (second.cpu_joules, second.cpu_watts) == (pytest.approx(1), pytest.approx(10))
-    assert (third.gpu_joules, third.uncertainty_seconds) == (None, pytest.approx(0.2))
+    assert (third.gpu_joules, third.uncertainty_seconds) == (None, pytest.approx(0.3))
     # The counter shows what was 0.4 s ago at worst, at both ends.
     assert third.cpu_uncertainty_joules == pytest.approx(2 * 0.4 * 10)
     assert third.gpu_uncertainty_joules is None
@@ -82,6 +84,23 @@ def test_epochs_that_come_together_are_no_epochs_of_0_s(tmp_path: Path) -> None:
     assert [one.seconds is None for one in epochs] == [False, True, True, True, False]
     rest = rest_of(epochs, whole)
     assert (rest.seconds, rest.cpu_joules, rest.cpu_watts) == pytest.approx((0.3, 3, 10))
+
+
+def test_an_epoch_at_the_end_of_a_log_is_seen_when_no_more_comes(tmp_path: Path) -> None:
+    log = Growing(tmp_path)
+    assert log.say("\rEpoch 1") == []
+    assert log.say("") == [1.0]
+    assert log.say("Epoch 2\rEpoch 3") == [1.0]
+    assert log.say("") == log.say("") == [1.0, 3.0]
+    assert log.say("\rEpoch 4\rEpoch 5") == [1.0, 3.0, 4.0]
+    assert log.say("") == [1.0, 3.0, 4.0, 5.0]
+    for _ in range(5):
+        assert log.say("\rEpoch 5") == [1.0, 3.0, 4.0, 5.0]
+    assert log.say("\rEpoch 6") == [1.0, 3.0, 4.0, 5.0]
+    assert log.say("\rEpoch 6") == [1.0, 3.0, 4.0, 5.0, 6.0]
+    marks = log.reader.marks
+    assert [mark.alone for mark in marks] == [True, True, False, False, True]
+    assert [10 * mark.gap_ns // SECOND for mark in marks] == [2, 2, 1, 2, 2]
 
 
 def test_what_stands_behind_a_match_begins_no_line(tmp_path: Path) -> None:

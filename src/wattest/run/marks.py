@@ -66,6 +66,9 @@ class MarkReader:
         self._text = self._cut = ""
         self._start = self._offset = self._whole = self._behind = self._looked_ns = 0
         self._new: list[float] = []
+        self._before_ns = 0
+        self._held: float | None = None
+        self._came_with_others = False
         try:
             self._file = open_regular(log)
         except OSError as error:
@@ -78,15 +81,17 @@ class MarkReader:
         if self.problem:
             return
         # Of a training that has ended this may be a little before the last look.
-        now_ns, size = max(now_ns, self._looked_ns), self._offset
+        now_ns, size, was_held = max(now_ns, self._looked_ns), self._offset, False
         try:
             # Cheaper than its status, ten times a second.
             size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
-            if size == self._offset and not is_last:
-                self._looked_ns = now_ns
+            is_still = size == self._offset
+            if is_still and not is_last and self._held is None:
+                self._before_ns, self._looked_ns = self._looked_ns, now_ns
                 return
+            was_held = self._held is not None
             self._read(size, is_last)
-            self._find(is_last)
+            self._find(is_last or is_still)
             self._behind = self._behind + 1 if self._offset < size else 0
             if self._behind > (0 if is_last else _MOST_BEHIND):
                 raise OSError(0, "it grows faster than it is looked at")
@@ -96,9 +101,10 @@ class MarkReader:
             self.problem = f"its progress pattern {error}"
         # When an epoch came is known of a log that has been read to its end alone.
         if self._offset == size or self.problem:
-            if self._new:
-                self._mark(now_ns, latest, size)
-            self._looked_ns, self._whole = now_ns, size
+            since_ns = self._before_ns if was_held else self._looked_ns
+            if self._new or was_held or self._held is not None:
+                self._mark(now_ns, since_ns or now_ns, latest, size)
+            self._before_ns, self._looked_ns, self._whole = self._looked_ns, now_ns, size
 
     def close(self) -> None:
         """Let go of the log."""
@@ -121,15 +127,19 @@ class MarkReader:
             text, self._cut = plain(text)
         self._text += text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
-    def _find(self, is_last: bool) -> None:
-        """Look for epochs in what is new, and keep what may be the beginning of a match."""
+    def _find(self, is_over: bool) -> None:
+        """Look for epochs in what is new, and keep what may be the beginning of a match.
+
+        More may come of a number at the end, unless it `is_over`: then nothing came in a look.
+        """
+        self._held = None
         text, end = self._text, len(self._text)
         self._budget.allow(_SECONDS_PER_LOOK + _SECONDS_PER_CHARACTER * (end - self._start))
         rest = end
-        matches = self._budget.matches(self._pattern, text, self._start, or_begun=not is_last)
+        matches = self._budget.matches(self._pattern, text, self._start, or_begun=not is_over)
         for match in matches:
-            # More of the number may come.
-            if match.partial or (match.end() == end and not is_last):
+            if match.partial or (match.end() == end and not is_over):
+                self._held = None if match.partial else number(match[1] or "")
                 rest = match.start()
                 break
             self._take(match)
@@ -141,18 +151,28 @@ class MarkReader:
         epoch, *others = (number(group or "") for group in match.groups())
         if others and others[0]:
             self.of = int(others[0])
-        last = self._new[-1] if self._new else self.marks[-1].epoch if self.marks else None
-        if epoch is not None and epoch != last:
+        if epoch is not None and epoch != self._last():
             self._new.append(epoch)
 
-    def _mark(self, now_ns: int, latest: Callable[[], Snapshot] | None, size: int) -> None:
-        """Keep the epochs that are new as seen now."""
+    def _last(self) -> float | None:
+        return self._new[-1] if self._new else self.marks[-1].epoch if self.marks else None
+
+    def _mark(
+        self, now_ns: int, since_ns: int, latest: Callable[[], Snapshot] | None, size: int
+    ) -> None:
+        """Keep the epochs that are new as seen now; one that is held comes with the next look."""
+        self._held = None if self._held == self._last() else self._held
         new, self._new = self._new, []
-        gap_ns = now_ns - (self._looked_ns or now_ns)
+        had_company, self._came_with_others = self._came_with_others, False
+        if not new:
+            return
+        self._came_with_others = self._held is not None
         is_block = self._whole % _BLOCK_BYTES == size % _BLOCK_BYTES == 0
-        is_alone = len(new) == 1 and not is_block and not self.problem
+        is_alone = len(new) == 1 and not (is_block or self.problem or had_company)
+        is_alone = is_alone and not self._came_with_others
         seen = Snapshot(0.0) if latest is None else latest()
         counted = seen.cpu_joules, seen.gpu_joules
+        gap_ns = now_ns - since_ns
         self.marks += [Mark(one, now_ns, gap_ns, is_alone, *counted) for one in new]
         if len(self.marks) > _MOST_MARKS:
             self.problem = f"its progress pattern tells of more than {_MOST_MARKS} epochs"
