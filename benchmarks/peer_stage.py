@@ -32,7 +32,8 @@ class Stage:
             package: square(10.0, 110.0, 1.7, _PROFILE_SECONDS, 0.3),
             memory: square(2.0, 8.0, 1.7, _PROFILE_SECONDS, 0.3),
         }
-        self._writer = PowercapWriter(self._zones, period=0.001)
+        # A thousand updates a second that went before all else would be a load of their own.
+        self._writer = PowercapWriter(self._zones, period=0.001, is_favoured=False)
         self._gpu = FakeGpu(power=square(70.0, 350.0, 1.3, _PROFILE_SECONDS, 0.4))
         self._script = FakeGpuScript([self._gpu])
         library = folder / "library"

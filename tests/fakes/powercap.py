@@ -110,6 +110,7 @@ class PowercapWriter:
         trigger: If given, the profiles begin when this file appears; until then the power is that
             of their first points.
         log: Where the process writes what happens; beside the first zone by default.
+        is_favoured: Whether it goes before other processes, as far as we may.
     """
 
     zones: Mapping[Path, Profile]
@@ -117,6 +118,7 @@ class PowercapWriter:
     period: float = 0.01
     trigger: Path | None = None
     log: Path | None = None
+    is_favoured: bool = True
     _process: subprocess.Popen[str] | None = None
 
     @contextmanager
@@ -199,6 +201,7 @@ class PowercapWriter:
         return {
             "period": self.period,
             "log": str(self.log),
+            "is_favoured": self.is_favoured,
             "trigger": str(self.trigger) if self.trigger else None,
             "zones": [
                 {

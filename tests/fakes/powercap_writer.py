@@ -180,8 +180,9 @@ def main() -> None:
     """Advance the counters until standard input closes."""
     plan = json.loads(sys.stdin.readline())
     # A real counter waits for nobody; as far as we may, neither does this one.
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    if plan["is_favoured"]:
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, -10)
     due_ns = time.monotonic_ns()
     writer = Writer(plan, due_ns)
     while not select.select([sys.stdin], [], [], max(0, due_ns - time.monotonic_ns()) / 1e9)[0]:

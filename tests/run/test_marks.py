@@ -13,9 +13,12 @@ from fakes.powercap import PowercapTree, PowercapWriter
 from fakes.profile import Profile, bursts
 
 from conftest import Project, toy_registry
-from wattest.energy import Snapshot
+from wattest.energy import Measurement, Snapshot
+from wattest.energy.measurement import DOMAINS
+from wattest.energy.types import DomainResult
 from wattest.run.epochs import Whole, epochs_of, rest_of
 from wattest.run.marks import IN_BLOCKS, Mark, MarkReader, disorder
+from wattest.run.outcome import Attempt
 from wattest.run.work import LoadMarks, LoadRun, runs_of
 
 EPOCH = re.compile(r"^Epoch (\d+(?:\.\d+)?)(?:/(\d+))?", re.MULTILINE)
@@ -136,6 +139,25 @@ def test_following_a_log_for_days_uses_no_time_up(
     for i in range(1, 1000):
         log.say(f"Epoch {i}\n")
     assert (len(log.reader.marks), log.reader.problem) == (999, "")
+
+
+def test_steps_that_are_taken_for_epochs_fill_neither_the_memory_nor_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wattest.run.marks._MOST_MARKS", 100)
+    monkeypatch.setattr("wattest.run.outcome._MOST_EPOCHS", 10)
+    log = Growing(tmp_path)
+    log.say("Epoch 1\nEpoch 2\n" * 100)
+    log.say("Epoch 3\n")
+    assert len(log.reader.marks) == 200
+    assert log.reader.problem == "its progress pattern tells of more than 100 epochs"
+    domains = {name: DomainResult(name, "unavailable", "none") for name in DOMAINS}
+    measured = Measurement(SECOND, SECOND, 1.0, tuple(domains.values()), (), (), {})
+    attempt = Attempt(1, (), 9.0, log.path, tmp_path, "", marks=log.reader, measurement=measured)
+    epochs, rest, note = attempt.epochs() or ([], None, None)
+    assert (len(epochs), note) == (10, "only the first 10 epochs are listed")
+    assert rest is not None
+    assert rest.seconds == 1.0
 
 
 def test_epochs_that_go_back_are_told(tmp_path: Path) -> None:

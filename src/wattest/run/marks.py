@@ -23,6 +23,7 @@ _SECONDS_PER_LOOK = 0.0005
 _SECONDS_PER_CHARACTER = 0.25 / (1 << 20)
 _MOST_BYTES = 1 << 16
 _MOST_BEHIND = 16
+_MOST_MARKS = 100_000
 # How much is kept of what may be the beginning of a match, and of what stands before it.
 _KEPT = 4096
 _BEFORE = 256
@@ -153,6 +154,8 @@ class MarkReader:
         seen = Snapshot(0.0) if latest is None else latest()
         counted = seen.cpu_joules, seen.gpu_joules
         self.marks += [Mark(one, now_ns, gap_ns, is_alone, *counted) for one in new]
+        if len(self.marks) > _MOST_MARKS:
+            self.problem = f"its progress pattern tells of more than {_MOST_MARKS} epochs"
 
 
 def disorder(marks: Sequence[Mark]) -> str:

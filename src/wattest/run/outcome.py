@@ -19,6 +19,9 @@ from wattest.run.epochs import Epoch, Rest, Whole, epochs_of, rest_of
 from wattest.run.marks import IN_BLOCKS, MarkReader, disorder
 from wattest.run.metrics import Metrics
 
+# A record is to be written at once, and read by all who look at its results.
+_MOST_EPOCHS = 10_000
+
 
 @dataclass(frozen=True)
 class CpuUse:
@@ -107,9 +110,11 @@ class Attempt:
         """
         if self.marks is None or self.measurement is None:
             return None
-        marks, whole = self.marks.marks, _whole(self.measurement)
+        marks, whole = self.marks.marks[:_MOST_EPOCHS], _whole(self.measurement)
         found = epochs_of(marks, whole)
         rest = rest_of(found, whole)
+        if len(self.marks.marks) > _MOST_EPOCHS:
+            return found, rest, f"only the first {_MOST_EPOCHS} epochs are listed"
         if self.marks.problem:
             return found, rest, f"epochs are not known further: {self.marks.problem}"
         in_blocks = any(one.seen_seconds is None for one in found)
