@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tracemalloc
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path, end: bytes) -> None:
     tracemalloc.stop()
     assert found.values == {"accuracy": 7.0}
     assert peak_bytes < 15e6
+
+
+def test_of_a_log_as_large_as_the_disk_the_end_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("log", "metrics"):
+        monkeypatch.setattr(f"wattest.run.{module}.MOST_BYTES", 1 << 20)
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.write(b"loss: 1\n")
+        file.truncate(1 << 38)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nAccuracy: 5\n")
+    found = read_metrics(log, {**ACCURACY, "loss": re.compile(r"loss: ([0-9.]+)")})
+    assert found.values == {"accuracy": 5.0, "loss": None}
+    assert found.problems[-1] == "of the 262144 MiB of the log only the last 1 were read"
 
 
 def test_a_log_without_line_ends_is_read_too(tmp_path: Path) -> None:

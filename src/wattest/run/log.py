@@ -13,6 +13,8 @@ from wattest.files import open_regular
 
 _READ_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 16
+# Nobody can interrupt it while a log is read, and one with a hole may be as large as the disk.
+MOST_BYTES = 4 << 30
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LONGEST_SHOWN = 300
 # What a terminal obeys (colours, mostly), and the longest of it that a piece may end within.
@@ -70,13 +72,15 @@ def pieces(log: Path, is_plain: bool = True) -> Iterator[tuple[int, str]]:
     """Yield the log in pieces of whole lines, each with its place and the last 64 KiB before it.
 
     The pieces overlap because a pattern may span lines: white space matches line ends. Places are
-    counted in characters. A plain log is without the colours that a terminal would show.
+    counted in characters. A plain log is without the colours that a terminal would show. Of a log
+    of more than `MOST_BYTES` it is the end alone.
 
     Raises:
         OSError: it is no file, or cannot be read.
     """
     kept, cut, place, seen = "", "", 0, 0
     with io.TextIOWrapper(open_regular(log), encoding="utf-8", errors="replace") as file:
+        file.buffer.seek(max(0, file.buffer.seek(0, os.SEEK_END) - MOST_BYTES))
         while piece := file.read(_READ_BYTES):
             if is_plain:
                 piece, cut = plain(cut + piece)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wattest.patterns import Budget, Match, OutOfTimeError, compile_pattern
-from wattest.run.log import names_escape, pieces
+from wattest.run.log import MOST_BYTES, names_escape, pieces
 from wattest.run.numbers import number, whole
 
 # Beside the time that every pattern has: a log of gigabytes is read for longer than a short one.
@@ -57,6 +57,7 @@ def read_metrics(log: Path, patterns: Mapping[str, re.Pattern[str]]) -> Metrics:
     """
     readers = {name: _Reader(pattern) for name, pattern in patterns.items()}
     try:
+        size = log.stat().st_size if patterns else 0
         for is_plain in (True, False):
             some = [one for one in readers.values() if one.is_plain is is_plain]
             for offset, text in pieces(log, is_plain) if some else ():
@@ -66,10 +67,11 @@ def read_metrics(log: Path, patterns: Mapping[str, re.Pattern[str]]) -> Metrics:
         problem = f"the log {log.name} cannot be read: {error.strerror}"
         return Metrics(dict.fromkeys(patterns), (problem,))
     odd = {name: problem for name, reader in readers.items() if (problem := reader.problem)}
-    return Metrics(
-        {name: reader.value for name, reader in readers.items()},
-        tuple(f"pattern of {name!r} {problem}" for name, problem in odd.items()),
-    )
+    problems = [f"pattern of {name!r} {problem}" for name, problem in odd.items()]
+    if size > MOST_BYTES:
+        only = f"only the last {MOST_BYTES >> 20} were read"
+        problems.append(f"of the {size >> 20} MiB of the log {only}")
+    return Metrics({name: reader.value for name, reader in readers.items()}, tuple(problems))
 
 
 class _Reader:
