@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning import FIXED, MUTANT, PARALLEL, document, load, plan
+from planning import FIXED, MUTANT, PARALLEL, document, known_programs, load, plan
 
 from conftest import toy_registry
 from wattest.config.design import Design
@@ -130,6 +130,14 @@ def test_settings_of_older_campaigns_load_as_they_are(tmp_path: Path) -> None:
     assert sorted(settings.warnings) == sorted(
         f"test.json::$.{key}: is not a known key and is ignored" for key in ignored
     )
+
+
+@pytest.mark.parametrize("script", ["train.sh", "./train.sh", "bin/train.sh", "/bin/train.sh"])
+def test_a_script_is_never_looked_for_on_the_path(tmp_path: Path, script: str) -> None:
+    registry = toy_registry()
+    registry["models"]["toy"]["train_script"] = script
+    program = known_programs(tmp_path, registry).programs["toy"]
+    assert program.script == ("./train.sh" if script == "train.sh" else script)
 
 
 def test_what_has_no_effect_is_warned_about(tmp_path: Path) -> None:

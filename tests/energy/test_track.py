@@ -164,6 +164,13 @@ def test_without_a_range_a_decrease_is_refused():
     assert "range is not known" in track.fault.text
 
 
+def test_a_range_that_the_counter_has_passed_cannot_tell_its_wrap():
+    hardware = Hardware(steady(80), REAL_RANGE - 100_000_000, REAL_RANGE)
+    track = follow(track_of(REAL_RANGE - 50_000_000), hardware.value, 5.0, 0.4)
+    assert track.fault is not None
+    assert "its range is less than it had" in track.fault.text
+
+
 @pytest.mark.parametrize("garbage", [0, 7, 10**15])
 @pytest.mark.parametrize("reach", [REAL_RANGE, 240_000_000])
 @pytest.mark.parametrize("when", [0.5, 0.95, 1.0])

@@ -250,7 +250,7 @@ def cost(tmp_path_factory):
     script = FakeGpuScript([FakeGpu(power=square(100, 300, 0.7, 30))])
     tree = PowercapTree(root / "sys")
     with PowercapWriter({tree.add_package(0): steady(60), tree.add_dram(0): steady(4)}, period=0.1):
-        job = Job(root / "energy", 2.0, settings={"sys_root": str(tree.root)})
+        job = Job(root / "energy", 1.0, settings={"sys_root": str(tree.root)})
         child = start_energy_child([job], script.environment(library, root / "script"))
         return child.results()[0]["cost"]
 
@@ -260,8 +260,8 @@ def test_the_meter_says_what_it_cost(cost):
     assert 0 < cost["setup_seconds"] < 2
     assert cost["nominal_period_seconds"] == 0.1
     assert cost["p95_period_seconds"] >= 0.09
-    # 2 s at 10 Hz; a machine that is busy may take some of them late, never more of them.
-    assert 5 <= cost["samples"] <= 22
+    # 1 s at 10 Hz; a machine that is busy may take some of them late, never more of them.
+    assert 3 <= cost["samples"] <= 12
 
 
 def test_a_window_over_a_live_tree_closes_at_once(tmp_path):

@@ -154,6 +154,7 @@ def test_our_own_records_are_history(tmp_path: Path):
         record("b", "parallel", hyperparameters={"epochs": 8, "learning_rate": 0.1}),
         record("c", "default", (), hyperparameters={"epochs": 9}),
         record("d", training_success=False, hyperparameters={"epochs": 3}),
+        record("g", "load", hyperparameters={"epochs": 3}),
         record("e", "parallel", training_success=False, hyperparameters={"epochs": 3}),
         record("f", mutated=("epochs", "learning_rate"), hyperparameters={"epochs": 4}),
     )

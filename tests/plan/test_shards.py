@@ -46,11 +46,13 @@ def test_a_shard_is_a_run_of_consecutive_units(paired: Plan) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_shards_are_whole_blocks_where_that_can_be(paired: Plan, count: int) -> None:
+def test_shards_are_whole_blocks_where_that_can_be(tmp_path: Path, count: int) -> None:
+    once = {**MUTANT, "runs_per_config": 1, "repetitions": 1}
+    uneven = plan(tmp_path, PAIRS, once, repetitions=3)
     for number in range(1, count + 1):
-        part = Shard(number, count).keys(paired)
-        blocks = {one.block for one in paired.experiments if one.key in part}
-        assert part == {one.key for one in paired.experiments if one.block in blocks}
+        part = Shard(number, count).keys(uneven)
+        blocks = {one.block for one in uneven.experiments if one.key in part}
+        assert part == {one.key for one in uneven.experiments if one.block in blocks}
 
 
 def test_what_has_no_partner_is_a_unit_of_its_own(tmp_path: Path) -> None:

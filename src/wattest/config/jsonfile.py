@@ -154,10 +154,9 @@ def _is_annotation(key: str) -> bool:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs):
-        for key, count in Counter(key for key, _ in pairs).items():
-            if count > 1 and not _is_annotation(key):
-                found[key] = _Unusable("is given twice; keep one of them")
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1 and not _is_annotation(key):
+            found[key] = _Unusable("is given twice; keep one of them")
     return found
 
 

@@ -182,7 +182,10 @@ class CounterTrack:
         change = f"from {self._value * unit:.3f} J to {value * unit:.3f} J"
         move = self._move_to(at_ns, value)
         if move is None:
-            why = "and its range is not known" if self.counter.wraps else "which no counter does"
+            why = "which no counter does"
+            if self.counter.wraps:
+                is_known = self.counter.max_range is not None
+                why = f"and its range is {'less than it had' if is_known else 'not known'}"
             self.refuse("counter_reset", f"the counter fell {change}, {why}: reset")
         elif move.watts <= self.counter.most_watts:
             self._add(at_ns, value, move, is_doubtful=fell)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from fakes.clock import FakeTime
-from fakes.powercap import PowercapTree, PowercapWriter
+from fakes.powercap import Event, PowercapTree, PowercapWriter
 from fakes.profile import Profile, steady
 
 from wattest.energy import Measurement, find_sensors
 from wattest.energy.cpu import powercap
+from wattest.energy.track import CounterTrack
 from wattest.energy.types import ReadingError
 
 SECONDS = 0.3
 
 
 @contextmanager
-def running(zones: dict[Path, Profile], clock: FakeTime | None = None) -> Iterator[PowercapWriter]:
-    """Zones that run in a time of their own."""
+def running(
+    zones: dict[Path, Profile], clock: FakeTime | None = None, events: Sequence[Event] = ()
+) -> Iterator[PowercapWriter]:
+    """Zones that run in a time of their own; events happen to all of them."""
     clock = clock or FakeTime()
-    with clock.everywhere(), PowercapWriter(zones).within(clock) as writer:
+    every = dict.fromkeys(zones, events)
+    with clock.everywhere(), PowercapWriter(zones, every).within(clock) as writer:
         yield writer
 
 
@@ -173,6 +177,36 @@ def test_an_idle_baseline_that_is_interrupted_leaves_no_window_open(tmp_path, mo
         assert closed
         monkeypatch.undo()
         assert sensors.measure_idle(0.3)["package-0"] == pytest.approx(60, rel=0.2)
+
+
+def test_a_window_opens_only_once_a_counter_that_stood_still_has_moved(tmp_path):
+    package, clock = PowercapTree(tmp_path).add_package(0), FakeTime()
+    events = [Event("text", 1.0, "900000\n"), Event("restore", 1.7)]
+    with running({package: steady(60)}, clock, events) as writer, find_sensors(tmp_path) as sensors:
+        sensors.learn_periods()
+        clock.sleep(1.2)
+        window = sensors.open_window(tmp_path / "energy")
+        window.wait((), window.opened_ns + 1_000_000_000)
+        measurement = window.close()
+        truth = writer.energy_joules(package, measurement.opened_ns, measurement.closed_ns)
+    assert measurement.faults == ()
+    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] == pytest.approx(truth, abs=1.2)
+
+
+def test_a_garbled_reading_at_the_opening_edge_is_taken_back(tmp_path, monkeypatch):
+    package = PowercapTree(tmp_path).add_package(0)
+    opened = CounterTrack.open
+    readings = []
+
+    def garbled(track: CounterTrack, at_ns: int, value: int) -> bool:
+        readings.append(value)
+        return opened(track, at_ns, value + (900_000_000 if len(readings) == 1 else 0))
+
+    monkeypatch.setattr(CounterTrack, "open", garbled)
+    measurement = measure(tmp_path, {package: steady(60)})
+    assert measurement.faults == ()
+    assert measurement.energy_metrics()["cpu_energy_pkg_joules"] == pytest.approx(18, rel=0.05)
+    assert len(readings) == 2
 
 
 class Hiccup:
