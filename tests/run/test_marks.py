@@ -112,6 +112,14 @@ def test_what_stands_behind_a_match_begins_no_line(tmp_path: Path) -> None:
     assert log.say("15.\n") == [12.0, 13.0, 14.0, 15.0]
 
 
+def test_what_stands_around_a_number_is_no_part_of_it(tmp_path: Path) -> None:
+    log = Growing(tmp_path, re.compile(r"Epoch \[([ \d]+)/([ \d]+)|^Epoch (?:[\d.]+)"))
+    assert log.say("Epoch [  7/ 20]\n") == [7.0]
+    assert log.reader.of == 20
+    (tmp_path / "dotted").mkdir()
+    assert Growing(tmp_path / "dotted", re.compile(r"Epoch ([\d.]+)")).say("Epoch 3. \n") == [3.0]
+
+
 def test_colours_are_no_part_of_a_log_unless_the_pattern_names_them(tmp_path: Path) -> None:
     log = Growing(tmp_path)
     assert log.say("\x1b[1mEpoch \x1b[3") == []

@@ -139,7 +139,7 @@ class MarkReader:
         matches = self._budget.matches(self._pattern, text, self._start, or_begun=not is_over)
         for match in matches:
             if match.partial or (match.end() == end and not is_over):
-                self._held = None if match.partial else number(match[1] or "")
+                self._held = None if match.partial else _number(match[1])
                 rest = match.start()
                 break
             self._take(match)
@@ -148,7 +148,7 @@ class MarkReader:
         self._text, self._start = text[begin:], rest - begin
 
     def _take(self, match: Match) -> None:
-        epoch, *others = (number(group or "") for group in match.groups())
+        epoch, *others = map(_number, match.groups())
         if others and others[0]:
             self.of = int(others[0])
         if epoch is not None and epoch != self._last():
@@ -176,6 +176,10 @@ class MarkReader:
         self.marks += [Mark(one, now_ns, gap_ns, is_alone, *counted) for one in new]
         if len(self.marks) > _MOST_MARKS:
             self.problem = f"its progress pattern tells of more than {_MOST_MARKS} epochs"
+
+
+def _number(taken: str | None) -> float | None:
+    return number((taken or "").strip().rstrip("."))
 
 
 def disorder(marks: Sequence[Mark]) -> str:
