@@ -8,8 +8,6 @@ import pytest
 from gpuscenes import Outcome, played
 from recordschema import energy_faults
 
-pytestmark = pytest.mark.usefixtures("alone")
-
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:

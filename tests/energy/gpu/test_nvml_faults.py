@@ -11,8 +11,6 @@ from gpuscenes import SECONDS, Outcome, played
 from wattest.energy.gpu.nvml import _NEEDED as NEEDED
 from wattest.energy.gpu.nvml import Nvml
 
-pytestmark = pytest.mark.usefixtures("alone")
-
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> Mapping[str, Outcome]:
