@@ -64,6 +64,7 @@ def test_default_and_mutation_leave_flat_documents_without_a_background(project:
         assert record["mode"] == mode
         assert record["repository"] == "toy"
         assert record["energy_metrics"]["attribution"] == "machine"
+        assert type(record["cpu_use"]["background_seconds"]) is float
         assert not {"background_info", "foreground_result"} & set(record)
     assert not list((project.path / "results").glob("background_logs_*"))
 

@@ -296,4 +296,5 @@ def _close_window(attempt: Attempt, load: ActiveLoad) -> None:
         load.close_window(edges)
     except LoadError as error:
         attempt.trouble = attempt.trouble or str(error)
-    attempt.load_cpu_seconds = sum(one.window.cpu_seconds for one in load.loops if one.window)
+    windows = [one.window for one in load.loops if one.window]
+    attempt.load_cpu_seconds = sum((one.cpu_seconds for one in windows), 0.0)
