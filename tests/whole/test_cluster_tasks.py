@@ -75,10 +75,11 @@ def test_what_is_submitted_is_fixed_and_readable(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.settings(PAIRS, repetitions=2, use_deduplication=True)
-    file = submitted(project, "--", "--time=00:30", "-p", "gpu")
+    file = submitted(project, "--", "--time=00:30", "-p", "gpu", "--signal=B:TERM@20")
     text = file.read_text()
     assert "#SBATCH --array=1-2\n" in text
-    assert "#SBATCH --time=00:30\n#SBATCH -p gpu\n" in text
+    assert "#SBATCH --time=00:30\n#SBATCH -p gpu\n#SBATCH --signal=B:TERM@20\n" in text
+    assert text.index("--signal=B:TERM@20") > text.index("--signal=B:TERM@60")
     assert text.count("\nexec ") == 1
     told = capsys.readouterr().out
     assert "0 of 12 done" in told
@@ -100,6 +101,7 @@ def test_what_is_submitted_is_fixed_and_readable(
         (["-a1-3"], "the array is chosen by what is missing"),
         (["-J", "mine"], "by the name of a job the campaign is known"),
         (["--signal=USR1@5"], "pytest must get SIGTERM"),
+        (["--signal=TERM@20"], "pytest must get SIGTERM"),
         (["--wait"], "nothing waits for the tasks"),
         (["--comment=one\nrm -r x"], "a line break has no place in a batch file"),
         (["gpu"], "gpu: no option of sbatch"),

@@ -22,6 +22,7 @@ from wattest.records import finished_experiments
 
 _MAX_ARRAY_SIZE = 1001
 _SIGNAL_SECONDS = 60
+_OTHER_TIME = r"--signal=(B|BR|RB):(TERM|SIGTERM|15)@[1-9]\d{0,4}"
 _HEAD = """\
 #!/bin/bash
 # {settings}: plan {digest}, {experiments} experiments in {shards} shards, seed {seed}.
@@ -112,8 +113,8 @@ def _faults_of(options: Sequence[str]) -> Iterator[str]:
             yield f"{word}: by the name of a job the campaign is known; leave it out"
         if re.match(r"--wr", name):
             yield f"{word}: the batch file is what runs; leave it out"
-        if re.match(r"--sig", name):
-            yield f"{word}: pytest must get SIGTERM before its time is up; leave it out"
+        if re.match(r"--sig", name) and not re.fullmatch(_OTHER_TIME, word):
+            yield f"{word}: pytest must get SIGTERM before its time is up; --signal=B:TERM@SECONDS"
         if re.fullmatch(r"-W|--wait", name):
             yield f"{word}: nothing waits for the tasks; leave it out, and ask wattest status"
         if "\n" in word:
