@@ -73,12 +73,13 @@ def test_a_record_that_was_deleted_counts_no_more(tmp_path: Path) -> None:
     assert is_first(tmp_path, second)
 
 
+def refuse(*_: object) -> None:
+    raise PermissionError
+
+
 def test_without_hard_links_a_symbolic_one_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
     monkeypatch.setattr(os, "link", refuse)
     first, second = record(tmp_path, "first"), record(tmp_path, "second")
     assert is_first(tmp_path, first)
@@ -90,9 +91,6 @@ def test_without_hard_links_a_symbolic_one_serves(
 def test_without_any_links_every_record_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(Path, "symlink_to", refuse)
     assert is_first(tmp_path, record(tmp_path, "first"))

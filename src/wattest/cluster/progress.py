@@ -14,7 +14,7 @@ from wattest.files import read_regular, write_atomically
 from wattest.machine.slurm import call
 from wattest.names import host_name
 from wattest.process.owner import Owner
-from wattest.records import read_record
+from wattest.records import read_record, result_of
 from wattest.records.table import row_of, text_of
 from wattest.session.running import NAME
 
@@ -114,7 +114,7 @@ def _records(results: Path) -> Iterator[dict[str, Any]]:
 
 
 def _counts(record: Mapping[str, Any]) -> bool:
-    return bool(record.get("foreground_result", record)["training_success"])
+    return bool(result_of(record)["training_success"])
 
 
 def _plan_of(planned: Mapping[str, Any]) -> tuple[str, str]:
@@ -155,7 +155,7 @@ def _state(
         return _State("running", told["host"], f"since {told['since']}{job}")
     if record is None:
         return _State("missing", reason="not begun")
-    message = " ".join(record.get("foreground_result", record)["error_message"].split())
+    message = " ".join(result_of(record)["error_message"].split())
     return _State("failed", _host(record), message[:_REASON_WIDTH])
 
 

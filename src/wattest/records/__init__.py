@@ -7,7 +7,7 @@ takes nothing that its readers cannot use. `finished_experiments` is what `--res
 from wattest.records.document import Context, build, compare
 from wattest.records.folder import prepare, reserve, write
 from wattest.records.headline import Headline, headline, junit_properties
-from wattest.records.reading import read_record
+from wattest.records.reading import loads_of, read_record, result_of
 from wattest.records.resume import Finished, complete_csv, finished_experiments
 from wattest.records.table import Row, Table
 
@@ -23,8 +23,10 @@ __all__ = [
     "finished_experiments",
     "headline",
     "junit_properties",
+    "loads_of",
     "prepare",
     "read_record",
     "reserve",
+    "result_of",
     "write",
 ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from wattest.files import make_folder
 from wattest.names import digest_of, slug
 from wattest.plan.experiment import Plan
-from wattest.records.reading import read_record
+from wattest.records.reading import read_record, result_of
 
 _SECOND_NS = 1_000_000_000
 
@@ -42,7 +42,7 @@ def commit(record: Path, name: Path) -> str | None:
     make_folder(name.parent)
     while not (_link(record, name) or _is_same(name, record)):
         other = read_record(name) if counted(name) else None
-        if other is not None and other.get("foreground_result", other)["training_success"]:
+        if other is not None and result_of(other)["training_success"]:
             return str(other["experiment_id"])
         # Somebody has deleted or damaged the record behind it, so that it is run again.
         name.unlink(missing_ok=True)

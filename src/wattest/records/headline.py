@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wattest.files import as_utf8
+from wattest.records.reading import result_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ _NOT_FLAT = ("test_id", "performance_metrics", "mutated", "reasons", "flags", "s
 
 def headline(record: Mapping[str, Any]) -> Headline:
     """Return the headline of a record."""
-    result = record.get("foreground_result", record)
+    result = result_of(record)
     planned, energy, estimate = record["plan"], result["energy_metrics"], result["energy_estimate"]
     return Headline(
         test_id=planned["test_id"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,18 @@ def read_record(path: Path, mention: str = "") -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) and _outline()(data) else None
+
+
+def result_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a record says of its training, or of its load alone."""
+    result: Mapping[str, Any] = record.get("foreground_result", record)
+    return result
+
+
+def loads_of(record: Mapping[str, Any]) -> list[Any]:
+    """Return what a record says of its loads, one by one."""
+    first = record.get("background_info")
+    return [] if first is None else [first, *record.get("further_backgrounds", ())]
 
 
 @cache

@@ -15,7 +15,7 @@ from wattest.files import make_folder, write_atomically
 from wattest.names import slug
 from wattest.plan.experiment import Plan
 from wattest.records.commit import commit, counted, counted_name, is_untouched
-from wattest.records.reading import read_record
+from wattest.records.reading import read_record, result_of
 from wattest.records.table import Row, columns, row_of, text_of
 
 
@@ -52,7 +52,7 @@ def finished_experiments(results: Path, plan: Plan) -> dict[str, Finished]:
     }
     known = {one.path.stat().st_ino for one in found.values()}
     for path, record in _records(results, mention=plan.digest, known=known):
-        planned, result = record["plan"], record.get("foreground_result", record)
+        planned, result = record["plan"], result_of(record)
         key = planned["experiment_key"]
         if key not in wanted or key in found or not result["training_success"]:
             continue

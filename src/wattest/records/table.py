@@ -10,6 +10,7 @@ from typing import Any
 
 from wattest.files import write_atomically
 from wattest.plan.experiment import Plan
+from wattest.records.reading import loads_of, result_of
 
 Row = Mapping[str, Any]
 
@@ -106,9 +107,8 @@ def _columns(names: Set[str]) -> list[str]:
 
 def row_of(record: Mapping[str, Any]) -> Row:
     """Return the row of a record; what is unknown is an empty field."""
-    result = record.get("foreground_result", record)
-    info = record.get("background_info")
-    loads = [] if info is None else [info, *record.get("further_backgrounds", ())]
+    result = result_of(record)
+    loads = loads_of(record)
     planned = record["plan"]
     pair = record.get("pair") or {}
     estimate = result.get("energy_estimate") or {}
@@ -145,7 +145,7 @@ def _added(
         "is_parallel": record["mode"] == "parallel",
         "arm": planned.get("arm", "parallel" if record["mode"] == "parallel" else "alone"),
         "verdict": quality["verdict"],
-        "reasons": "; ".join(" ".join(str(reason).split()) for reason in quality["reasons"]),
+        "reasons": _in_one_line(map(str, quality["reasons"])),
         "configuration_key": planned.get("configuration_key"),
         "energy_total_joules": None if None in totals else sum(totals),
         "cpu_energy_source": _at(domains, "cpu_pkg", "source"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wattest.report.commands import FORMATS, TEXTS, attribute, compare, report, show
-from wattest.report.facts import NAMES
+from wattest.report.runs import NAMES
 
 _REPORT = """\
 What did the load cost, what does each hyper-parameter cost and give, can it be believed, and what

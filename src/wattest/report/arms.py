@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from wattest.report.facts import at, gpus_of, result_of
+from wattest.records import result_of
+from wattest.report.facts import at, gpus_of
 from wattest.report.runs import Run
 
 DOMAINS = {"gpu_energy": "GPU", "cpu_energy": "CPU", "energy": "CPU + GPU"}

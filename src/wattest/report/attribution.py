@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from wattest.records import result_of
 from wattest.report.arms import (
     PARTS,
     Refused,
@@ -30,7 +31,7 @@ from wattest.report.arms import (
     seconds_of,
     work_seconds,
 )
-from wattest.report.facts import at, difference, result_of
+from wattest.report.facts import at, difference
 from wattest.report.model import Attributed, Attribution, Estimate
 from wattest.report.runs import Run
 from wattest.report.statistics import paired

@@ -163,7 +163,7 @@ def _direction(text: str) -> tuple[str, Better]:
 
 def _facts(texts: Sequence[str]) -> list[str]:
     """Return the facts that `--across` names, one or several with commas between them."""
-    from wattest.report.facts import NAMES
+    from wattest.report.runs import NAMES
 
     names = [name.strip().replace("-", "_") for text in texts for name in text.split(",")]
     unknown = [name for name in names if name not in NAMES]

@@ -15,10 +15,10 @@ from typing import Literal
 
 from wattest.errors import ConfigurationError
 from wattest.report.effects import change
-from wattest.report.facts import NAMES, difference
+from wattest.report.facts import difference
 from wattest.report.model import Estimate, Point
 from wattest.report.ratios import Unit, anchored, back, over_sessions
-from wattest.report.runs import Arm, Pair, Quantity, Reading, Run
+from wattest.report.runs import NAMES, Arm, Pair, Quantity, Reading, Run
 from wattest.report.sides import Key, Sides, anchor_key
 from wattest.report.soundness import points_only, refused, without_interval
 from wattest.report.statistics import LEAST_UNITS

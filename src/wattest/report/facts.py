@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from wattest.report.runs import Run
-
-NAMES = {
-    "gpu": "GPU UUID",
-    "driver": "driver",
-    "power_limit": "power limit",
-    "cpu": "CPU",
-    "counters": "set of CPU counters",
-    "kernel": "kernel",
-    "governor": "governor",
-    "registry": "registry entry",
-    "commit": "commit",
-    "background": "load",
-    "host": "host",
-}
-"""Names as `--across` and `--by` take them, and as people read them."""
+from wattest.records import result_of
+from wattest.report.runs import NAMES, Run
 
 _LOAD_ONLY = {"background", "registry of the load", "commit of the load"}
 
@@ -98,18 +83,6 @@ def text_at(data: object, *keys: object) -> str | None:
     """Return the text at these keys; None where there is none."""
     found = at(data, *keys)
     return found if isinstance(found, str) and found else None
-
-
-def result_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a record says of its training, or of its load alone."""
-    result: Mapping[str, Any] = record.get("foreground_result", record)
-    return result
-
-
-def loads_of(record: Mapping[str, Any]) -> list[Any]:
-    """Return what a record says of its loads, one by one."""
-    first = record.get("background_info")
-    return [] if first is None else [first, *record.get("further_backgrounds", ())]
 
 
 def gpus_of(record: Mapping[str, Any]) -> list[Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from wattest.report.facts import at, gpus_of, result_of, text_at
+from wattest.records import result_of
+from wattest.report.facts import at, gpus_of, text_at
 from wattest.report.model import Answers
 from wattest.report.runs import Run
 from wattest.report.sentences import few

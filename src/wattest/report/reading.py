@@ -16,8 +16,8 @@ from typing import Any, Literal
 from wattest.config.schema import schema_faults
 from wattest.errors import RecordError
 from wattest.files import read_regular
-from wattest.records import read_record
-from wattest.report.facts import at, facts_of, loads_of, result_of, text_at
+from wattest.records import loads_of, read_record, result_of
+from wattest.report.facts import at, facts_of, text_at
 from wattest.report.runs import SEED, Arm, Better, Damage, Reading, Run
 
 # What lies beside records and holds none.

@@ -17,6 +17,21 @@ Better = Literal["higher", "lower"]
 SEED = "seed"
 """The hyper-parameter that is none: it makes no other configuration, and has no effect to tell."""
 
+NAMES = {
+    "gpu": "GPU UUID",
+    "driver": "driver",
+    "power_limit": "power limit",
+    "cpu": "CPU",
+    "counters": "set of CPU counters",
+    "kernel": "kernel",
+    "governor": "governor",
+    "registry": "registry entry",
+    "commit": "commit",
+    "background": "load",
+    "host": "host",
+}
+"""Facts as `--across` and `--by` name them, and as people read them."""
+
 
 @dataclass(frozen=True)
 class Quantity:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from wattest.errors import RecordError
-from wattest.records import read_record
-from wattest.report.facts import loads_of, result_of
+from wattest.records import loads_of, read_record, result_of
 from wattest.report.numbers import UNKNOWN, duration, joules, percent, plain, watts
 from wattest.report.traces import PowerTrace, power_traces
 

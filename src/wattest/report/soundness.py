@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from wattest.report.facts import NAMES, difference, differing, result_of, text_at, title
+from wattest.records import result_of
+from wattest.report.facts import difference, differing, text_at, title
 from wattest.report.model import Estimate
-from wattest.report.runs import SEED, Pair, Run
+from wattest.report.runs import NAMES, SEED, Pair, Run
 from wattest.report.statistics import counted
 
 RANDOMIZED = "randomized_blocks"

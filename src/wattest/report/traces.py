@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wattest.files import read_regular
-from wattest.report.facts import result_of
+from wattest.records import result_of
 
 _FILES = {"GPU": ("gpu_power.csv", "gpu"), "CPU": ("cpu_power.csv", "zone")}
 # The first reading belongs to the opening edge; a clock that tells otherwise is another one.

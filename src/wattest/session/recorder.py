@@ -23,6 +23,7 @@ from wattest.records import (
     headline,
     read_record,
     reserve,
+    result_of,
     write,
 )  # fmt: skip
 from wattest.records.commit import commit, counted_name
@@ -148,7 +149,7 @@ class Recorder:
         record = None if path is None else read_record(path)
         if record is None or record["plan"]["test_id"] != test_id:
             return None
-        result = record.get("foreground_result", record)
+        result = result_of(record)
         return result["duration_seconds"] if result["training_success"] else None
 
     def _check_order(self, experiment: Experiment) -> list[str]:
@@ -209,7 +210,7 @@ class Recorder:
             return []
         text = f"{other} is the record that counts of this experiment: it was committed first"
         document["duplicate_of"] = other
-        document.get("foreground_result", document)["quality"]["flags"].append(text)
+        result_of(document)["quality"]["flags"].append(text)
         write(file, document)
         return [text]
 
@@ -224,7 +225,7 @@ class Recorder:
             return []
         text = f"not compared with {experiment.partner}: {path.name} is missing or damaged"
         document["pair"] = None
-        document.get("foreground_result", document)["quality"]["flags"].append(text)
+        result_of(document)["quality"]["flags"].append(text)
         return [text]
 
 
